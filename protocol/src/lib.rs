@@ -1,0 +1,38 @@
+//! What Accord's nodes and people say to each other, and the rules that both sides compute.
+//!
+//! Everything here is a pure function of its arguments: no clock, no randomness, no socket, no disk. Record types do not
+//! exist here, and the only numbers that can be encoded are cells that a node's disclosure control released.
+//!
+//! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`] (who said it);
+//! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
+//! [`member_keys`], [`officers`], [`trust`] (who is trusted); [`request`], [`answer`], [`refusal`], [`message`] (the
+//! exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
+
+pub mod answer;
+pub mod catalogue;
+pub mod cell;
+pub mod code;
+pub mod codec;
+pub mod edition;
+pub mod evidence;
+pub mod frame;
+pub mod id;
+pub mod key;
+pub mod member_keys;
+pub mod message;
+pub mod officers;
+pub mod pool;
+pub mod question;
+pub mod refusal;
+pub mod request;
+pub mod root;
+pub mod roster;
+pub mod selection;
+pub mod signed;
+pub mod time;
+pub mod trust;
+
+/// The protocol version that this crate speaks; first field of every signed message.
+pub const PROTOCOL: u16 = 1;
+/// The ALPN string: a protocol version *is* an ALPN string.
+pub const ALPN: &[u8] = b"accord/1";
