@@ -558,7 +558,7 @@ mod tests {
     fn a_catalogue_that_breaks_a_rule_is_refused_with_the_rule() {
         let twice = SHIPPED.replace("name = \"transport\"", "name = \"region\"").replace("transport = [", "region = [");
         assert!(Catalogue::parse(&twice).unwrap_err().to_string().contains("breaks the star"));
-        assert!(breaks("drug = [\"group\", \"substance\", \"form\"]", "drug = [\"all\", \"group\"]").contains("by year only"));
+        assert!(breaks("time = [\"quarter\"], drug = [\"group\"", "time = [\"quarter\"], drug = [\"all\"").contains("by year only"));
         assert!(breaks("of = \"lines\"", "of = \"cases\"").contains("do not add up"));
         assert!(breaks("time = [\"year\"]", "time = [\"decade\"]").contains("no level `decade`"));
         assert!(breaks("id = 2", "id = 1").contains("ascend"));

@@ -1,1 +1,299 @@
-//! tbd
+//! The evidence file: everything that proves, offline, who said what to whom.
+//!
+//! A JSON text with the exact bytes in hex. Nothing in it is believed but what follows from the federation's id, which the
+//! verifier brings along.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Cap, decode},
+    id::{NodeId, from_hex},
+    key::Signature,
+    pool::{Given, PooledTable, Why, pool},
+    question::{Exchange, NotBelieved, RawReply, given, verified_catalogue, verify_exchange, verify_request},
+    selection::Selection,
+    signed::{Document, FederationId},
+    time::UnixMs,
+    trust::{Trust, TrustError},
+};
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// Version of this layout: 1.
+    pub accord_evidence: u32,
+    /// The federation, for finding the file's place; not believed.
+    pub federation: String,
+    /// The question.
+    pub question_id: String,
+    /// The table's name.
+    pub table: String,
+    /// When the asker finished, node time.
+    pub collected_at: String,
+    /// Trust documents, each as its bytes in hex.
+    pub documents: Vec<String>,
+    /// What was asked and what came back.
+    pub exchanges: Vec<BundleExchange>,
+    /// The pooled rows that the asker saw.
+    pub pooled: Vec<BundleRow>,
+}
+
+/// One request and its reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleExchange {
+    /// The request body.
+    pub body: String,
+    /// The officer's signature.
+    pub officer_signature: String,
+    /// The officer's card.
+    pub officer_card: String,
+    /// The reply; absent if there was none that could be believed.
+    pub reply: Option<BundleReply>,
+    /// Without a reply: what the asker says happened.
+    pub without_reply: Option<String>,
+}
+
+/// One reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleReply {
+    /// The answer head.
+    pub head: String,
+    /// The partner's signature.
+    pub signature: String,
+    /// The slice.
+    pub slice: String,
+    /// The edition's header document; absent for a refusal.
+    pub edition: Option<String>,
+}
+
+/// One pooled row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleRow {
+    /// Code names, one for each dimension.
+    pub key: Vec<String>,
+    /// Per measure: the sum, if any, and who is in it.
+    pub values: Vec<BundleValue>,
+}
+
+/// One pooled number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleValue {
+    /// The measure's name.
+    pub measure: String,
+    /// The sum.
+    pub value: Option<i64>,
+    /// Members in it.
+    pub from: Vec<String>,
+    /// Members not in it, with why.
+    pub missing: Vec<(String, String)>,
+}
+
+/// One thing that the file proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Who said it.
+    pub who: NodeId,
+    /// `answer` or `refusal`.
+    pub what: &'static str,
+    /// To whom.
+    pub to: NodeId,
+    /// The officer's pseudonym.
+    pub officer: String,
+    /// When, by the speaker's clock.
+    pub at: UnixMs,
+    /// From which edition.
+    pub edition: Option<u64>,
+}
+
+/// One part that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which part.
+    pub part: String,
+    /// Which rule it breaks.
+    pub rule: String,
+}
+
+/// What verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// What is proved.
+    pub statements: Vec<Statement>,
+    /// Whether the pooled rows follow from the answers.
+    pub pool_recomputed: bool,
+    /// What does not hold; verified if empty.
+    pub failed: Vec<Failed>,
+}
+
+impl Bundle {
+    /// Rows of a pooled table as they stand in the file.
+    pub fn rows(table: &crate::catalogue::Table, pooled: &PooledTable) -> Vec<BundleRow> {
+        let name = |index: &usize| table.measures.get(*index).map(|measure| measure.id.clone()).unwrap_or_default();
+        pooled
+            .rows
+            .iter()
+            .map(|row| BundleRow {
+                key: row.key.clone(),
+                values: row
+                    .pooled
+                    .iter()
+                    .zip(&pooled.measures)
+                    .map(|(pooled, measure)| BundleValue {
+                        measure: name(measure),
+                        value: pooled.value(),
+                        from: pooled.from().map(ToString::to_string).collect(),
+                        missing: pooled.missing().map(|(member, why)| (member.to_string(), why.to_string())).collect(),
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+fn bytes(text: &str, part: &str) -> Result<Vec<u8>, Failed> {
+    from_hex(text).ok_or_else(|| Failed { part: part.to_owned(), rule: "not lower-case hex".into() })
+}
+
+fn signature(text: &str, part: &str) -> Result<Signature, Failed> {
+    bytes(text, part)?
+        .try_into()
+        .map(Signature)
+        .map_err(|_| Failed { part: part.to_owned(), rule: "not a signature of 64 bytes".into() })
+}
+
+fn document(text: &str, part: &str) -> Result<Document, Failed> {
+    decode(&bytes(text, part)?, Cap::Document).map_err(|error| Failed { part: part.to_owned(), rule: error.to_string() })
+}
+
+/// Renders an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Re-derives everything in the file from the federation's id. `at` bounds the answers' times from above.
+pub fn verify(bundle: &Bundle, federation: &FederationId, at: UnixMs) -> Report {
+    let mut report = Report::default();
+    if let Err(failed) = verify_into(bundle, federation, at, &mut report) {
+        report.failed.push(failed);
+    }
+    report.pool_recomputed &= report.failed.is_empty();
+    report
+}
+
+fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &mut Report) -> Result<(), Failed> {
+    if bundle.accord_evidence != 1 {
+        return Err(Failed { part: "file".into(), rule: format!("layout {} is not known", bundle.accord_evidence) });
+    }
+    let documents: Vec<Document> = bundle
+        .documents
+        .iter()
+        .enumerate()
+        .map(|(index, text)| document(text, &format!("documents[{index}]")))
+        .collect::<Result<_, _>>()?;
+    let trust = Trust::build(&documents, Some(federation))
+        .map_err(|error: TrustError| Failed { part: "documents".into(), rule: chain(&error) })?;
+    let table = trust
+        .catalogue()
+        .table(&bundle.table)
+        .ok_or_else(|| Failed { part: "table".into(), rule: "the federation's catalogue has no such table".into() })?;
+
+    let mut by_member: BTreeMap<NodeId, Gathered> = BTreeMap::new();
+    let mut order: Vec<NodeId> = Vec::new();
+    for (index, exchange) in bundle.exchanges.iter().enumerate() {
+        let part = format!("exchanges[{index}]");
+        let verified = verify_one(&trust, exchange, at, &part)?;
+        let audience = verified.audience.clone();
+        let selection = Selection::new(&verified.query, table, audience.country())
+            .map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?;
+        let cells = match (&verified.exchange, &verified.slice) {
+            (Some(exchange), Some(slice)) if exchange.edition.is_some() => Ok(selection
+                .read(slice)
+                .map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?),
+            (Some(_), _) => Err(Why::Refused),
+            (None, _) => Err(exchange.without_reply.as_deref().and_then(Why::from_word).unwrap_or(Why::Unreachable)),
+        };
+        if let Some(exchange) = &verified.exchange {
+            report.statements.push(Statement {
+                who: exchange.answer.responder.clone(),
+                what: if exchange.edition.is_some() { "answer" } else { "refusal" },
+                to: exchange.answer.requester.clone(),
+                officer: exchange.card.officer_id.to_string(),
+                at: exchange.answer.issued_at,
+                edition: exchange.edition.as_ref().map(|edition| edition.number),
+            });
+        }
+        if !by_member.contains_key(&audience) {
+            order.push(audience.clone());
+        }
+        let gathered = by_member.entry(audience).or_default();
+        let hash = verified.exchange.as_ref().and_then(|exchange| exchange.edition.as_ref()).map(|edition| edition.catalogue_hash);
+        gathered.catalogue = gathered.catalogue.or(hash);
+        gathered.parts.push((selection, cells));
+    }
+    let given: Vec<Given> = order
+        .into_iter()
+        .filter_map(|member| by_member.remove(&member).map(|gathered| (member, gathered)))
+        .map(|(member, gathered)| {
+            let other = gathered.catalogue.filter(|hash| *hash != trust.catalogue().hash);
+            let theirs = other.map(|hash| verified_catalogue(&trust, &documents, &hash));
+            given(&member, table, gathered.parts, theirs.as_ref().map(Option::as_ref))
+        })
+        .collect();
+    let pooled = pool(table, &given).map_err(|error| Failed { part: "pooled".into(), rule: error.to_string() })?;
+    report.pool_recomputed = Bundle::rows(table, &pooled) == bundle.pooled;
+    if !report.pool_recomputed {
+        return Err(Failed { part: "pooled".into(), rule: "the pooled rows do not follow from the answers".into() });
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Gathered {
+    parts: Vec<crate::question::Part>,
+    catalogue: Option<crate::id::Hash>,
+}
+
+struct One {
+    audience: NodeId,
+    query: crate::request::Query,
+    exchange: Option<Exchange>,
+    slice: Option<Vec<u8>>,
+}
+
+fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) -> Result<One, Failed> {
+    let body = bytes(&exchange.body, part)?;
+    let officer_signature = signature(&exchange.officer_signature, part)?;
+    let card = bytes(&exchange.officer_card, part)?;
+    let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: chain(&error) };
+    let Some(reply) = &exchange.reply else {
+        let (body, _) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
+        return Ok(One { audience: body.audience.clone(), query: body.query.clone(), exchange: None, slice: None });
+    };
+    let raw = RawReply {
+        head: bytes(&reply.head, part)?,
+        signature: signature(&reply.signature, part)?,
+        slice: bytes(&reply.slice, part)?,
+        edition: reply.edition.as_deref().map(|text| document(text, part)).transpose()?,
+    };
+    let verified = verify_exchange(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
+    Ok(One {
+        audience: verified.body.audience.clone(),
+        query: verified.body.query.clone(),
+        exchange: Some(verified),
+        slice: Some(raw.slice),
+    })
+}

@@ -1,1 +1,347 @@
-//! tbd
+//! The heads of streams: what is opened, by whom, and what comes back (`wire.md` D1).
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Bounded, Cap, Malformed, Text, decode, encode},
+    frame::Limits,
+    id::{Hash, NodeId},
+    key::Signature,
+    signed::Label,
+};
+
+crate::codes! {
+    /// What a stream is for.
+    pub enum MessageKind: u16 {
+        /// A person's tool greets its own node and learns the node's time.
+        Hello = 101 "hello",
+        /// A member fetches a signed document by label and hash or number.
+        Fetch = 102 "fetch",
+        /// A member hands on an officer's request.
+        Request = 103 "request",
+        /// An officer asks one partner through their own node.
+        Ask = 110 "ask",
+        /// A person fetches a document from a partner through their own node.
+        Relay = 111 "relay",
+        /// The node's state.
+        Status = 112 "status",
+        /// The node's trust documents.
+        Trust = 113 "trust",
+        /// Editions: preview, publish, list, show, withdraw.
+        Edition = 114 "edition",
+        /// An operator imports a file.
+        Import = 120 "import",
+        /// Coverage: show and set.
+        Coverage = 121 "coverage",
+    }
+}
+
+/// The first frame in each direction.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Head {
+    /// Protocol version.
+    pub protocol: u16,
+    /// What the stream is for.
+    pub kind: MessageKind,
+    /// The kind's own message: bincode between nodes, JSON between a node and its people.
+    pub payload: Bounded<u8, { 63 << 10 }>,
+}
+
+impl Head {
+    /// Wraps a payload; `None` if it is too long.
+    pub fn new(kind: MessageKind, payload: Vec<u8>) -> Option<Self> {
+        Some(Self { protocol: crate::PROTOCOL, kind, payload: Bounded::new(payload)? })
+    }
+
+    /// As frame payload.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Malformed> {
+        encode(self)
+    }
+
+    /// Reads a head and holds it to the cap of its kind.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let head: Self = decode(bytes, Cap::Head)?;
+        if head.protocol != crate::PROTOCOL {
+            return Err(Malformed::NotCanonical);
+        }
+        let max = head.kind.head_max();
+        if bytes.len() > max {
+            return Err(Malformed::TooLarge { got: bytes.len(), max });
+        }
+        Ok(head)
+    }
+}
+
+impl MessageKind {
+    /// Largest head in bytes.
+    pub const fn head_max(self) -> usize {
+        match self {
+            Self::Fetch | Self::Relay => 1 << 10,
+            Self::Hello
+            | Self::Request
+            | Self::Ask
+            | Self::Status
+            | Self::Trust
+            | Self::Edition
+            | Self::Import
+            | Self::Coverage => 64 << 10,
+        }
+    }
+
+    /// What the opener may send as body.
+    pub const fn body_up(self) -> Option<u64> {
+        match self {
+            Self::Import => Some(4 << 30),
+            Self::Hello
+            | Self::Fetch
+            | Self::Request
+            | Self::Ask
+            | Self::Relay
+            | Self::Status
+            | Self::Trust
+            | Self::Edition
+            | Self::Coverage => None,
+        }
+    }
+
+    /// What the answer may hold as body.
+    pub const fn body_down(self) -> Option<u64> {
+        match self {
+            Self::Fetch | Self::Relay => Some(1 << 20),
+            Self::Request | Self::Ask => Some(4 << 20),
+            Self::Hello | Self::Status | Self::Trust => Some(1 << 20),
+            Self::Import | Self::Coverage => Some(16 << 20),
+            // `edition show --cells` lists every cell of every block.
+            Self::Edition => Some(1 << 30),
+        }
+    }
+
+    /// Limits of the direction from opener to server.
+    pub const fn limits_up(self) -> Limits {
+        Limits { head: 64 << 10, body: self.body_up(), progress: false }
+    }
+
+    /// Limits of the direction from server to opener.
+    pub const fn limits_down(self) -> Limits {
+        Limits { head: 64 << 10, body: self.body_down(), progress: true }
+    }
+}
+
+/// Signed bytes with one signature, as head payload.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SignedBytes {
+    /// The signed bytes.
+    pub payload: Bounded<u8, { 48 << 10 }>,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// A member asks for a signed document.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Fetch {
+    /// What.
+    pub label: Label,
+    /// Whose; absent for federation-wide documents.
+    pub node_id: Option<NodeId>,
+    /// Its number, for editions; otherwise 0.
+    pub number: u64,
+    /// Its hash, for catalogues; otherwise zero.
+    pub hash: Hash,
+}
+
+/// An officer's signed question for one partner, and how long to wait.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AskCall {
+    /// The request body's bytes.
+    pub body: Bounded<u8, { 32 << 10 }>,
+    /// The officer's signature.
+    pub officer_signature: Signature,
+    /// The officer's card.
+    pub officer_card: Bounded<u8, 1024>,
+    /// How long the node may wait for the partner.
+    pub wait_ms: u32,
+}
+
+crate::codes! {
+    /// How an ask ended at the officer's own node.
+    pub enum AskOutcome: u8 {
+        /// The partner replied; the tool verifies the reply itself.
+        Replied = 1 "replied",
+        /// Nobody answered at the partner's addresses.
+        Unreachable = 2 "unreachable",
+        /// What came back is not a reply.
+        NotVerified = 3 "not_verified",
+    }
+}
+
+/// What the officer's own node hands back: the partner's signed head and edition header, untouched. Body: the slice.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AskReply {
+    /// How it ended.
+    pub outcome: AskOutcome,
+    /// What went wrong, for people.
+    pub detail: Text<240>,
+    /// The partner's signed answer head.
+    pub answer: Option<SignedBytes>,
+    /// The signed header of the edition it was selected from, as a document's bytes; empty for refusals.
+    pub edition: Bounded<u8, { 32 << 10 }>,
+    /// How long it took inside the node, in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// A person wants a document from a partner.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RelayCall {
+    /// The partner.
+    pub from: NodeId,
+    /// The document.
+    pub fetch: Fetch,
+    /// How long the node may wait for the partner.
+    pub wait_ms: u32,
+}
+
+/// JSON head of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportCall {
+    /// Kind of record.
+    pub kind: String,
+    /// The mapping: a name that ships with the node, or its TOML text; absent for the canonical layout.
+    pub mapping: Option<MappingSource>,
+    /// Only rows whose field has this code, `reporting_country=ES`.
+    pub only: Option<(String, String)>,
+    /// Coverage to declare with it, `2011..2016`.
+    pub coverage: Option<String>,
+    /// Check and report, store nothing.
+    pub dry_run: bool,
+    /// Leave bad rows out instead of refusing the file.
+    pub skip_bad: bool,
+    /// Name of the file, for the report.
+    pub file_name: String,
+    /// `csv`.
+    pub format: String,
+    /// SHA-256 of the file as the tool read it.
+    pub sha256: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Random, so that the same import after a lost connection returns the stored report.
+    pub import_key: String,
+}
+
+/// Where a mapping comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MappingSource {
+    /// Ships with the node.
+    Name(String),
+    /// A file of the operator's, whole.
+    Text(String),
+}
+
+/// JSON head of an edition command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EditionCall {
+    /// What publishing would give.
+    Preview {
+        /// Only this table.
+        table: Option<String>,
+        /// List the cells.
+        cells: bool,
+    },
+    /// Publish.
+    Publish,
+    /// All editions.
+    List,
+    /// One edition; the current one without a number.
+    Show {
+        /// Its number.
+        number: Option<u64>,
+        /// Only this table.
+        table: Option<String>,
+        /// List the cells.
+        cells: bool,
+    },
+}
+
+/// JSON head of a coverage command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CoverageCall {
+    /// What is declared.
+    Show,
+    /// Declare.
+    Set {
+        /// Kind of record.
+        kind: String,
+        /// `2011..2016`.
+        months: String,
+        /// `complete`, `partial` or `none`.
+        state: String,
+    },
+}
+
+/// JSON body of every reply to a person, except ask and relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PersonReply<T> {
+    /// Exit code as in the contract.
+    pub exit: u8,
+    /// The result, if there is one.
+    pub result: Option<T>,
+    /// Things to know.
+    pub warnings: Vec<Notice>,
+    /// What went wrong.
+    pub error: Option<Fault>,
+}
+
+/// A warning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable code.
+    pub code: String,
+    /// In words.
+    pub message: String,
+}
+
+/// An error, with where and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fault {
+    /// Stable code.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// Where it is.
+    #[serde(rename = "where")]
+    pub place: Where,
+    /// What to do next.
+    pub next: Option<String>,
+}
+
+/// Where an error is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Where {
+    /// File.
+    pub file: Option<String>,
+    /// Physical line, from 1.
+    pub line: Option<u64>,
+    /// Column name.
+    pub column: Option<String>,
+    /// Member.
+    pub member: Option<String>,
+    /// Request.
+    pub request_id: Option<String>,
+}
+
+/// JSON body of the reply to a greeting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// The node's member.
+    pub member: String,
+    /// The caller's role at this node: `officer`, `operator`, ...
+    pub role: String,
+    /// Node time in milliseconds.
+    pub now_ms: u64,
+    /// Program version.
+    pub version: String,
+}

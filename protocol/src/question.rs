@@ -1,1 +1,495 @@
-//! tbd
+//! From what an officer asks to the queries that partners get, and from their verified replies to the pool.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    answer::AnswerHead,
+    catalogue::{Axis, Catalogue, Table},
+    cell::CELL_LEN,
+    codec::{Bounded, Cap, decode},
+    edition::EditionHeader,
+    id::NodeId,
+    key::Signature,
+    officers::Card,
+    pool::{Given, Why},
+    request::{CODES_MAX, DimQuery, Query, RequestBody, SKEW_MS},
+    selection::{Selection, split_periods},
+    signed::{Document, Label, NotVerified, Verified, verify_message},
+    time::{Period, TimeLevel, UnixMs},
+    trust::Trust,
+};
+
+/// What an officer asks, in the table's own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Index of the level of each dimension.
+    pub levels: Vec<u8>,
+    /// The periods, all of the time level asked for.
+    pub periods: Vec<Period>,
+    /// Codes by name for dimensions other than time; absent = all of the level.
+    pub only: BTreeMap<usize, Vec<String>>,
+    /// Indexes of the measures.
+    pub measures: Vec<usize>,
+}
+
+/// What cannot be asked, in words for the officer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotAsk {
+    /// A dimension that the table does not have.
+    #[error("table {table} has no dimension `{name}`; it has {known}")]
+    Dimension {
+        /// The table.
+        table: String,
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// A level that the dimension does not have.
+    #[error("`{dimension}` has no level `{name}`; it has {known}")]
+    Level {
+        /// The dimension.
+        dimension: String,
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// A combination that does not exist.
+    #[error("table {table} has no cells by {levels}; {hint}")]
+    Levels {
+        /// The table.
+        table: String,
+        /// The combination.
+        levels: String,
+        /// What exists instead.
+        hint: String,
+    },
+    /// A measure that does not exist, or not at these levels.
+    #[error("measure `{name}` does not exist by {levels}; there are {known}")]
+    Measure {
+        /// The name given.
+        name: String,
+        /// The levels.
+        levels: String,
+        /// The measures that exist there.
+        known: String,
+    },
+    /// A code that the level does not have.
+    #[error("`{code}` is not a code of {dimension} at level {level}{near}")]
+    Code {
+        /// The dimension.
+        dimension: String,
+        /// The level.
+        level: String,
+        /// The code given.
+        code: String,
+        /// Codes like it.
+        near: String,
+    },
+    /// A period off the grid.
+    #[error("{0}")]
+    Period(String),
+    /// Too many codes named.
+    #[error("at most {CODES_MAX} codes of one dimension can be named; leave --where out to get them all")]
+    TooManyCodes,
+    /// One period alone is larger than the largest reply.
+    #[error("one period of this has more cells than one reply holds: ask coarser levels or fewer measures")]
+    TooLarge,
+}
+
+impl Question {
+    /// Level indexes of a table by name, the table's defaults where none is named.
+    pub fn levels(table: &Table, by: &[(String, String)]) -> Result<Vec<u8>, CannotAsk> {
+        let axes = table.axes("").unwrap_or_default();
+        for (name, _) in by {
+            if table.dimension(name).is_none() {
+                let known = table.dimensions.iter().map(|dimension| dimension.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(CannotAsk::Dimension { table: table.name.clone(), name: name.clone(), known });
+            }
+        }
+        let mut levels = Vec::new();
+        for (dimension, axis) in table.dimensions.iter().zip(&axes) {
+            let name = by.iter().rev().find(|(name, _)| *name == dimension.name).map_or(&dimension.default, |(_, level)| level);
+            let level = axis.level(name).ok_or_else(|| CannotAsk::Level {
+                dimension: dimension.name.clone(),
+                name: name.clone(),
+                known: axis.level_names().join(", "),
+            })?;
+            levels.push(level);
+        }
+        if table.measures_at(&levels).is_none() {
+            let hint = format!("see `accord tables {}` for the combinations that exist", table.name);
+            return Err(CannotAsk::Levels { table: table.name.clone(), levels: level_words(table, &levels), hint });
+        }
+        Ok(levels)
+    }
+
+    /// Measure indexes by name; all that exist at these levels where none is named.
+    pub fn measures(table: &Table, levels: &[u8], names: &[String]) -> Result<Vec<usize>, CannotAsk> {
+        let offered = table.measures_at(levels).unwrap_or(0);
+        let exists: Vec<usize> = (0..table.measures.len()).filter(|bit| offered >> bit & 1 == 1).collect();
+        if names.is_empty() {
+            return Ok(exists);
+        }
+        let mut wanted = BTreeSet::new();
+        for name in names {
+            let index = table.measure(name).filter(|index| exists.contains(index)).ok_or_else(|| CannotAsk::Measure {
+                name: name.clone(),
+                levels: level_words(table, levels),
+                known: exists.iter().filter_map(|index| table.measures.get(*index)).map(|measure| measure.id.as_str()).collect::<Vec<_>>().join(", "),
+            })?;
+            wanted.insert(index);
+        }
+        Ok(wanted.into_iter().collect())
+    }
+
+    /// The periods of a range on the grid of a level; the unknown children are asked for with them.
+    pub fn periods(range: &str, level: TimeLevel) -> Result<Vec<Period>, CannotAsk> {
+        let off = || {
+            let example = match level {
+                TimeLevel::Year => "2012 or 2011..2016",
+                TimeLevel::Quarter => "2012-Q1 or 2012-Q1..2014-Q4",
+                TimeLevel::Month => "2012-01 or 2012-01..2012-12",
+            };
+            CannotAsk::Period(format!(
+                "period `{}` is off the grid: by {level}, a period is {example} (other levels with --by time=LEVEL)",
+                range.chars().take(40).flat_map(char::escape_default).collect::<String>()
+            ))
+        };
+        let (from, to) = range.split_once("..").unwrap_or((range, range));
+        let (from, to): (Period, Period) = (from.parse().map_err(|_| off())?, to.parse().map_err(|_| off())?);
+        if from.level() != level || to.level() != level || from.months().0 > to.months().0 {
+            return Err(off());
+        }
+        let list: Vec<Period> = (from.year()..=to.year())
+            .flat_map(|year| Period::of_year(year, level))
+            .filter(|period| match period {
+                // The unknown child belongs to the range if its parent lies in it whole.
+                Period::QuarterUnknown(_) | Period::MonthUnknown(..) => {
+                    period.months().0 >= from.months().0 && period.months().1 <= to.months().1
+                }
+                Period::Year(_) | Period::Quarter(..) | Period::Month(..) => {
+                    period.months().0 >= from.months().0 && period.months().0 <= to.months().0
+                }
+            })
+            .collect();
+        if list.len() > 1200 {
+            return Err(CannotAsk::Period("more than 1200 periods: ask a shorter range or a coarser level".into()));
+        }
+        Ok(list)
+    }
+
+    /// The queries for one provider, split along time so that each fits one request and one reply.
+    pub fn queries(&self, table: &Table, country: &str) -> Result<Vec<Query>, CannotAsk> {
+        let axes = table.axes(country).unwrap_or_default();
+        let mut dims = Vec::new();
+        let mut cells_per_period = 1usize;
+        for (index, ((axis, dimension), level)) in axes.iter().zip(&table.dimensions).zip(&self.levels).enumerate().skip(1) {
+            let numbers = match self.only.get(&index) {
+                None => Vec::new(),
+                Some(codes) => codes_to_numbers(axis, &dimension.name, *level, codes)?,
+            };
+            let count = if numbers.is_empty() { axis.numbers(*level, 0).len() } else { numbers.len() };
+            cells_per_period = cells_per_period.saturating_mul(count);
+            let codes = Bounded::sorted(numbers).ok_or(CannotAsk::TooManyCodes)?;
+            dims.push(DimQuery { dim: u8::try_from(index).unwrap_or(u8::MAX), level: *level, codes });
+        }
+        let measures = self.measures.iter().fold(0u32, |mask, bit| mask | 1 << bit);
+        let mut queries = Vec::new();
+        for periods in split_periods(&self.periods, cells_per_period * self.measures.len() * CELL_LEN) {
+            let numbers = periods.iter().map(|period| period.number()).collect();
+            let time = DimQuery {
+                dim: 0,
+                level: self.levels.first().copied().unwrap_or(0),
+                codes: Bounded::sorted(numbers).ok_or(CannotAsk::TooManyCodes)?,
+            };
+            let dims: Vec<DimQuery> = std::iter::once(time).chain(dims.iter().cloned()).collect();
+            let query = Query {
+                table_id: table.id,
+                table_version: table.version,
+                measures,
+                dims: Bounded::new(dims).unwrap_or_default(),
+            };
+            Selection::new(&query, table, country).map_err(|_| CannotAsk::TooLarge)?;
+            queries.push(query);
+        }
+        Ok(queries)
+    }
+}
+
+/// Levels as people write them: `time=year,drug=group`.
+pub fn level_words(table: &Table, levels: &[u8]) -> String {
+    let axes = table.axes("").unwrap_or_default();
+    table
+        .dimensions
+        .iter()
+        .zip(&axes)
+        .zip(levels)
+        .map(|((dimension, axis), level)| {
+            let name = axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default();
+            format!("{}={name}", dimension.name)
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn codes_to_numbers(axis: &Axis, dimension: &str, level: u8, codes: &[String]) -> Result<Vec<u32>, CannotAsk> {
+    let mut numbers = BTreeSet::new();
+    for code in codes {
+        match axis.find(code) {
+            Some((at, number)) if at == level => {
+                numbers.insert(number);
+            }
+            Some(_) | None => {
+                let names: Vec<String> = axis.numbers(level, 0).into_iter().filter_map(|number| axis.name(level, number)).collect();
+                let near = nearest(code, names.iter().map(String::as_str));
+                return Err(CannotAsk::Code {
+                    dimension: dimension.to_owned(),
+                    level: axis.level_names().get(usize::from(level)).cloned().unwrap_or_default(),
+                    code: code.chars().take(40).flat_map(char::escape_default).collect(),
+                    near: if near.is_empty() { String::new() } else { format!(" (near: {})", near.join(", ")) },
+                });
+            }
+        }
+    }
+    Ok(numbers.into_iter().collect())
+}
+
+/// Up to three known words near to an unknown one: smallest edit distance, at most half of the word's length.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut ranked: Vec<(usize, &str)> = known
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance * 2 <= word.chars().count().max(candidate.chars().count()))
+        .collect();
+    ranked.sort();
+    ranked.into_iter().take(3).map(|(_, candidate)| candidate).collect()
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        for (y, pair) in b.iter().zip(row.windows(2)) {
+            let (Some(diagonal), Some(above), Some(left)) = (pair.first(), pair.get(1), next.last()) else { continue };
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// A partner's reply as it came: bytes that nobody believes yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawReply {
+    /// The signed answer head.
+    pub head: Vec<u8>,
+    /// Its signature.
+    pub signature: Signature,
+    /// The slice.
+    pub slice: Vec<u8>,
+    /// The edition's signed header; absent for a refusal.
+    pub edition: Option<Document>,
+}
+
+/// A request with its reply, every signature and reference verified (`wire.md` D16).
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// What was asked.
+    pub body: Verified<RequestBody>,
+    /// By whom.
+    pub card: Card,
+    /// What came back.
+    pub answer: Verified<AnswerHead>,
+    /// The edition it was selected from; absent for a refusal.
+    pub edition: Option<Verified<EditionHeader>>,
+}
+
+/// Why an exchange is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBelieved {
+    /// The request is not a valid one of that officer.
+    #[error("the request: {0}")]
+    Request(&'static str),
+    /// A signature or encoding does not hold.
+    #[error("{part}")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: NotVerified,
+    },
+    /// The reply does not belong to the request.
+    #[error("the answer: {0}")]
+    Answer(&'static str),
+}
+
+/// Verifies an officer's request: card vouched for, purpose allowed, signature.
+pub fn verify_request(
+    trust: &Trust,
+    body: &[u8],
+    signature: &Signature,
+    card: &[u8],
+) -> Result<(Verified<RequestBody>, Card), NotBelieved> {
+    let claimed: RequestBody =
+        decode(body, Cap::Head).map_err(|error| NotBelieved::Part { part: "the request", source: error.into() })?;
+    if claimed.officer_card_hash != crate::id::Hash::of(card) {
+        return Err(NotBelieved::Request("it names another officer's card"));
+    }
+    let card = trust
+        .officer(&claimed.requester, card, claimed.issued_at)
+        .ok_or(NotBelieved::Request("no officer of that member's list is vouched for by this card at that time"))?;
+    if !card.purposes.as_slice().contains(&claimed.purpose) {
+        return Err(NotBelieved::Request("the officer may not ask for this purpose"));
+    }
+    let body = verify_message(trust.federation(), &[card.key], body, signature)
+        .map_err(|source| NotBelieved::Part { part: "the officer's signature", source })?;
+    Ok((body, card))
+}
+
+/// Verifies one reply against its request. `now` bounds the answer's time from above.
+pub fn verify_exchange(
+    trust: &Trust,
+    body: &[u8],
+    officer_signature: &Signature,
+    card: &[u8],
+    reply: &RawReply,
+    now: UnixMs,
+) -> Result<Exchange, NotBelieved> {
+    let (body, card) = verify_request(trust, body, officer_signature, card)?;
+    let (_, keys) = trust
+        .active(&body.audience, body.issued_at)
+        .ok_or(NotBelieved::Answer("the partner was not an active member then"))?;
+    let sign_keys = keys.sign_keys.as_slice();
+    let answer: Verified<AnswerHead> = verify_message(trust.federation(), sign_keys, &reply.head, &reply.signature)
+        .map_err(|source| NotBelieved::Part { part: "the partner's signature on the answer", source })?;
+    if answer.body_hash != body.hash() || answer.request_id != body.request_id {
+        return Err(NotBelieved::Answer("it belongs to another request"));
+    }
+    if answer.responder != body.audience || answer.requester != body.requester {
+        return Err(NotBelieved::Answer("it is from or for somebody else"));
+    }
+    let latest = now.plus(SKEW_MS);
+    if answer.issued_at.plus(SKEW_MS) < body.issued_at || answer.issued_at > latest {
+        return Err(NotBelieved::Answer("its time does not fit the request"));
+    }
+    if usize::try_from(answer.slice_len).ok() != Some(reply.slice.len()) || answer.slice_hash != crate::id::Hash::of(&reply.slice) {
+        return Err(NotBelieved::Answer("the table is not the one that was signed"));
+    }
+    if body.edition != 0 && answer.edition != body.edition && answer.refusal().is_none() {
+        return Err(NotBelieved::Answer("it is from another edition than asked for"));
+    }
+    let edition = match (&reply.edition, answer.refusal()) {
+        (_, Some(_)) => None,
+        (None, None) => return Err(NotBelieved::Answer("the edition's header is missing")),
+        (Some(document), None) => {
+            let header: Verified<EditionHeader> = document
+                .verify(trust.federation(), sign_keys, 1, &[])
+                .map_err(|source| NotBelieved::Part { part: "the partner's signature on the edition", source })?;
+            if header.number != answer.edition || header.commit != answer.edition_commit {
+                return Err(NotBelieved::Answer("the edition's header is of another edition"));
+            }
+            Some(header)
+        }
+    };
+    Ok(Exchange { body, card, answer, edition })
+}
+
+/// Finds a catalogue by its hash among documents and believes it by the root keys.
+pub fn verified_catalogue(trust: &Trust, documents: &[Document], hash: &crate::id::Hash) -> Option<Catalogue> {
+    let root = trust.root();
+    documents
+        .iter()
+        .filter(|document| document.label() == Label::Catalogue && document.hash() == *hash)
+        .find_map(|document| {
+            document.verify(trust.federation(), root.keys.as_slice(), usize::from(root.threshold), &[]).ok()
+        })
+        .and_then(|document| crate::trust::read_catalogue(&document).ok())
+}
+
+/// How one exchange enters the pool: its selection, its cells or the reason why there are none.
+pub type Part = (Selection, Result<Vec<Vec<crate::cell::Released>>, Why>);
+
+/// What one partner gives, from its verified exchanges on a table of our catalogue. `theirs` is the partner's catalogue where its
+/// edition was made under another one; `None` there means that it is not known and nothing can be compared.
+pub fn given(
+    member: &NodeId,
+    table: &Table,
+    parts: Vec<Part>,
+    theirs: Option<Option<&Catalogue>>,
+) -> Given {
+    let mut incomparable = BTreeMap::new();
+    if let Some(theirs) = theirs {
+        let other = theirs.and_then(|catalogue| catalogue.table(&table.name)).filter(|other| other.version == table.version);
+        for (index, measure) in table.measures.iter().enumerate() {
+            let reason = match other {
+                None => Some("the partner's edition was made under another version of the table".to_owned()),
+                Some(other) => table.incomparable(other, measure),
+            };
+            if let Some(reason) = reason {
+                incomparable.insert(index, reason);
+            }
+        }
+    }
+    Given { member: member.clone(), parts, incomparable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::SHIPPED;
+
+    fn table() -> Table {
+        Catalogue::parse(SHIPPED).unwrap().table("seizures-year-drug").unwrap().clone()
+    }
+
+    #[test]
+    fn periods_stand_on_the_grid_of_their_level() {
+        let show = |range: &str, level| {
+            Question::periods(range, level).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(show("2011..2013", TimeLevel::Year).unwrap(), "2011 2012 2013");
+        assert_eq!(show("2012-Q2..2012-Q3", TimeLevel::Quarter).unwrap(), "2012-Q2 2012-Q3");
+        assert_eq!(show("2012-Q1..2012-Q4", TimeLevel::Quarter).unwrap(), "2012-Q1 2012-Q2 2012-Q3 2012-Q4 2012_U");
+        assert_eq!(show("2012-01..2012-03", TimeLevel::Month).unwrap(), "2012-01 2012-02 2012-03 2012-Q1_U");
+        assert_eq!(show("2012-02", TimeLevel::Month).unwrap(), "2012-02");
+        for (range, level) in [("2012-01", TimeLevel::Year), ("2012", TimeLevel::Month), ("2013..2012", TimeLevel::Year), ("x", TimeLevel::Year), ("2012-01-31", TimeLevel::Month)] {
+            assert!(show(range, level).unwrap_err().to_string().contains("off the grid"), "{range}");
+        }
+    }
+
+    #[test]
+    fn long_questions_are_split_along_time() {
+        let table = table();
+        let levels = Question::levels(&table, &[("time".into(), "month".into()), ("drug".into(), "substance".into())]).unwrap();
+        let question = Question {
+            measures: Question::measures(&table, &levels, &[]).unwrap(),
+            periods: Question::periods("2011-01..2016-12", TimeLevel::Month).unwrap(),
+            levels,
+            only: BTreeMap::new(),
+        };
+        let queries = question.queries(&table, "IT").unwrap();
+        assert_eq!(queries.len(), 2);
+        let asked: usize = queries.iter().map(|query| query.dims.as_slice()[0].codes.as_slice().len()).sum();
+        assert_eq!(asked, 6 * 16);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named_with_what_does() {
+        let table = table();
+        let by = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+            Question::levels(&table, &pairs).map_err(|error| error.to_string())
+        };
+        assert!(by(&[("place", "place")]).unwrap_err().contains("it has time, drug"));
+        assert!(by(&[("drug", "powder")]).unwrap_err().contains("all, group, substance, form"));
+        assert!(by(&[("time", "month"), ("drug", "all")]).unwrap_err().contains("no cells by time=month,drug=all"));
+        let levels = by(&[("time", "month")]).unwrap();
+        assert!(Question::measures(&table, &levels, &["quantity_mg".into()]).unwrap_err().to_string().contains("there are seizures"));
+        let question = Question { levels: by(&[]).unwrap(), periods: vec![Period::Year(2012)], only: [(1, vec!["COK".to_owned()])].into(), measures: vec![0] };
+        let message = question.queries(&table, "IT").unwrap_err().to_string();
+        assert!(message.contains("`COK` is not a code of drug at level group (near: COC"), "{message}");
+    }
+}

@@ -1,0 +1,288 @@
+//! A key ring on disk: all private keys of one person or node in one file (`trust.md` 2.5).
+//!
+//! `magic "ACCDKEY1" | ring u8 | kdf u8 | m KiB u32 | t u32 | p u32 | salt[16] | nonce[12] | sealed keys`, header as associated
+//! data. kdf 1 is Argon2id and the keys are sealed with ChaCha20-Poly1305; kdf 0 is a ring without a passphrase, protected by
+//! its file mode alone, for services that start by themselves.
+
+use std::path::Path;
+
+use accord_protocol::{
+    codec::{Bounded, Cap, decode, encode},
+    key::SigningKey,
+    member_keys::KeyRole,
+};
+use argon2::{Algorithm, Argon2, Params, Version};
+use bincode::{Decode, Encode};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    files::{FileError, read_secret, write_new},
+    random::{self, NoRandomness},
+};
+
+const MAGIC: &[u8; 8] = b"ACCDKEY1";
+const HEADER_LEN: usize = 8 + 1 + 1 + 12 + 16 + 12;
+/// Largest ring file in bytes.
+const RING_MAX: u64 = 16_384;
+const KDF_NONE: u8 = 0;
+const KDF_ARGON2ID: u8 = 1;
+/// RFC 9106 with more memory: 256 MiB, 3 passes, 4 lanes.
+const ARGON_WRITE: Cost = Cost { memory_kib: 256 << 10, passes: 3, lanes: 4 };
+/// What a ring must have cost at least, and may cost at most, to be opened: a weak or a hostile file is refused.
+const ARGON_FLOOR: Cost = Cost { memory_kib: 64 << 10, passes: 3, lanes: 1 };
+const ARGON_CEILING: Cost = Cost { memory_kib: 4 << 20, passes: 16, lanes: 16 };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+accord_protocol::codes! {
+    /// Whose ring it is; root keys and node keys never share one (K16).
+    pub enum RingKind: u8 {
+        /// A root holder's.
+        Root = 1 "root",
+        /// A node's.
+        Node = 2 "node",
+        /// A person's: administrator, officer, operator, approver or auditor.
+        Person = 3 "person",
+    }
+}
+
+/// The keys of one holder.
+#[derive(Debug)]
+pub struct KeyRing {
+    /// Whose.
+    pub kind: RingKind,
+    keys: Vec<(KeyRole, SigningKey)>,
+}
+
+/// Why a ring cannot be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// Wrong passphrase or damaged file: one message, so that it tells nothing.
+    #[error("the key ring does not open: wrong passphrase, or a damaged file")]
+    DoesNotOpen,
+    /// A passphrase is needed.
+    #[error("the key ring is protected by a passphrase: give it with --passphrase-fd, or run on a terminal")]
+    PassphraseNeeded,
+    /// The file asks for too little or too much work.
+    #[error("the key ring asks for an unreasonable amount of work, so it is not opened")]
+    Cost,
+    /// The ring is of another kind.
+    #[error("this is a {got} ring, and a {expected} ring is needed")]
+    Kind {
+        /// Needed.
+        expected: RingKind,
+        /// Found.
+        got: RingKind,
+    },
+    /// The ring lacks a key.
+    #[error("the ring holds no {0} key")]
+    NoKey(KeyRole),
+}
+
+#[derive(Encode, Decode)]
+struct StoredKey {
+    role: KeyRole,
+    pkcs8: Bounded<u8, 128>,
+}
+
+type StoredKeys = Bounded<StoredKey, 16>;
+
+impl KeyRing {
+    /// Makes fresh keys for these roles and writes them to a new file.
+    pub fn create(path: &Path, kind: RingKind, roles: &[KeyRole], passphrase: Option<&str>) -> Result<Self, RingError> {
+        let mut stored = Vec::new();
+        for role in roles {
+            let pkcs8 = random::new_private_key()?;
+            let pkcs8 = Bounded::new(pkcs8.to_vec()).ok_or(RingError::DoesNotOpen)?;
+            stored.push(StoredKey { role: *role, pkcs8 });
+        }
+        let stored: StoredKeys = Bounded::new(stored).ok_or(RingError::DoesNotOpen)?;
+        let plain = Zeroizing::new(encode(&stored).map_err(|_| RingError::DoesNotOpen)?);
+        write_new(path, &seal(kind, &plain, passphrase)?)?;
+        Self::read(kind, &plain)
+    }
+
+    /// Opens a ring. `passphrase` is asked for only if the ring has one.
+    pub fn open(path: &Path, passphrase: impl FnOnce() -> Option<Zeroizing<String>>) -> Result<Self, RingError> {
+        let bytes = Zeroizing::new(read_secret(path, RING_MAX)?);
+        let (kind, plain) = unseal(&bytes, passphrase)?;
+        Self::read(kind, &plain)
+    }
+
+    fn read(kind: RingKind, plain: &[u8]) -> Result<Self, RingError> {
+        let stored: StoredKeys = decode(plain, Cap::Head).map_err(|_| RingError::DoesNotOpen)?;
+        let keys = stored
+            .iter()
+            .map(|key| Ok((key.role, random::signing_key(key.pkcs8.as_slice()).map_err(|_| RingError::DoesNotOpen)?)))
+            .collect::<Result<Vec<_>, RingError>>()?;
+        Ok(Self { kind, keys })
+    }
+
+    /// Refuses a ring of another kind.
+    pub fn expect_kind(self, expected: RingKind) -> Result<Self, RingError> {
+        if self.kind == expected { Ok(self) } else { Err(RingError::Kind { expected, got: self.kind }) }
+    }
+
+    /// The key of a role.
+    pub fn key(&self, role: KeyRole) -> Result<&SigningKey, RingError> {
+        self.keys.iter().find(|(has, _)| *has == role).map(|(_, key)| key).ok_or(RingError::NoKey(role))
+    }
+
+    /// Takes the key of a role out of the ring.
+    pub fn take(&mut self, role: KeyRole) -> Result<SigningKey, RingError> {
+        let index = self.keys.iter().position(|(has, _)| *has == role).ok_or(RingError::NoKey(role))?;
+        Ok(self.keys.swap_remove(index).1)
+    }
+
+    /// Every key with its role.
+    pub fn keys(&self) -> &[(KeyRole, SigningKey)] {
+        &self.keys
+    }
+}
+
+fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32]>, RingError> {
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(|_| RingError::Cost)?;
+    let mut key = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), salt, key.as_mut_slice())
+        .map_err(|_| RingError::DoesNotOpen)?;
+    Ok(key)
+}
+
+fn sealing_key(key: &[u8; 32]) -> Result<LessSafeKey, RingError> {
+    UnboundKey::new(&CHACHA20_POLY1305, key).map(LessSafeKey::new).map_err(|_| RingError::DoesNotOpen)
+}
+
+fn seal(kind: RingKind, plain: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>, RingError> {
+    let salt: [u8; 16] = random::bytes()?;
+    let nonce: [u8; 12] = random::bytes()?;
+    let (kdf, cost) = match passphrase {
+        Some(_) => (KDF_ARGON2ID, ARGON_WRITE),
+        None => (KDF_NONE, Cost { memory_kib: 0, passes: 0, lanes: 0 }),
+    };
+    let mut file = MAGIC.to_vec();
+    file.extend([kind.number(), kdf]);
+    for value in [cost.memory_kib, cost.passes, cost.lanes] {
+        file.extend(value.to_be_bytes());
+    }
+    file.extend(salt);
+    file.extend(nonce);
+    let Some(passphrase) = passphrase else {
+        file.extend_from_slice(plain);
+        return Ok(file);
+    };
+    let key = derive(passphrase, &salt, cost)?;
+    let mut sealed = plain.to_vec();
+    sealing_key(&key)?
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&file), &mut sealed)
+        .map_err(|_| RingError::DoesNotOpen)?;
+    file.extend(sealed);
+    Ok(file)
+}
+
+fn unseal(
+    file: &[u8],
+    passphrase: impl FnOnce() -> Option<Zeroizing<String>>,
+) -> Result<(RingKind, Zeroizing<Vec<u8>>), RingError> {
+    let (header, body) = file.split_at_checked(HEADER_LEN).ok_or(RingError::DoesNotOpen)?;
+    let rest = header.strip_prefix(MAGIC.as_slice()).ok_or(RingError::DoesNotOpen)?;
+    let [kind, kdf, rest @ ..] = rest else { return Err(RingError::DoesNotOpen) };
+    let kind = RingKind::from_number(*kind).ok_or(RingError::DoesNotOpen)?;
+    if *kdf == KDF_NONE {
+        return Ok((kind, Zeroizing::new(body.to_vec())));
+    }
+    let (Some((costs, rest)), KDF_ARGON2ID) = (rest.split_first_chunk::<12>(), *kdf) else {
+        return Err(RingError::DoesNotOpen);
+    };
+    let (Some((salt, rest)), [m, t, p]) = (rest.split_first_chunk::<16>(), numbers(*costs)) else {
+        return Err(RingError::DoesNotOpen);
+    };
+    let nonce: [u8; 12] = rest.try_into().map_err(|_| RingError::DoesNotOpen)?;
+    let cost = Cost { memory_kib: m, passes: t, lanes: p };
+    let within = |value: u32, floor: u32, ceiling: u32| (floor..=ceiling).contains(&value);
+    if !within(cost.memory_kib, ARGON_FLOOR.memory_kib, ARGON_CEILING.memory_kib)
+        || !within(cost.passes, ARGON_FLOOR.passes, ARGON_CEILING.passes)
+        || !within(cost.lanes, ARGON_FLOOR.lanes, ARGON_CEILING.lanes)
+    {
+        return Err(RingError::Cost);
+    }
+    let passphrase = passphrase().ok_or(RingError::PassphraseNeeded)?;
+    let key = derive(&passphrase, salt, cost)?;
+    let mut plain = Zeroizing::new(body.to_vec());
+    let length = sealing_key(&key)?
+        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(header), plain.as_mut_slice())
+        .map_err(|_| RingError::DoesNotOpen)?
+        .len();
+    if let Some(tail) = plain.get_mut(length..) {
+        tail.zeroize();
+    }
+    plain.truncate(length);
+    Ok((kind, plain))
+}
+
+fn numbers(bytes: [u8; 12]) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]), u32::from_be_bytes([i, j, k, l])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> impl FnOnce() -> Option<Zeroizing<String>> {
+        let text = text.to_owned();
+        move || Some(Zeroizing::new(text))
+    }
+
+    #[test]
+    fn a_ring_opens_with_its_passphrase_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("officer.ring");
+        let made = KeyRing::create(&path, RingKind::Person, &[KeyRole::Officer], Some("correct horse")).unwrap();
+        let opened = KeyRing::open(&path, secret("correct horse")).unwrap();
+        assert_eq!(opened.key(KeyRole::Officer).unwrap().public(), made.key(KeyRole::Officer).unwrap().public());
+        assert!(matches!(KeyRing::open(&path, secret("wrong")), Err(RingError::DoesNotOpen)));
+        assert!(matches!(KeyRing::open(&path, || None), Err(RingError::PassphraseNeeded)));
+        assert!(matches!(opened.key(KeyRole::Root), Err(RingError::NoKey(KeyRole::Root))));
+        // Any byte of the header or of the sealed part that is changed closes the ring.
+        let bytes = std::fs::read(&path).unwrap();
+        for index in [9, 30, 60, bytes.len() - 1] {
+            let mut changed = bytes.clone();
+            changed[index] ^= 2;
+            assert!(unseal(&changed, secret("correct horse")).is_err(), "byte {index}");
+        }
+    }
+
+    #[test]
+    fn a_ring_that_asks_for_the_whole_machine_is_refused_before_any_work() {
+        let mut file = seal(RingKind::Person, b"x", None).unwrap();
+        file[9] = KDF_ARGON2ID;
+        for (m, t, p) in [(u32::MAX, 3, 4), (1 << 16, 3, u32::MAX), (1 << 16, u32::MAX, 4), (1024, 3, 4), (1 << 16, 1, 4)] {
+            for (slot, value) in [m, t, p].into_iter().enumerate() {
+                file[10 + slot * 4..14 + slot * 4].copy_from_slice(&value.to_be_bytes());
+            }
+            assert!(matches!(unseal(&file, secret("x")), Err(RingError::Cost)), "{m} {t} {p}");
+        }
+    }
+
+    #[test]
+    fn a_ring_without_passphrase_opens_by_itself_and_keeps_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.ring");
+        KeyRing::create(&path, RingKind::Node, &[KeyRole::Tls, KeyRole::Sign], None).unwrap();
+        assert!(KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Node).is_ok());
+        assert!(matches!(KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Root), Err(RingError::Kind { .. })));
+    }
+}
