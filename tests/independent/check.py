@@ -229,8 +229,10 @@ class Tree:
             return "_U"
         if code not in self.inner:
             return code
-        unknown = f"{code}_U"
-        return unknown if unknown in self.level else self.kind_unknown[code]
+        unknown = f"{code}_U" if f"{code}_U" in self.level else self.kind_unknown.get(code)
+        if unknown is None:
+            raise BadRow("R-CODE")
+        return unknown
 
     def path(self, code):
         """The code's ancestor (or itself) at each level that it reaches; a short branch has no code further down."""
@@ -301,7 +303,7 @@ class Regions:
         return next((names[word] for names in self.names.values() if word in names), None)
 
     def place(self, words, aliases):
-        """The region leaf of the place words of a row, with the rule that found it; every rule on one word, then the next."""
+        """The region leaf of a row's place words and the rule that found it; every rule on one word, then the next."""
         for word in words:
             code, folded = word.strip().upper(), fold(word)
             if len(code) >= 3 and code in self.code_level:
@@ -500,7 +502,6 @@ class Canonical:
         """One row as a line."""
         self.check_words(row)
         self.check_countries(row)
-        self.check_seizure(row)
         codes = {
             "time": time_leaf(row["date"]),
             "drug": self.drug(row),
@@ -511,7 +512,9 @@ class Canonical:
             "departure": row["departure"],
         }
         parts = amount_parts(row["amount"], row["unit"])
-        return make_line(self.lists, fold_case_id(row["case_id"]), codes, parts, bool(row["amount"]))
+        line = make_line(self.lists, fold_case_id(row["case_id"]), codes, parts, bool(row["amount"]))
+        self.check_seizure(row)
+        return line
 
     def check_words(self, row):
         """Required columns, identifiers and plain code words."""
@@ -706,7 +709,7 @@ def level_sets(table):
 
 
 def tabulate(table, lines, lists):
-    """The cells that have lines, by levels and then by key: one level, one code per dimension in the order of the table."""
+    """The cells that have lines, by levels and then by key: one level and one code per dimension of the table."""
     names = [dimension["name"] for dimension in table["dimension"]]
     paths = {}
     cells = {levels: defaultdict(Cell) for levels in level_sets(table)}
@@ -802,7 +805,7 @@ def brief(value):
 
 
 def pair_of(code, groups):
-    """The two groups that a code of the pair dimension names, whatever sign stands between them; None if it is unclear."""
+    """The two groups that a pair code names, whatever sign stands between them; None if it is unclear."""
     found = set()
     for one, other in itertools.permutations(groups, 2):
         between = code[len(one) : len(code) - len(other)]
@@ -954,7 +957,8 @@ def add_up(grid, levels, lower, place, tally):
     for key, cell in grid.cells[lower].items():
         above = key[:place] + (code_above(grid.lists, name, key[place]),) + key[place + 1 :]
         sums[above] += totals(cell)
-    whole = {key: totals(cell) for key, cell in grid.cells[levels].items() if has_children(grid.lists, name, key[place])}
+    divided = {key for key in grid.cells[levels] if has_children(grid.lists, name, key[place])}
+    whole = {key: totals(grid.cells[levels][key]) for key in divided}
     for key in whole.keys() | sums.keys():
         if whole.get(key) != sums.get(key):
             tally.differ(grid.table["name"], dict(zip(grid.names, key)), "margin", whole.get(key), sums.get(key))

@@ -1,0 +1,194 @@
+//! Filling and freezing an edition: all tables of the catalogue, in blocks of one calendar year.
+
+use std::collections::BTreeMap;
+
+use accord_protocol::{
+    catalogue::{Catalogue, Table},
+    cell::{CELL_LEN, Released, State},
+    code::ListError,
+    edition::Layout,
+    selection::Selection,
+    time::{Period, UnixMs},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    contribution::Contributions,
+    coverage::Coverage,
+    disclosure::{Outcome, Reason, Rules, review},
+    tabulate::tabulate,
+};
+
+/// One table's cells of one year, as they stand in slices, and why hidden ones are hidden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The table.
+    pub table_id: u16,
+    /// The year.
+    pub year: u16,
+    /// The cells, in layout order, each with all measures of the table.
+    pub cells: Vec<u8>,
+    /// One byte for each number: 0, or the number of a [`Reason`]. Never leaves the node.
+    pub reasons: Vec<u8>,
+}
+
+/// How much of a table and level set is shown. Secret like the records: kept for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The table.
+    pub table: String,
+    /// Level names by dimension.
+    pub levels: BTreeMap<String, String>,
+    /// Cells whose period is covered.
+    pub cells: u64,
+    /// Of them, cells with a case.
+    pub nonzero: u64,
+    /// Of them, cells shown (first measure).
+    pub shown: u64,
+    /// Sum of cases over the cells.
+    pub cases: u64,
+    /// Sum of cases over the shown cells.
+    pub cases_shown: u64,
+}
+
+/// A filled edition, not numbered yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// The blocks, by table, then year.
+    pub blocks: Vec<Block>,
+    /// Shares shown.
+    pub shares: Vec<Share>,
+}
+
+impl Filled {
+    /// All cells: what an edition commits to (`wire.md` D11).
+    pub fn content(&self) -> Vec<u8> {
+        self.blocks.iter().flat_map(|block| block.cells.iter().copied()).collect()
+    }
+}
+
+/// What an edition is filled from.
+#[derive(Debug)]
+pub struct Filling<'a> {
+    /// The catalogue.
+    pub catalogue: &'a Catalogue,
+    /// The provider's country, ISO 3166 alpha-2.
+    pub country: &'a str,
+    /// The records' contributions.
+    pub contributions: &'a Contributions,
+    /// What is declared.
+    pub coverage: &'a Coverage,
+    /// The protection rules.
+    pub rules: &'a Rules,
+    /// Node time.
+    pub now: UnixMs,
+    /// Days after its end until a period is published.
+    pub delay_days: u16,
+}
+
+/// Fills all tables.
+pub fn fill(filling: &Filling<'_>) -> Result<Filled, ListError> {
+    let mut filled = Filled::default();
+    for table in filling.catalogue.tables() {
+        let mut shares: BTreeMap<Vec<u8>, Share> = BTreeMap::new();
+        for year in filling.coverage.years(table.kind) {
+            filled.blocks.push(fill_block(table, year, filling, &mut shares)?);
+        }
+        filled.shares.extend(shares.into_values());
+    }
+    Ok(filled)
+}
+
+fn fill_block(table: &Table, year: u16, filling: &Filling<'_>, shares: &mut BTreeMap<Vec<u8>, Share>) -> Result<Block, ListError> {
+    let layout = Layout::new(table, filling.country, year)?;
+    let raw = tabulate(table, &layout, filling.contributions, year);
+    let mut cells = Vec::with_capacity(layout.len_bytes());
+    let mut reasons = Vec::with_capacity(layout.cells() * layout.measures());
+    let mut next = raw.iter();
+    for (set, _) in layout.sets() {
+        let numbers = layout.numbers(set);
+        let others: usize = numbers.iter().skip(1).map(Vec::len).product();
+        let share = shares.entry(set.levels.clone()).or_insert_with(|| share_of(table, &layout, &set.levels));
+        for time in numbers.first().into_iter().flatten() {
+            let available = Period::from_number(*time)
+                .is_some_and(|period| filling.coverage.publishes(table.kind, period, filling.now, filling.delay_days));
+            for cell in next.by_ref().take(others) {
+                let mut first_is_shown = false;
+                for (index, measure) in table.measures.iter().enumerate() {
+                    let offered = set.measures >> index & 1 == 1;
+                    let (released, reason) = if !available || !offered {
+                        (Released::NOT_AVAILABLE, 0)
+                    } else {
+                        match review(cell, index, measure, filling.rules) {
+                            Outcome::Release(released) => (released, 0),
+                            Outcome::Suppress(reason) => (Released::SUPPRESSED, reason.number()),
+                        }
+                    };
+                    first_is_shown |= index == 0 && released.state() == State::Value;
+                    cells.extend(released.to_bytes());
+                    reasons.push(reason);
+                }
+                if available {
+                    share.cells += 1;
+                    share.nonzero += u64::from(cell.cases > 0);
+                    share.shown += u64::from(first_is_shown);
+                    share.cases += cell.cases;
+                    share.cases_shown += if first_is_shown { cell.cases } else { 0 };
+                }
+            }
+        }
+    }
+    Ok(Block { table_id: table.id, year, cells, reasons })
+}
+
+fn share_of(table: &Table, layout: &Layout, levels: &[u8]) -> Share {
+    let levels = table
+        .dimensions
+        .iter()
+        .zip(layout.axes())
+        .zip(levels)
+        .map(|((dimension, axis), level)| {
+            let name = axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default();
+            (dimension.name.clone(), name)
+        })
+        .collect();
+    Share { table: table.name.clone(), levels, ..Share::default() }
+}
+
+/// Selects a slice from blocks of an edition. `block` gives a table's cells of a year, if the edition has that block.
+///
+/// The same bytes for everybody: nothing here looks at who asks or at what a cell holds.
+pub fn select<'a>(
+    table: &Table,
+    country: &str,
+    selection: &Selection,
+    block: impl Fn(u16) -> Option<&'a [u8]>,
+) -> Result<Vec<u8>, ListError> {
+    let width = table.measures.len() * CELL_LEN;
+    let mut layouts: BTreeMap<u16, Layout> = BTreeMap::new();
+    let mut slice = Vec::with_capacity(selection.slice_len());
+    for position in 0..selection.cells() {
+        let numbers = selection.numbers_at(position);
+        let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
+        if !layouts.contains_key(&year) {
+            layouts.insert(year, Layout::new(table, country, year)?);
+        }
+        let cell = layouts
+            .get(&year)
+            .and_then(|layout| layout.index(&selection.levels, &numbers))
+            .and_then(|index| block(year)?.get(index * width..(index + 1) * width));
+        for measure in &selection.measures {
+            match cell.and_then(|cell| cell.get(measure * CELL_LEN..(measure + 1) * CELL_LEN)) {
+                Some(bytes) => slice.extend_from_slice(bytes),
+                // Outside every block of the edition: not covered.
+                None => slice.extend(Released::NOT_AVAILABLE.to_bytes()),
+            }
+        }
+    }
+    Ok(slice)
+}
+
+/// The reason stored for a number.
+pub fn reason(byte: u8) -> Option<Reason> {
+    Reason::from_number(byte)
+}

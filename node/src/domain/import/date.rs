@@ -1,0 +1,100 @@
+//! Dates of files: the canonical four precisions, or the pattern that a mapping names.
+
+use accord_protocol::time::Date;
+
+use crate::domain::record::When;
+
+/// Reads `2014-05-17`, `2014-05`, `2014-Q2` or `2014`.
+pub fn canonical(text: &str) -> Option<When> {
+    let number = |part: &str, length: usize| {
+        (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse::<u16>().ok()).flatten()
+    };
+    let mut parts = text.split('-');
+    let year = parts.next().and_then(|part| number(part, 4)).filter(|year| *year >= 1900)?;
+    let (second, third) = (parts.next(), parts.next());
+    if parts.next().is_some() {
+        return None;
+    }
+    let small = |value: u16| u8::try_from(value).ok();
+    match (second, third) {
+        (None, _) => Some(When { year, quarter: 0, month: 0, day: 0 }),
+        (Some(quarter), None) if quarter.starts_with('Q') => {
+            let quarter = quarter.strip_prefix('Q').and_then(|part| number(part, 1)).and_then(small)?;
+            (1..=4).contains(&quarter).then_some(When { year, quarter, month: 0, day: 0 })
+        }
+        (Some(month), day) => {
+            let month = number(month, 2).and_then(small)?;
+            let day = match day {
+                None => 0,
+                Some(day) => number(day, 2).and_then(small).filter(|day| *day > 0)?,
+            };
+            Date::new(year, month, day.max(1))?;
+            Some(When { year, quarter: 0, month, day })
+        }
+    }
+}
+
+/// Reads a date by a pattern of `YYYY`, `MM`, `DD` and separators.
+pub fn by_pattern(text: &str, pattern: &str) -> Option<When> {
+    let (mut year, mut month, mut day) = (0u16, 0u16, 0u16);
+    let mut rest = text;
+    let mut shape = pattern;
+    while !shape.is_empty() {
+        let (slot, length): (Option<&mut u16>, usize) = if shape.starts_with("YYYY") {
+            (Some(&mut year), 4)
+        } else if shape.starts_with("MM") {
+            (Some(&mut month), 2)
+        } else if shape.starts_with("DD") {
+            (Some(&mut day), 2)
+        } else {
+            (None, shape.chars().next().map_or(1, char::len_utf8))
+        };
+        let (part, after) = rest.split_at_checked(length)?;
+        match slot {
+            Some(slot) => {
+                if !part.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return None;
+                }
+                *slot = part.parse().ok()?;
+            }
+            None if shape.starts_with(part) => {}
+            None => return None,
+        }
+        rest = after;
+        shape = shape.get(length..)?;
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
+    Date::new(year, month, day)?;
+    Some(When { year, quarter: 0, month, day })
+}
+
+/// The first day that the date may mean, for comparing with today.
+pub fn earliest(when: When) -> Option<Date> {
+    let month = if when.quarter > 0 { when.quarter * 3 - 2 } else { when.month.max(1) };
+    Date::new(when.year, month, when.day.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_keep_their_precision_and_no_other_spelling_is_read() {
+        let when = |year, quarter, month, day| Some(When { year, quarter, month, day });
+        assert_eq!(canonical("2014-05-17"), when(2014, 0, 5, 17));
+        assert_eq!(canonical("2014-05"), when(2014, 0, 5, 0));
+        assert_eq!(canonical("2014-Q2"), when(2014, 2, 0, 0));
+        assert_eq!(canonical("2014"), when(2014, 0, 0, 0));
+        for bad in ["2026-02-29", "29/02/2024", "0001-01-01", "2014-13", "2014-00", "2014-05-00", "2014-5-1", "2014-05-17T00:00:00Z", "2014-Q5", "", "14"] {
+            assert_eq!(canonical(bad), None, "{bad}");
+        }
+        assert_eq!(by_pattern("17/05/2014", "DD/MM/YYYY"), when(2014, 0, 5, 17));
+        assert_eq!(by_pattern("2014-05-17", "YYYY-MM-DD"), when(2014, 0, 5, 17));
+        for bad in ["2014-05-17 ", "2014-05", "2014/05/17", "2014-02-30"] {
+            assert_eq!(by_pattern(bad, "YYYY-MM-DD"), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One request to one answer: the checks at the provider, cheap before expensive (`wire.md` D15).
+//!
+//! Everything here is decided from arguments; the node does the storing and sending in between.
+
+use accord_protocol::{
+    answer::{AnswerHead, Decision as Answered, Handling},
+    catalogue::Catalogue,
+    codec::{Cap, decode},
+    edition::EditionHeader,
+    id::{Hash, NodeId, RequestId},
+    message::SignedBytes,
+    officers::Card,
+    refusal::Refusal,
+    request::{Request, RequestBody},
+    roster::MemberRole,
+    selection::{OffGrid, Selection},
+    signed::{Label, Preamble, Signable, verify_message},
+    time::UnixMs,
+    trust::Trust,
+};
+
+use super::access::{AccessRequest, Decision, Grants};
+
+/// Who hands the request on, and over what.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// The member whose TLS key the connection has.
+    pub member: &'a NodeId,
+    /// Exported from the TLS session; `None` for the node's own officers, whose request crosses no network.
+    pub channel_binding: Option<[u8; 32]>,
+}
+
+/// A request whose bytes, signatures and times are in order. Not permitted yet.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The body.
+    pub body: RequestBody,
+    /// SHA-256 of its bytes.
+    pub body_hash: Hash,
+    /// The officer.
+    pub card: Card,
+}
+
+/// What a refusal needs to know of the request it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// SHA-256 of the body as received.
+    pub body_hash: Hash,
+    /// Its id; zero if the body does not decode.
+    pub request_id: RequestId,
+    /// Size class of the reply; the smallest if the body does not decode.
+    pub reply_class: u8,
+}
+
+/// Why a request is not answered with a table: one face for the peer, one for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}: {why}")]
+pub struct Denied {
+    /// For the peer.
+    pub refusal: Refusal,
+    /// For the log.
+    pub why: String,
+    /// What it is about.
+    pub about: About,
+}
+
+/// Checks a request's envelope and body. `payload` is the head's payload as received.
+pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: UnixMs) -> Result<Checked, Denied> {
+    let mut about = About { body_hash: Hash::of(payload), request_id: RequestId::ZERO, reply_class: 0 };
+    let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about };
+
+    let signed: SignedBytes = decode(payload, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    let claimed: Request =
+        decode(signed.payload.as_slice(), Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    let body_bytes = claimed.body.as_slice();
+    about.body_hash = Hash::of(body_bytes);
+
+    // The node key is of that same member, who may ask.
+    let Some((member, keys)) = trust.active(peer.member, now) else {
+        return Err(deny(Refusal::Auth, "the peer is not an active member", about));
+    };
+    if claimed.node_id != *peer.member || !keys.sign_keys.as_slice().contains(&claimed.node_key) {
+        return Err(deny(Refusal::Auth, "the request is handed on by another node than the connection's", about));
+    }
+    if !member.roles.as_slice().contains(&MemberRole::Requester) {
+        return Err(deny(Refusal::Auth, "the member may not ask", about));
+    }
+    verify_message::<Request>(trust.federation(), &[claimed.node_key], signed.payload.as_slice(), &signed.signature)
+        .map_err(|error| deny(Refusal::Auth, &format!("node signature: {error}"), about))?;
+    if peer.channel_binding.is_some_and(|binding| binding != claimed.channel_binding) {
+        return Err(deny(Refusal::Auth, "the request was made for another connection", about));
+    }
+
+    let body: RequestBody = decode(body_bytes, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    about.request_id = body.request_id;
+    body.check().map_err(|rule| deny(Refusal::Encoding, rule, about))?;
+    about.reply_class = body.reply_class;
+
+    if body.audience != *me || body.requester != *peer.member {
+        return Err(deny(Refusal::Auth, "the request is for or from somebody else", about));
+    }
+    if !body.in_time(now) {
+        return Err(deny(Refusal::Time, "outside the time window", about));
+    }
+    let card_bytes = claimed.officer_card.as_slice();
+    if body.officer_card_hash != Hash::of(card_bytes) {
+        return Err(deny(Refusal::Auth, "the request names another card", about));
+    }
+    let Some(card) = trust.officer(&body.requester, card_bytes, now) else {
+        return Err(deny(Refusal::Auth, "no officer of that member is vouched for by this card now", about));
+    };
+    if !card.purposes.as_slice().contains(&body.purpose) {
+        return Err(deny(Refusal::Unavailable, "the officer's card does not allow this purpose", about));
+    }
+    if !card.key.verifies_as(Label::RequestBody, trust.federation(), body_bytes, &claimed.officer_signature) {
+        return Err(deny(Refusal::Auth, "officer signature", about));
+    }
+    if body.topic_hash != Hash::ZERO || !claimed.topic.as_slice().is_empty() {
+        return Err(deny(Refusal::Auth, "topics are not in force here", about));
+    }
+    Ok(Checked { body, body_hash: about.body_hash, card })
+}
+
+impl Checked {
+    /// What a refusal of it is about.
+    pub const fn about(&self) -> About {
+        About { body_hash: self.body_hash, request_id: self.body.request_id, reply_class: self.body.reply_class }
+    }
+
+    fn deny(&self, refusal: Refusal, why: impl Into<String>) -> Denied {
+        Denied { refusal, why: why.into(), about: self.about() }
+    }
+}
+
+/// A request that the policy permits, resolved to cells. Made by [`permit`] alone.
+#[derive(Debug, Clone)]
+pub struct Permitted {
+    selection: Selection,
+    table_id: u16,
+}
+
+impl Permitted {
+    /// Which cells.
+    pub const fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Of which table.
+    pub const fn table_id(&self) -> u16 {
+        self.table_id
+    }
+}
+
+/// Decides a request by the grants, then resolves it. What may not be discovered looks exactly like what does not exist.
+/// `catalogue` is that of the edition which would answer.
+pub fn permit(checked: &Checked, catalogue: &Catalogue, me: &NodeId, grants: &Grants, now: UnixMs) -> Result<Permitted, Denied> {
+    let body = &checked.body;
+    let own = body.requester == *me;
+    let Some(table) = catalogue.table_by_id(body.query.table_id) else {
+        return Err(checked.deny(Refusal::Unavailable, "no such table"));
+    };
+    if !own && !grants.discoverable(&body.requester, &table.name, now) {
+        return Err(checked.deny(Refusal::Unavailable, "no grant on this table"));
+    }
+    if body.view_hash != Hash::ZERO {
+        return Err(checked.deny(Refusal::View, "views are not in force here"));
+    }
+    let selection = Selection::new(&body.query, table, me.country()).map_err(|error| {
+        let refusal = match error {
+            OffGrid::Layout => Refusal::Edition,
+            OffGrid::Levels | OffGrid::Measures | OffGrid::Code | OffGrid::Time | OffGrid::Size => Refusal::Query,
+        };
+        checked.deny(refusal, error.to_string())
+    })?;
+    if selection.reply_class != body.reply_class {
+        return Err(checked.deny(Refusal::Encoding, "another reply class than the query's"));
+    }
+    if !own {
+        let request = AccessRequest { principal: &body.requester, table, levels: &selection.levels, purpose: body.purpose };
+        match grants.decide(request, now) {
+            Decision::Permit => {}
+            Decision::Deny(reason) => return Err(checked.deny(Refusal::Unavailable, reason.as_str())),
+        }
+    }
+    Ok(Permitted { selection, table_id: table.id })
+}
+
+/// Statements that every answer carries.
+#[derive(Debug, Clone)]
+pub struct Speaker<'a> {
+    /// The responder.
+    pub me: &'a NodeId,
+    /// The trust documents in force, whose versions are stated.
+    pub trust: &'a Trust,
+    /// Node time.
+    pub now: UnixMs,
+}
+
+impl Speaker<'_> {
+    fn head(&self, about: &About, requester: &NodeId) -> AnswerHead {
+        AnswerHead {
+            preamble: Preamble,
+            body_hash: about.body_hash,
+            request_id: about.request_id,
+            responder: self.me.clone(),
+            requester: requester.clone(),
+            decision: Answered::Refused,
+            code: Refusal::Busy.number(),
+            issued_at: self.now,
+            epoch: self.trust.root().epoch,
+            roster_version: self.trust.roster().roster_version,
+            policy_version: 0,
+            policy_commit: Hash::ZERO,
+            edition: 0,
+            edition_commit: Hash::ZERO,
+            slice_hash: Hash::of(&[]),
+            slice_len: 0,
+            handling: Handling::strictest(),
+            provable_after: UnixMs(0),
+        }
+    }
+
+    /// The head of a refusal.
+    pub fn refuse(&self, about: &About, requester: &NodeId, refusal: Refusal) -> AnswerHead {
+        AnswerHead { code: refusal.number(), ..self.head(about, requester) }
+    }
+
+    /// The head of an answer with this slice of this edition.
+    pub fn answer(&self, checked: &Checked, edition: &EditionHeader, slice: &[u8], handling: &Handling) -> AnswerHead {
+        AnswerHead {
+            decision: Answered::Answered,
+            code: 0,
+            edition: edition.number,
+            edition_commit: edition.commit,
+            slice_hash: Hash::of(slice),
+            slice_len: u32::try_from(slice.len()).unwrap_or(u32::MAX),
+            handling: handling.clone(),
+            ..self.head(&checked.about(), &checked.body.requester)
+        }
+    }
+}
