@@ -265,7 +265,7 @@ class Regions:
     def __init__(self, rows, country):
         mine = [row for row in rows if row["country"] == country]
         self.code_level = {row["code"]: int(row["level"]) for row in mine}
-        self.root = next((row["code"] for row in mine if row["level"] == "0"), country)
+        self.root = "_T"
         self.tree = Tree(self._tree_rows())
         self.names = self._names(mine)
 

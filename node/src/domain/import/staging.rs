@@ -372,7 +372,7 @@ mod tests {
         let reader = RowReader::new(mapping, &header, "CZ", only, Date::new(2026, 11, 24).unwrap()).unwrap();
         let index = Index::default();
         let mut staging = Staging::new(&reader, &index);
-        let fields = |country| vec!["Europe", "", country, "", "Praha", "2014-05-17", "Heroin", "9e-05", "Kilogram", "", "", "Unknown", "", "None", "", ""];
+        let fields = |country| vec!["Europe", "", country, "", "Praha", "2014-05-17", "Heroin", "9e-05", "Kilogram", "", "", "Unknown", "", "Unknown", "", ""];
         let mut ids = Vec::new();
         for country in ["Czechia", "Czechia", "Czech Republic", "Spain"] {
             if let Outcome::New(line) = staging.row(&fields(country), 2) {
