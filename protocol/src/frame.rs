@@ -90,6 +90,7 @@ enum Stage {
 /// Reads frames from bytes as they arrive. Nothing in it waits, and it holds at most one frame.
 pub struct FrameReader {
     limits: Limits,
+    by_head: Option<fn(&[u8]) -> Option<Limits>>,
     stage: Stage,
     buffer: Vec<u8>,
     body: u64,
@@ -106,7 +107,13 @@ impl std::fmt::Debug for FrameReader {
 impl FrameReader {
     /// A reader at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, stage: Stage::Start, buffer: Vec::new(), body: 0, digest: Context::new(&SHA256), total: 0 }
+        Self { limits, by_head: None, stage: Stage::Start, buffer: Vec::new(), body: 0, digest: Context::new(&SHA256), total: 0 }
+    }
+
+    /// A reader for the side that learns from the head what kind of message it is: `by_head` gives the kind's limits, or
+    /// nothing for a head that is none.
+    pub fn by_head(head_max: usize, by_head: fn(&[u8]) -> Option<Limits>) -> Self {
+        Self { by_head: Some(by_head), ..Self::new(Limits { head: head_max, body: None, progress: false }) }
     }
 
     /// Stream bytes taken so far, pads and headers included.
@@ -176,6 +183,9 @@ impl FrameReader {
     fn frame(&mut self, kind: FrameKind, payload: Vec<u8>) -> Result<Option<Piece>, FrameError> {
         match kind {
             FrameKind::Head => {
+                if let Some(by_head) = self.by_head {
+                    self.limits = by_head(&payload).ok_or(FrameError::Header)?;
+                }
                 self.stage = Stage::Open;
                 Ok(Some(Piece::Head(payload)))
             }

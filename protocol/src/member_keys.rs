@@ -144,6 +144,8 @@ crate::codes! {
         Approver = 9 "approver",
         /// An auditor.
         Auditor = 10 "auditor",
+        /// The node's edition commitments; a secret that signs nothing which leaves and is never listed.
+        Edition = 11 "edition",
     }
 }
 

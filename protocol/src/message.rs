@@ -26,8 +26,6 @@ crate::codes! {
         Relay = 111 "relay",
         /// The node's state.
         Status = 112 "status",
-        /// The node's trust documents.
-        Trust = 113 "trust",
         /// Editions: preview, publish, list, show, withdraw.
         Edition = 114 "edition",
         /// An operator imports a file.
@@ -59,6 +57,11 @@ impl Head {
         encode(self)
     }
 
+    /// What the opener of a stream with this head may send after it; nothing for bytes that are no head.
+    pub fn limits_of(bytes: &[u8]) -> Option<Limits> {
+        Self::from_bytes(bytes).ok().map(|head| head.kind.limits_up())
+    }
+
     /// Reads a head and holds it to the cap of its kind.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let head: Self = decode(bytes, Cap::Head)?;
@@ -82,7 +85,7 @@ impl MessageKind {
             | Self::Request
             | Self::Ask
             | Self::Status
-            | Self::Trust
+
             | Self::Edition
             | Self::Import
             | Self::Coverage => 64 << 10,
@@ -99,7 +102,7 @@ impl MessageKind {
             | Self::Ask
             | Self::Relay
             | Self::Status
-            | Self::Trust
+
             | Self::Edition
             | Self::Coverage => None,
         }
@@ -110,7 +113,7 @@ impl MessageKind {
         match self {
             Self::Fetch | Self::Relay => Some(1 << 20),
             Self::Request | Self::Ask => Some(4 << 20),
-            Self::Hello | Self::Status | Self::Trust => Some(1 << 20),
+            Self::Hello | Self::Status => Some(1 << 20),
             Self::Import | Self::Coverage => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),

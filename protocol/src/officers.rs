@@ -136,7 +136,8 @@ impl Signable for Staff {
             | KeyRole::Sign
             | KeyRole::Log
             | KeyRole::Witness
-            | KeyRole::Officer => false,
+            | KeyRole::Officer
+            | KeyRole::Edition => false,
         });
         if !local {
             return Err("staff are operators, approvers and auditors");

@@ -260,7 +260,10 @@ def tree_of(folder, name, kind_unknown=None):
 
 
 class Regions:
-    """The regions of one country, and how a word or code becomes one of them."""
+    """The regions of one country, and how a word or code becomes one of them.
+
+    The whole country is `_T` in every country, so that national cells of several members have one key and pool.
+    """
 
     def __init__(self, rows, country):
         mine = [row for row in rows if row["country"] == country]
@@ -293,10 +296,10 @@ class Regions:
         }
 
     def leaf(self, code):
-        """The leaf of a region code of any level."""
+        """The leaf of a region code of any level; the code of the country says no more than a blank."""
         if code not in self.code_level:
             raise BadRow("R-PLACE")
-        return self.tree.leaf(code[:4])
+        return self.tree.leaf(code[:4] if self.code_level[code] else self.root)
 
     def by_name(self, word):
         """The region with exactly this name, the smallest kind first."""
@@ -788,10 +791,6 @@ class Edition:
                 self.twice.append((cell["table"], dict(key)))
             self.cells[cell["table"]][key] = cell["values"]
 
-    def codes(self, table, dimension):
-        """The codes of one dimension that the table's cells use."""
-        return sorted({dict(key).get(dimension, "") for key in self.cells[table]})
-
 
 def plain(value):
     """A shown value without the reason, which is not checked."""
@@ -804,14 +803,10 @@ def brief(value):
     return str(value.get("value", value["state"]))
 
 
-def pair_of(code, groups):
-    """The two groups that a pair code names, whatever sign stands between them; None if it is unclear."""
-    found = set()
-    for one, other in itertools.permutations(groups, 2):
-        between = code[len(one) : len(code) - len(other)]
-        if code == one + between + other and not any(char.isalnum() for char in between):
-            found.add(frozenset((one, other)))
-    return found.pop() if len(found) == 1 else None
+def pair_codes(groups):
+    """The two groups behind each pair code `A+B`: A before B in the order of the list, the unknown group in no pair."""
+    named = [group for group in groups if group != "_U"]
+    return {"+".join(pair): frozenset(pair) for pair in itertools.combinations(named, 2)}
 
 
 class Grid:
@@ -823,16 +818,8 @@ class Grid:
         self.levels = level_sets(table)
         self.measures = {measure["id"]: measure for measure in table["measure"]}
         self.is_pairs = "pair" in self.names
-        self.pairs = {}
+        self.pairs = pair_codes(lists.drugs.codes("group")) if self.is_pairs else {}
         self.cells = tabulate_pairs(lines, lists) if self.is_pairs else tabulate(table, lines, lists)
-
-    def name_pairs(self, codes):
-        """Learns how the edition names the pairs: no document says it. Pairs with the unknown group may be missing."""
-        groups = self.lists.drugs.codes("group")
-        self.pairs = {code: pair_of(code, groups) for code in codes if pair_of(code, groups)}
-        for pair in itertools.combinations(groups, 2):
-            if "_U" not in pair and frozenset(pair) not in self.pairs.values():
-                self.pairs["+".join(pair)] = frozenset(pair)
 
     def codes(self, name, level, year):
         """The codes of one dimension at one level."""
@@ -1065,20 +1052,17 @@ def check(options):
     tally = Tally()
     compare_head(edition, catalogue, options.lists, options.member, months, tally)
     check_star(tables, tally)
-    years = years_of(edition, tables, months)
+    years = years_of(months)
     for grid in grids:
-        if grid.is_pairs:
-            grid.name_pairs(edition.codes(grid.table["name"], "pair"))
-        else:
+        if not grid.is_pairs:
             check_margins(grid, tally)
         compare_table(grid, edition, years, tally)
     return tally, summary_lines(reading, grids, years) if options.summary else ()
 
 
-def years_of(edition, tables, months):
-    """The years of the coverage and those that the edition shows beyond it."""
-    shown = {code[:4] for table in tables for code in edition.codes(table["name"], "time")}
-    return sorted(year for year in shown | {month[:4] for month in months} if re.fullmatch("[0-9]{4}", year))
+def years_of(months):
+    """The years that an edition has: those with a complete month, each with all its cells, and no other."""
+    return sorted({month[:4] for month in months})
 
 
 def main(argv=None):

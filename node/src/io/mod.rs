@@ -1,1 +1,8 @@
-//! tbd
+//! The edge: settings, keys and documents on disk, the store, imports, the network. It reads and writes; the domain decides.
+
+pub mod config;
+pub mod identity;
+pub mod import;
+pub mod store;
+pub mod telemetry;
+pub mod transport;

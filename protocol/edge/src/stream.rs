@@ -54,9 +54,15 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Starts reading a stream.
+    /// Starts reading the reply to a call of our own.
     pub fn new(recv: RecvStream, limits: Limits) -> Self {
         Self { recv, reader: FrameReader::new(limits), ready: VecDeque::new(), ended: false }
+    }
+
+    /// Starts reading a stream that a peer opened: its head says what may follow.
+    pub fn opened_by_peer(recv: RecvStream) -> Self {
+        let reader = FrameReader::by_head(accord_protocol::codec::Cap::Head.bytes(), Head::limits_of);
+        Self { recv, reader, ready: VecDeque::new(), ended: false }
     }
 
     /// Bytes of the stream so far.

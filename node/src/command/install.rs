@@ -1,0 +1,146 @@
+//! `accord-node possess` and `accord-node install`: the node's part in the ceremony.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use accord_edge::{
+    files,
+    keyring::{KeyRing, RingKind},
+};
+use accord_node::io::{config::Config, identity};
+use accord_protocol::{
+    codec::{Cap, decode},
+    id::Hash,
+    member_keys::MemberKeys,
+    officers::Card,
+    signed::{Document, FederationId, Label},
+    trust::Trust,
+};
+use anyhow::Context;
+use clap::Args;
+
+use super::{Refused, Usage, operator_profile};
+
+#[derive(Debug, Args)]
+pub(crate) struct Possess {
+    /// The node's folder.
+    dir: PathBuf,
+    /// The member-keys document, which is changed in place.
+    file: PathBuf,
+}
+
+impl Possess {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let config = Config::load(&self.dir)?;
+        let mut document = files::read_document(&self.file)?;
+        let keys: MemberKeys = document.unverified().with_context(|| self.file.display().to_string())?;
+        if keys.node_id != config.member {
+            return Err(Refused(format!("{} is for {}, this node is {}", self.file.display(), keys.node_id, config.member)).into());
+        }
+        let ring = KeyRing::open(&self.dir.join("node.ring"), || None)?.expect_kind(RingKind::Node)?;
+        let listed = keys.all_keys();
+        let mut signed = 0;
+        for (_, key) in ring.keys() {
+            if listed.contains(&key.public()) {
+                document.add_signature(key, &keys.federation);
+                signed += 1;
+            }
+        }
+        if signed == 0 {
+            return Err(Refused(format!("{} lists none of this node's keys", self.file.display())).into());
+        }
+        files::write_document(&self.file, &document)?;
+        println!("signed {} with {signed} keys of {}", self.file.display(), config.member);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// The node's folder.
+    dir: PathBuf,
+    /// The federation's id, from outside: read out by telephone, not taken from the files.
+    #[arg(long)]
+    federation: String,
+    /// Root, roster, catalogue, keys of every member, officers, staff; and cards of own officers.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Install {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let federation: FederationId = self.federation.parse().map_err(|error| Usage(format!("--federation: {error}")))?;
+        let config = Config::load(&self.dir)?;
+        let (cards, documents): (Vec<_>, Vec<_>) =
+            self.files.iter().partition(|path| path.extension().is_some_and(|extension| extension == "card"));
+        let documents: Vec<Document> = documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
+        let trust = Trust::build(&documents, Some(&federation)).context("nothing was installed")?;
+        let folder = config.trust_dir();
+        refuse_going_back(&folder, &trust)?;
+        let cards: Vec<(Vec<u8>, Card)> = cards
+            .into_iter()
+            .map(|path| {
+                let bytes = files::read_limited(path, 1024)?;
+                let card = decode(&bytes, Cap::Small).with_context(|| format!("{} is not a card", path.display()))?;
+                Ok((bytes, card))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        for folder in [folder, operator_profile(&self.dir).join("trust")] {
+            write(&folder, &federation, &documents, &cards)?;
+        }
+        // Everything that the node checks at its start is checked now, so that `run` does not surprise.
+        let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
+        standing.check_own_keys(&identity::load_keys(&config.dir)?)?;
+        println!("installed roster {} of {} with {} members", trust.roster().roster_version, trust.root().name.as_str(), trust.roster().members.as_slice().len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+// A version never goes back, whatever somebody hands in (K1).
+fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
+    if !folder.join(identity::FEDERATION_FILE).exists() {
+        return Ok(());
+    }
+    let old = Trust::build(&files::read_documents(folder)?, None).context("the documents in force do not hold together")?;
+    if old.federation() != new.federation() {
+        return Err(Refused("these documents are of another federation than the node's".into()).into());
+    }
+    let (before, after) = ((old.roster().epoch, old.roster().roster_version), (new.roster().epoch, new.roster().roster_version));
+    if after < before {
+        return Err(Refused(format!("roster {} is older than roster {} in force; nothing was changed", after.1, before.1)).into());
+    }
+    if after == before && old.roster().hash() != new.roster().hash() {
+        return Err(Refused(format!("a second roster {} with another content: keep both files and tell the root holders", after.1)).into());
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, federation: &FederationId, documents: &[Document], cards: &[(Vec<u8>, Card)]) -> anyhow::Result<()> {
+    files::make_dir(folder)?;
+    for entry in std::fs::read_dir(folder)?.filter_map(Result::ok) {
+        let path = entry.path();
+        let ours = path.extension().is_some_and(|extension| extension == "accord" || extension == "card");
+        if ours {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    for document in documents {
+        let name = match document.label() {
+            Label::Root | Label::Roster => document.label().to_string(),
+            label => format!("{label}-{}", short(&document.hash())),
+        };
+        let name = if document.label() == Label::Root { format!("{name}-{}", short(&document.hash())) } else { name };
+        files::write_document(&folder.join(format!("{name}.accord")), document)?;
+    }
+    for (bytes, card) in cards {
+        files::write_atomically(&folder.join(format!("{}.card", card.officer_id)), bytes)?;
+    }
+    files::write_atomically(&folder.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
+    Ok(())
+}
+
+fn short(hash: &Hash) -> String {
+    hash.to_string().chars().take(12).collect()
+}

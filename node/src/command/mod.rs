@@ -1,0 +1,71 @@
+//! The daemon's subcommands.
+
+mod init;
+mod install;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use accord_node::{io::store::StoreError, node::StartError};
+use clap::{Parser, Subcommand};
+
+/// The node of one agency: keeps its records, publishes its editions, answers its partners.
+#[derive(Debug, Parser)]
+#[command(name = "accord-node", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new node: its folder, keys and settings. Prints the claim that administrators sign.
+    Init(init::Init),
+    /// Sign a member-keys document with the node's own keys, to prove that it holds them.
+    Possess(install::Possess),
+    /// Install trust documents: checks that they hold together under the federation's id, then keeps them.
+    Install(install::Install),
+    /// Run the node.
+    Run(run::Run),
+}
+
+/// A mistake in how the command was used: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Something refused: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Init(init) => init.run(),
+            Command::Possess(possess) => possess.run(),
+            Command::Install(install) => install.run(),
+            Command::Run(run) => run.run(),
+        }
+    }
+}
+
+/// The exit code of an error, as the contract has it.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<Usage>().is_some() {
+        return 2;
+    }
+    if error.downcast_ref::<Refused>().is_some() {
+        return 3;
+    }
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Config(_) | StartError::Identity(_) | StartError::Grants { .. }) => 3,
+        Some(StartError::Store(StoreError::Busy { .. } | StoreError::TooNew(_))) => 3,
+        Some(StartError::Store(_) | StartError::File(_)) | None => 4,
+    }
+}
+
+/// The operator's profile that `init` makes beside the node.
+pub(crate) fn operator_profile(dir: &std::path::Path) -> PathBuf {
+    dir.join("operator")
+}

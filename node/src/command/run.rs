@@ -1,0 +1,85 @@
+//! `accord-node run`: "ready" only when keys, trust documents, store and listeners work.
+
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
+
+use accord_edge::linux;
+use accord_node::{
+    io::{config::Config, transport::Sockets},
+    node::{Node, StartError},
+};
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Refused;
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The node's folder.
+    dir: PathBuf,
+    /// Run although the process has root's rights. For containers and tests.
+    #[arg(long)]
+    allow_root: bool,
+    /// Write the ready line to this file descriptor instead of stdout.
+    #[arg(long, value_name = "N")]
+    ready_fd: Option<u32>,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if linux::is_root() {
+            if !self.allow_root {
+                return Err(Refused("will not run as root: use a user of its own, or --allow-root in a container".into()).into());
+            }
+            tracing::warn!("running as root");
+        }
+        let config = Config::load(&self.dir).map_err(StartError::from)?;
+        let node = Arc::new(Node::open(config)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+        let code = runtime.block_on(self.serve(node));
+        // Blocking work that still runs (an import that nobody waits for) changes nothing half: do not wait for it.
+        runtime.shutdown_background();
+        code
+    }
+
+    async fn serve(&self, node: Arc<Node>) -> anyhow::Result<ExitCode> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let sockets = Sockets::listen(Arc::clone(&node))?;
+        let (members, people) = sockets.addresses()?;
+        self.ready(&format!("{{\"ready\":true,\"members\":\"{members}\",\"people\":\"{people}\",\"pid\":{}}}\n", std::process::id()))?;
+        tracing::info!(member = %node.config.member, %members, %people, "ready");
+        let serving = sockets.serve();
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                () = &mut serving => break,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => match node.reload_grants() {
+                    Ok(rows) => tracing::info!(rows, "grants read again"),
+                    Err(error) => tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the grants in force stay"),
+                },
+            }
+        }
+        tracing::info!("stopping");
+        sockets.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn ready(&self, line: &str) -> anyhow::Result<()> {
+        match self.ready_fd {
+            Some(descriptor) => {
+                let mut file = linux::write_descriptor(descriptor).with_context(|| format!("--ready-fd {descriptor}"))?;
+                file.write_all(line.as_bytes())?;
+            }
+            None => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(line.as_bytes())?;
+                stdout.flush()?;
+            }
+        }
+        Ok(())
+    }
+}

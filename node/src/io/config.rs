@@ -1,0 +1,275 @@
+//! Settings: `node.toml` to values that hold; all errors at start, none at run time.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use accord_edge::{files, tls::KeyExchange};
+use accord_protocol::{
+    answer::{Handling, HandlingCode, Tlp},
+    codec::Bounded,
+    id::NodeId,
+    time::UnixMs,
+};
+use serde::Deserialize;
+
+use crate::domain::{
+    disclosure::{BadRules, Rules, Zeros},
+    quota::Rate,
+};
+
+/// Largest settings file in bytes.
+const CONFIG_MAX: u64 = 64 << 10;
+
+/// What a node runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's folder.
+    pub dir: PathBuf,
+    /// The member.
+    pub member: NodeId,
+    /// Where members reach it.
+    pub listen_members: SocketAddr,
+    /// Where its people reach it.
+    pub listen_people: SocketAddr,
+    /// Which key exchange it takes.
+    pub key_exchange: KeyExchange,
+    /// Whether editions may be published that are not protected against subtraction.
+    pub accept_primary_only: bool,
+    /// Days after its end until a period is published.
+    pub publish_delay_days: u16,
+    /// The protection rules.
+    pub rules: Rules,
+    /// How answers must be handled.
+    pub handling: Handling,
+    /// How much a partner's officer may ask.
+    pub quota: Rate,
+    /// Largest import in bytes.
+    pub import_bytes_max: u64,
+    /// Cache of the store in bytes.
+    pub store_cache_bytes: u64,
+}
+
+/// Why settings are not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// Not TOML of the expected form; the message names line and column.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A value that does not hold.
+    #[error("{}: `{field}`: {rule}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        field: &'static str,
+        /// What is wrong.
+        rule: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    member: String,
+    listen_members: SocketAddr,
+    listen_people: SocketAddr,
+    #[serde(default = "prefer")]
+    post_quantum: String,
+    #[serde(default)]
+    accept_primary_only: bool,
+    #[serde(default = "thirty")]
+    publish_delay_days: u16,
+    #[serde(default)]
+    rules: RawRules,
+    #[serde(default)]
+    handling: RawHandling,
+    #[serde(default)]
+    quota: RawQuota,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+fn prefer() -> String {
+    "prefer".into()
+}
+
+const fn thirty() -> u16 {
+    30
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRules {
+    k: u32,
+    p_percent: u32,
+    dominance_percent: u32,
+    zeros: String,
+}
+
+impl Default for RawRules {
+    fn default() -> Self {
+        let rules = Rules::DEFAULT;
+        Self {
+            k: rules.k(),
+            p_percent: rules.p_percent(),
+            dominance_percent: rules.dominance_percent(),
+            zeros: rules.zeros().to_string(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawHandling {
+    code: String,
+    tlp: String,
+}
+
+impl Default for RawHandling {
+    fn default() -> Self {
+        Self { code: "H0".into(), tlp: "AMBER".into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawQuota {
+    burst: u32,
+    per_minute: u32,
+}
+
+impl Default for RawQuota {
+    fn default() -> Self {
+        Self { burst: 120, per_minute: 60 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    import_bytes: u64,
+    store_cache_bytes: u64,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { import_bytes: 4 << 30, store_cache_bytes: 64 << 20 }
+    }
+}
+
+/// The settings file that `accord-node init` writes.
+pub fn sample(member: &NodeId, listen_members: SocketAddr, listen_people: SocketAddr) -> String {
+    include_str!("../../sample/node.toml")
+        .replace("ES-AGENCY", member.as_str())
+        .replace("127.0.0.1:4433", &listen_members.to_string())
+        .replace("127.0.0.1:4434", &listen_people.to_string())
+}
+
+impl Config {
+    /// Reads `node.toml` of a node's folder.
+    pub fn load(dir: &Path) -> Result<Self, ConfigError> {
+        let path = dir.join("node.toml");
+        let bytes = files::read_limited(&path, CONFIG_MAX)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| ConfigError::Syntax { path: path.clone(), message: "the file is not UTF-8".into() })?;
+        Self::parse(dir, &path, &text)
+    }
+
+    /// Reads settings from a text.
+    pub fn parse(dir: &Path, path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: Raw =
+            toml::from_str(text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        let bad = |field, rule: String| ConfigError::Value { path: path.to_owned(), field, rule };
+        let member = raw.member.parse().map_err(|error| bad("member", format!("{error}")))?;
+        let key_exchange = match raw.post_quantum.as_str() {
+            "prefer" => KeyExchange::PreferPostQuantum,
+            "require" => KeyExchange::RequirePostQuantum,
+            _ => return Err(bad("post_quantum", "`prefer` or `require`".into())),
+        };
+        let zeros = Zeros::from_word(&raw.rules.zeros).ok_or_else(|| bad("rules.zeros", "`hidden` or `shown`".into()))?;
+        let rules = Rules::new(raw.rules.k, raw.rules.p_percent, raw.rules.dominance_percent, zeros)
+            .map_err(|error: BadRules| bad("rules", error.to_string()))?;
+        let code = HandlingCode::from_word(&raw.handling.code).ok_or_else(|| bad("handling.code", "`H0` to `H3`".into()))?;
+        let tlp = Tlp::from_word(&raw.handling.tlp)
+            .ok_or_else(|| bad("handling.tlp", "`CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT` or `RED`".into()))?;
+        if raw.quota.burst == 0 || raw.quota.per_minute == 0 {
+            return Err(bad("quota", "0 would refuse everybody; remove the grants instead".into()));
+        }
+        if raw.limits.import_bytes == 0 || raw.limits.import_bytes > 4 << 30 {
+            return Err(bad("limits.import_bytes", "from 1 to 4 GiB".into()));
+        }
+        if raw.listen_members == raw.listen_people {
+            return Err(bad("listen_people", "must differ from listen_members".into()));
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            member,
+            listen_members: raw.listen_members,
+            listen_people: raw.listen_people,
+            key_exchange,
+            accept_primary_only: raw.accept_primary_only,
+            publish_delay_days: raw.publish_delay_days,
+            rules,
+            handling: Handling { code, tlp, embargo_until: UnixMs(0), recipients: Bounded::default() },
+            quota: Rate { burst: raw.quota.burst, per_minute: raw.quota.per_minute },
+            import_bytes_max: raw.limits.import_bytes,
+            store_cache_bytes: raw.limits.store_cache_bytes,
+        })
+    }
+
+    /// Where the trust documents lie.
+    pub fn trust_dir(&self) -> PathBuf {
+        self.dir.join("trust")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("/n"), Path::new("/n/node.toml"), text).map_err(|error| error.to_string())
+    }
+
+    fn shipped() -> String {
+        sample(&"ES-AGENCY".parse().unwrap(), "127.0.0.1:4433".parse().unwrap(), "127.0.0.1:4434".parse().unwrap())
+    }
+
+    #[test]
+    fn the_sample_that_ships_is_the_default() {
+        let config = parse(&shipped()).unwrap();
+        assert_eq!(config.rules, Rules::DEFAULT);
+        assert!(!config.accept_primary_only, "the dangerous option is off");
+        let bare = parse("member = \"ES-AGENCY\"\nlisten_members = \"127.0.0.1:4433\"\nlisten_people = \"127.0.0.1:4434\"").unwrap();
+        assert_eq!((bare.rules, bare.quota, bare.publish_delay_days), (config.rules, config.quota, config.publish_delay_days));
+    }
+
+    #[test]
+    fn a_setting_that_weakens_or_is_misspelt_is_refused_with_its_place() {
+        for (from, to, want) in [
+            ("k = 5", "k = 2", "below 3"),
+            ("k = 5", "kk = 5", "kk"),
+            ("k = 5", "k = -5", "k"),
+            ("zeros = \"hidden\"", "zeros = \"perhaps\"", "rules.zeros"),
+            ("post_quantum = \"prefer\"", "post_quantum = \"off\"", "post_quantum"),
+            ("127.0.0.1:4434", "127.0.0.1:4433", "must differ"),
+            ("127.0.0.1:4434", "127.0.0.1:65536", "listen_people"),
+            ("tlp = \"AMBER\"", "tlp = \"PINK\"", "handling.tlp"),
+        ] {
+            let text = shipped();
+            assert!(text.contains(from), "{from}");
+            let error = parse(&text.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(want) && error.contains("node.toml"), "{error}");
+        }
+    }
+}

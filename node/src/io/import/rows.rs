@@ -1,0 +1,194 @@
+//! Splitting a CSV file into rows with bounded memory, each with the physical line where it starts.
+
+use std::io::{self, BufRead};
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use crate::domain::import::Rule;
+
+/// Largest record in bytes (C67).
+const RECORD_MAX: usize = 64 << 10;
+/// Fields of a record, at most.
+const FIELDS_MAX: usize = 512;
+
+/// What comes next in the file.
+#[derive(Debug)]
+pub(super) enum Split<'a> {
+    /// A row.
+    Row {
+        /// Its fields, as read.
+        fields: Vec<&'a str>,
+        /// Physical line where it starts, from 1.
+        line: u64,
+    },
+    /// Something that is not a row.
+    Fault {
+        /// The rule.
+        rule: Rule,
+        /// In words.
+        message: String,
+        /// Physical line where it starts.
+        line: u64,
+    },
+    /// The end.
+    End,
+}
+
+/// Splits rows off a reader.
+pub(super) struct RowSplitter<R> {
+    input: R,
+    csv: Reader,
+    record: Vec<u8>,
+    ends: Vec<usize>,
+    line: u64,
+    at_start: bool,
+}
+
+impl<R: BufRead> RowSplitter<R> {
+    pub(super) fn new(input: R, delimiter: u8) -> Self {
+        Self {
+            input,
+            csv: ReaderBuilder::new().delimiter(delimiter).build(),
+            record: vec![0; RECORD_MAX],
+            ends: vec![0; FIELDS_MAX],
+            line: 1,
+            at_start: true,
+        }
+    }
+
+    /// Reads the next row.
+    pub(super) fn next(&mut self) -> io::Result<Split<'_>> {
+        if self.at_start {
+            self.at_start = false;
+            let start = self.input.fill_buf()?;
+            if start.starts_with(&[0xef, 0xbb, 0xbf]) {
+                self.input.consume(3);
+            } else if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+                let message = "the file is UTF-16; save it as UTF-8".to_owned();
+                return Ok(Split::Fault { rule: Rule::Encoding, message, line: 1 });
+            }
+        }
+        self.skip_blank_lines()?;
+        let line = self.line;
+        let (mut written, mut fields, mut quotes) = (0, 0, 0usize);
+        loop {
+            let input = self.input.fill_buf()?;
+            let at_end = input.is_empty();
+            let output = self.record.get_mut(written..).unwrap_or_default();
+            let ends = self.ends.get_mut(fields..).unwrap_or_default();
+            let (result, read, wrote, ended) = self.csv.read_record(input, output, ends);
+            let taken = input.get(..read).unwrap_or_default();
+            self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+            quotes += taken.iter().filter(|byte| **byte == b'"').count();
+            self.input.consume(read);
+            written += wrote;
+            fields += ended;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                    let (rule, message) = if quotes % 2 == 1 {
+                        (Rule::Quote, "a quote that is opened here is not closed within 64 KiB".to_owned())
+                    } else {
+                        (Rule::RowSize, format!("a record of more than 64 KiB or {FIELDS_MAX} fields"))
+                    };
+                    return Ok(Split::Fault { rule, message, line });
+                }
+                ReadRecordResult::Record => {
+                    if at_end && quotes % 2 == 1 {
+                        let message = "a quote that is opened here is never closed".to_owned();
+                        return Ok(Split::Fault { rule: Rule::Quote, message, line });
+                    }
+                    return Ok(self.row(written, fields, line));
+                }
+                ReadRecordResult::End => return Ok(Split::End),
+            }
+        }
+    }
+
+    // csv_core skips blank lines by itself, but then nobody would know where the record starts.
+    fn skip_blank_lines(&mut self) -> io::Result<()> {
+        loop {
+            let input = self.input.fill_buf()?;
+            let blank = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            if blank == 0 {
+                return Ok(());
+            }
+            self.line += input.iter().take(blank).filter(|byte| **byte == b'\n').count() as u64;
+            self.input.consume(blank);
+        }
+    }
+
+    fn row(&self, written: usize, fields: usize, line: u64) -> Split<'_> {
+        let fault = |message: &str| Split::Fault { rule: Rule::Encoding, message: message.to_owned(), line };
+        let Ok(text) = std::str::from_utf8(self.record.get(..written).unwrap_or_default()) else {
+            return fault("not UTF-8; save the file as UTF-8");
+        };
+        if text.contains('\0') {
+            return fault("a NUL character");
+        }
+        let mut start = 0;
+        let mut row = Vec::with_capacity(fields);
+        for end in self.ends.iter().take(fields) {
+            // Field ends fall between characters, since delimiters and quotes are ASCII.
+            row.push(text.get(start..*end).unwrap_or_default());
+            start = *end;
+        }
+        Split::Row { fields: row, line }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufReader;
+
+    fn split(text: &[u8], buffer: usize) -> String {
+        let mut splitter = RowSplitter::new(BufReader::with_capacity(buffer, text), b',');
+        let mut shown = String::new();
+        loop {
+            match splitter.next().unwrap() {
+                Split::End => return shown,
+                Split::Row { fields, line } => shown += &format!("{line}:{} ", fields.join("|")),
+                Split::Fault { rule, line, .. } => {
+                    shown += &format!("{line}!{rule} ");
+                    if rule != Rule::Encoding {
+                        return shown;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_have_the_line_where_they_start() {
+        for (text, want) in [
+            ("a,b\n1,2\n", "1:a|b 2:1|2 "),
+            ("\u{feff}a,b\r\n1,2\r\n", "1:a|b 2:1|2 "),
+            ("a,b\n\n\n1,2", "1:a|b 4:1|2 "),
+            ("a\n\"x\ny\",\"\"\"q\"\"\"\n3", "1:a 2:x\ny|\"q\" 4:3 "),
+            ("a,b\n1,\"open\n2,3\n", "1:a|b 2!R-QUOTE "),
+            ("a\0b\n1\n", "1!R-ENCODING 2:1 "),
+            ("", ""),
+        ] {
+            for buffer in [1, 3, 4096] {
+                // A byte-order mark is looked for in what the first read brings, at least three bytes of a real file.
+                if buffer < 3 && text.starts_with('\u{feff}') {
+                    continue;
+                }
+                assert_eq!(split(text.as_bytes(), buffer), want, "{text:?} in pieces of {buffer}");
+            }
+        }
+        assert_eq!(split(b"a\n\xe9\n1\n", 64), "1:a 2!R-ENCODING 3:1 ");
+        assert_eq!(split(b"\xff\xfea\0", 64).trim(), "1!R-ENCODING 1!R-ENCODING");
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused_with_little_memory() {
+        let open = [b"a\n\"".as_slice(), &vec![b'x'; 200_000]].concat();
+        assert_eq!(split(&open, 4096), "1:a 2!R-QUOTE ");
+        let long = [b"a\n".as_slice(), &vec![b'x'; 200_000]].concat();
+        assert_eq!(split(&long, 4096), "1:a 2!R-ROW-SIZE ");
+        let wide = [b"a\n".as_slice(), &vec![b','; 600]].concat();
+        assert_eq!(split(&wide, 4096), "1:a 2!R-ROW-SIZE ");
+    }
+}

@@ -1,0 +1,134 @@
+//! Keys and values: one tree, a first byte for each kind of key, a version and a checksum for each value.
+
+use bincode::{Decode, Encode};
+
+use accord_protocol::codec::Cap;
+
+accord_protocol::codes! {
+    /// Kinds of key, by their first byte.
+    pub enum KeyKind: u8 {
+        /// The meta record.
+        Meta = 0x6d "meta",
+        /// Blocks of records: `b`, import, block.
+        Block = 0x62 "block",
+        /// Imports: `i`, import.
+        Import = 0x69 "import",
+        /// Coverage: `c`.
+        Coverage = 0x63 "coverage",
+        /// Editions: `e`, number.
+        Edition = 0x65 "edition",
+        /// Parts of frozen blocks of editions: `x`, hash, part.
+        Frozen = 0x78 "frozen",
+        /// Parts of catalogues that editions were made under: `k`, hash, part.
+        Catalogue = 0x6b "catalogue",
+        /// Memory of requests: `q`, officer key, request id.
+        Replay = 0x71 "replay",
+    }
+}
+
+/// Version of the layout of values.
+const VALUE_VERSION: u8 = 1;
+/// Largest value: above about 8 KB sled writes files of their own, which our fdatasync does not reach.
+pub(super) const VALUE_MAX: usize = 6_000;
+
+/// The meta record: what must be there.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Meta {
+    /// Layout of the whole store.
+    pub(super) schema: u32,
+    /// Commits so far.
+    pub(super) sequence: u64,
+    /// Keys by kind: `(kind byte, count)`, sorted.
+    pub(super) counts: Vec<(u8, u64)>,
+}
+
+/// The layout that this program writes.
+pub(super) const SCHEMA: u32 = 1;
+/// Key of the meta record.
+pub(super) const META_KEY: &[u8] = b"m";
+
+/// Changes that become durable together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub(super) puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) deletes: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// Adds or replaces a value.
+    pub fn put(&mut self, key: Vec<u8>, value: &[u8]) {
+        self.puts.push((key, wrap(value)));
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.deletes.push(key);
+    }
+
+    /// Adds a long value as parts under `prefix`.
+    pub fn put_parts(&mut self, prefix: &[u8], value: &[u8]) {
+        for (part, chunk) in value.chunks(VALUE_MAX).enumerate() {
+            let number = u32::try_from(part).unwrap_or(u32::MAX).to_be_bytes();
+            self.put([prefix, &number].concat(), chunk);
+        }
+    }
+
+    /// Bytes of all values.
+    pub fn bytes(&self) -> u64 {
+        self.puts.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.deletes.is_empty()
+    }
+}
+
+/// A key of a kind.
+pub(super) fn key(kind: KeyKind, rest: &[&[u8]]) -> Vec<u8> {
+    std::iter::once([kind.number()].as_slice()).chain(rest.iter().copied()).flatten().copied().collect()
+}
+
+/// A value with its version and checksum.
+pub(super) fn wrap(value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len() + 5);
+    bytes.push(VALUE_VERSION);
+    bytes.extend(crc32fast::hash(value).to_be_bytes());
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+/// The value inside, if version and checksum fit.
+pub(super) fn unwrap(bytes: &[u8]) -> Option<&[u8]> {
+    let (version, rest) = bytes.split_first()?;
+    let (crc, value) = rest.split_first_chunk::<4>()?;
+    (*version == VALUE_VERSION && crc32fast::hash(value) == u32::from_be_bytes(*crc)).then_some(value)
+}
+
+/// Encodes a stored value.
+pub(super) fn to_bytes<T: Encode>(value: &T) -> Vec<u8> {
+    // Stored values are far below the codec's limit of a mebibyte: blocks are cut at 6 KB, lists are bounded.
+    accord_protocol::codec::encode(value).unwrap_or_default()
+}
+
+/// Decodes a stored value.
+pub(super) fn from_bytes<T: Encode + Decode<()>>(bytes: &[u8]) -> Option<T> {
+    accord_protocol::codec::decode(bytes, Cap::Document).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_bit_is_noticed() {
+        let good = wrap(b"twenty records");
+        assert_eq!(unwrap(&good), Some(b"twenty records".as_slice()));
+        for index in 0..good.len() {
+            let mut bad = good.clone();
+            bad[index] ^= 1;
+            assert_eq!(unwrap(&bad), None, "byte {index}");
+        }
+        assert_eq!(unwrap(&good[..3]), None);
+    }
+}

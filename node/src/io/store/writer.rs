@@ -1,0 +1,130 @@
+//! The one writer: commits that wait together become durable together.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::PathBuf,
+    sync::{Mutex, mpsc},
+    thread,
+};
+
+use super::{
+    Batch, StoreError,
+    layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
+    manifest::Manifest,
+};
+
+/// Commits merged into one flush, at most.
+const GROUP_MAX: usize = 64;
+
+type Answer = mpsc::SyncSender<Result<u64, StoreError>>;
+
+/// Handle to the writer thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: Mutex<mpsc::Sender<(Batch, Answer)>>,
+}
+
+impl Writer {
+    /// Starts the thread. `file` is sled's own database file, kept open for `fdatasync`.
+    pub(super) fn start(db: sled::Db, file: File, dir: PathBuf, meta: Meta) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let state = State { db, file, dir, sequence: meta.sequence, counts: meta.counts.into_iter().collect() };
+        thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
+        Ok(Self { jobs: Mutex::new(sender) })
+    }
+
+    /// Hands a batch over and waits until it is durable.
+    pub(super) fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
+        let gone = || StoreError::Broken("the writer has stopped".into());
+        let (answer, done) = mpsc::sync_channel(1);
+        self.jobs.lock().map_err(|_| gone())?.send((batch, answer)).map_err(|_| gone())?;
+        done.recv().map_err(|_| gone())?
+    }
+}
+
+struct State {
+    db: sled::Db,
+    file: File,
+    dir: PathBuf,
+    sequence: u64,
+    counts: BTreeMap<u8, u64>,
+}
+
+impl State {
+    fn run(mut self, jobs: &mpsc::Receiver<(Batch, Answer)>) {
+        let mut broken: Option<StoreError> = None;
+        while let Ok(first) = jobs.recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = jobs.try_recv()
+            {
+                group.push(next);
+            }
+            let (batches, answers): (Vec<Batch>, Vec<Answer>) = group.into_iter().unzip();
+            // After a failed flush nobody knows what is on the disk: no more writes.
+            let result = match &broken {
+                Some(error) => Err(error.clone()),
+                None => self.write(batches),
+            };
+            if let Err(error) = &result {
+                broken = Some(error.clone());
+            }
+            for answer in answers {
+                // Whoever waited may have been cancelled; the commit stands either way.
+                let _ = answer.send(result.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, batches: Vec<Batch>) -> Result<u64, StoreError> {
+        // sled panics in places where it should return an error; the node must not hang because of it.
+        let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.write_inner(batches)));
+        written.unwrap_or_else(|_| Err("sled stopped unexpectedly".to_owned())).map_err(StoreError::Broken)
+    }
+
+    fn write_inner(&mut self, batches: Vec<Batch>) -> Result<u64, String> {
+        let text = |error: sled::Error| error.to_string();
+        let mut counts = self.counts.clone();
+        let mut pending: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for batch in batches {
+            for (key, value) in batch.puts {
+                pending.insert(key, Some(value));
+            }
+            for key in batch.deletes {
+                pending.insert(key, None);
+            }
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in pending {
+            let kind = key.first().copied().unwrap_or(0);
+            let exists = self.db.contains_key(&key).map_err(text)?;
+            let count = counts.entry(kind).or_default();
+            match value {
+                Some(value) => {
+                    *count += u64::from(!exists);
+                    batch.insert(key, value);
+                }
+                None => {
+                    *count -= u64::from(exists);
+                    batch.remove(key);
+                }
+            }
+        }
+        let meta = Meta {
+            schema: SCHEMA,
+            sequence: self.sequence + 1,
+            counts: counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count)).collect(),
+        };
+        batch.insert(META_KEY, wrap(&to_bytes(&meta)));
+        self.db.apply_batch(batch).map_err(text)?;
+        // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
+        self.db.flush().map_err(text)?;
+        self.file.sync_data().map_err(|error| error.to_string())?;
+        let keys = meta.counts.iter().map(|(_, count)| count).sum();
+        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;
+        self.counts = counts;
+        self.sequence = meta.sequence;
+        Ok(self.sequence)
+    }
+}

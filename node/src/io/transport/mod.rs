@@ -1,0 +1,131 @@
+//! The network: serving members and people, asking partners.
+
+mod members;
+mod partners;
+mod people;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use accord_edge::{
+    quic::{self, QuicError},
+    stream::{Incoming, StreamError},
+};
+use accord_protocol::message::Head;
+use quinn::{Connection, Endpoint};
+use tokio::sync::Semaphore;
+
+pub use partners::Partners;
+
+use crate::{io::identity::{AdmitMembers, AdmitPeople}, node::Node};
+
+/// Handshakes going on at once on one socket.
+const HANDSHAKES_MAX: usize = 64;
+/// Longest handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// From the opening of a stream to its whole head, however slowly the bytes come.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Both sockets, listening.
+#[derive(Debug)]
+pub struct Sockets {
+    members: Endpoint,
+    people: Endpoint,
+    node: Arc<Node>,
+}
+
+impl Sockets {
+    /// Listens for members and for people.
+    pub fn listen(node: Arc<Node>) -> Result<Self, QuicError> {
+        let config = &node.config;
+        let members = Arc::new(AdmitMembers(Arc::clone(&node.standing)));
+        let people = Arc::new(AdmitPeople(Arc::clone(&node.standing)));
+        Ok(Self {
+            members: quic::listen(config.listen_members, Arc::clone(&node.keys.tls), members, config.key_exchange)?,
+            people: quic::listen(config.listen_people, Arc::clone(&node.keys.tls), people, config.key_exchange)?,
+            node,
+        })
+    }
+
+    /// Where the two sockets are: members, people.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.members.local_addr()?, self.people.local_addr()?))
+    }
+
+    /// Serves until [`Self::close`].
+    pub async fn serve(&self) {
+        let partners = Arc::new(Partners::new(Arc::clone(&self.node)));
+        let registry = Arc::new(members::Registry::default());
+        let seats = Arc::new(people::Seats::default());
+        let (for_members, for_people) = (Arc::clone(&self.node), Arc::clone(&self.node));
+        tokio::join!(
+            accept(&self.members, move |connection| members::serve(Arc::clone(&for_members), Arc::clone(&registry), connection)),
+            accept(&self.people, move |connection| {
+                people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
+            }),
+        );
+    }
+
+    /// Stops listening and lets open streams end.
+    pub async fn close(&self) {
+        for endpoint in [&self.members, &self.people] {
+            endpoint.close(quic::CLOSE_DONE, b"");
+        }
+        // Whoever does not let go within two seconds is cut off.
+        let _ = tokio::time::timeout(Duration::from_secs(2), async {
+            self.members.wait_idle().await;
+            self.people.wait_idle().await;
+        })
+        .await;
+    }
+}
+
+async fn accept<S, F>(endpoint: &Endpoint, serve: S)
+where
+    S: Fn(Connection) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        if !incoming.remote_address_validated() {
+            // A spoofed source address costs us one small packet and no state.
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().ignore();
+            }
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let Ok(connecting) = incoming.accept() else { continue };
+        let serve = serve.clone();
+        tokio::spawn(async move {
+            let connection = tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await;
+            drop(permit);
+            match connection {
+                Ok(Ok(connection)) => serve(connection).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                Err(_) => tracing::debug!("a handshake took too long"),
+            }
+        });
+    }
+}
+
+/// Reads the head of a stream that a peer opened, within its deadline.
+async fn read_head(recv: quinn::RecvStream) -> Result<(Head, Incoming), StreamError> {
+    let mut incoming = Incoming::opened_by_peer(recv);
+    let head = tokio::time::timeout(HEAD_WITHIN, incoming.head()).await.map_err(|_| StreamError::Closed)??;
+    Ok((head, incoming))
+}
+
+/// Reads a call without a body to its end, within the deadline of its head.
+async fn read_call(recv: quinn::RecvStream) -> Result<Head, StreamError> {
+    let (head, mut incoming) = read_head(recv).await?;
+    finish_call(&mut incoming).await?;
+    Ok(head)
+}
+
+/// Reads what follows a head that has no body: pads, and the end of the stream.
+async fn finish_call(incoming: &mut Incoming) -> Result<(), StreamError> {
+    tokio::time::timeout(HEAD_WITHIN, incoming.rest(|_| {})).await.map_err(|_| StreamError::Closed)?.map(|_| ())
+}

@@ -1,0 +1,275 @@
+//! Asking partners: one connection each, kept; the officer's question handed on; the reply handed back untouched.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use accord_edge::{
+    clock::{self, Stopwatch},
+    quic,
+    stream::{self, NoBody, StreamError},
+};
+use accord_protocol::{
+    answer::{AnswerHead, class_size},
+    codec::{Bounded, Cap, Text, decode, encode},
+    id::{Hash, NodeId},
+    message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, SignedBytes},
+    request::{Request, RequestBody},
+    signed::{Document, Label, Preamble},
+};
+use quinn::{Connection, Endpoint};
+
+use crate::{domain::provide::Peer, node::Node};
+
+/// Longest handshake with a partner.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Edition headers kept in memory, at most.
+const HEADERS_MAX: usize = 1_000;
+
+/// What came back from a partner, with the slice.
+#[derive(Debug)]
+pub struct PartnerReply {
+    /// The head for the tool.
+    pub reply: AskReply,
+    /// The slice.
+    pub slice: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    NotAReply(String),
+}
+
+/// Connections to partners.
+#[derive(Debug)]
+pub struct Partners {
+    node: Arc<Node>,
+    endpoints: Mutex<BTreeMap<bool, Endpoint>>,
+    connections: tokio::sync::Mutex<HashMap<NodeId, Connection>>,
+    headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
+}
+
+impl Partners {
+    /// No connections yet.
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node, endpoints: Mutex::default(), connections: tokio::sync::Mutex::default(), headers: Mutex::default() }
+    }
+
+    /// Asks one partner on behalf of an officer. What goes wrong is part of the reply.
+    pub async fn ask(&self, call: &AskCall) -> PartnerReply {
+        let watch = Stopwatch::start();
+        let within = Duration::from_millis(u64::from(call.wait_ms.min(600_000)));
+        let asked = tokio::time::timeout(within, self.ask_inner(call)).await;
+        let nothing = |outcome, detail: &str| {
+            let detail: String = detail.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(240).collect();
+            AskReply {
+                outcome,
+                detail: Text::new(&detail).unwrap_or_default(),
+                answer: None,
+                edition: Bounded::default(),
+                elapsed_us: watch.us(),
+            }
+        };
+        match asked {
+            Ok(Ok((answer, edition, slice))) => PartnerReply {
+                reply: AskReply { answer: Some(answer), edition, ..nothing(AskOutcome::Replied, "") },
+                slice,
+            },
+            Ok(Err(AskError::NotAReply(detail))) => PartnerReply { reply: nothing(AskOutcome::NotVerified, &detail), slice: Vec::new() },
+            Ok(Err(AskError::Unreachable(detail))) => PartnerReply { reply: nothing(AskOutcome::Unreachable, &detail), slice: Vec::new() },
+            Err(_) => PartnerReply {
+                reply: nothing(AskOutcome::Unreachable, &format!("no answer within {} s", within.as_secs())),
+                slice: Vec::new(),
+            },
+        }
+    }
+
+    async fn ask_inner(&self, call: &AskCall) -> Result<(SignedBytes, Bounded<u8, { 32 << 10 }>, Vec<u8>), AskError> {
+        let body: RequestBody = decode(call.body.as_slice(), Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        if body.audience == self.node.config.member {
+            return self.ask_myself(call).await;
+        }
+        let size = class_size(body.reply_class).ok_or_else(|| AskError::NotAReply("no such reply class".into()))?;
+        // A kept connection may have died unnoticed: then once more over a new one. The partner remembers requests, so that the
+        // same one twice is executed once.
+        let mut fresh = false;
+        let (connection, reply) = loop {
+            let connection = self.connection(&body.audience, fresh).await?;
+            let payload = self.envelope(call, &connection)?;
+            match stream::call(&connection, MessageKind::Request, payload, NoBody, None, |_| {}).await {
+                Ok(reply) => break (connection, reply),
+                Err(StreamError::Frame(error)) => return Err(AskError::NotAReply(error.to_string())),
+                Err(StreamError::Head(error)) => return Err(AskError::NotAReply(error.to_string())),
+                Err(StreamError::Kind) => return Err(AskError::NotAReply("another kind of message".into())),
+                Err(error) if fresh => return Err(AskError::Unreachable(words(&error))),
+                Err(_) => fresh = true,
+            }
+        };
+        if reply.stream_bytes != size as u64 {
+            return Err(AskError::NotAReply("the reply does not have the size that was asked for".into()));
+        }
+        let answer: SignedBytes = decode(&reply.head, Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        let edition = self.edition_header(&connection, &body.audience, &answer).await?;
+        Ok((answer, edition, reply.body))
+    }
+
+    // The node's own officers ask it like anybody else; only the network is left out.
+    async fn ask_myself(&self, call: &AskCall) -> Result<(SignedBytes, Bounded<u8, { 32 << 10 }>, Vec<u8>), AskError> {
+        let payload = self.sign_envelope(call, [0; 32])?;
+        let node = Arc::clone(&self.node);
+        let answer = tokio::task::spawn_blocking(move || {
+            node.answer(Peer { member: &node.config.member, channel_binding: None }, &payload)
+        })
+        .await
+        .map_err(|error| AskError::Unreachable(error.to_string()))?;
+        let payload = Bounded::new(answer.head).ok_or_else(|| AskError::NotAReply("too long".into()))?;
+        let signed = SignedBytes { payload, signature: answer.signature };
+        let number = edition_of(&signed).map_or(0, |(number, _)| number);
+        let node = Arc::clone(&self.node);
+        let document = tokio::task::spawn_blocking(move || if number == 0 { None } else { node.edition_document(number).ok().flatten() })
+            .await
+            .map_err(|error| AskError::Unreachable(error.to_string()))?;
+        Ok((signed, to_bytes(document.as_ref())?, answer.slice))
+    }
+
+    fn envelope(&self, call: &AskCall, connection: &Connection) -> Result<Vec<u8>, AskError> {
+        let binding = quic::channel_binding(connection).ok_or_else(|| AskError::Unreachable("no channel binding".into()))?;
+        self.sign_envelope(call, binding)
+    }
+
+    fn sign_envelope(&self, call: &AskCall, channel_binding: [u8; 32]) -> Result<Vec<u8>, AskError> {
+        let too_long = |error: accord_protocol::codec::Malformed| AskError::NotAReply(error.to_string());
+        let request = Request {
+            preamble: Preamble,
+            body: call.body.clone(),
+            officer_signature: call.officer_signature,
+            officer_card: call.officer_card.clone(),
+            topic: Bounded::default(),
+            node_id: self.node.config.member.clone(),
+            node_key: self.node.keys.sign.public(),
+            sent_at: clock::now(),
+            channel_binding,
+        };
+        let payload = encode(&request).map_err(too_long)?;
+        let signature = self.node.keys.sign.sign(Label::Request, self.node.standing.trust.federation(), &payload);
+        let payload = Bounded::new(payload).ok_or_else(|| AskError::NotAReply("the request is too long".into()))?;
+        encode(&SignedBytes { payload, signature }).map_err(too_long)
+    }
+
+    async fn connection(&self, member: &NodeId, fresh: bool) -> Result<Connection, AskError> {
+        if !fresh
+            && let Some(connection) = self.connections.lock().await.get(member).filter(|connection| connection.close_reason().is_none())
+        {
+            return Ok(connection.clone());
+        }
+        let trust = &self.node.standing.trust;
+        let (_, keys) = trust
+            .active(member, clock::now())
+            .ok_or_else(|| AskError::Unreachable(format!("{member} is not an active member on this node's roster")))?;
+        let mut last = AskError::Unreachable("no address".into());
+        for address in keys.socket_addresses() {
+            let endpoint = self.endpoint(address)?;
+            let connected = quic::connect(
+                &endpoint,
+                address,
+                Arc::clone(&self.node.keys.tls),
+                keys.tls_keys.as_slice().to_vec(),
+                self.node.config.key_exchange,
+                CONNECT_WITHIN,
+            )
+            .await;
+            match connected {
+                Ok(connection) => {
+                    self.connections.lock().await.insert(member.clone(), connection.clone());
+                    return Ok(connection);
+                }
+                Err(error) => last = AskError::Unreachable(words(&error)),
+            }
+        }
+        Err(last)
+    }
+
+    fn endpoint(&self, address: SocketAddr) -> Result<Endpoint, AskError> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(endpoint) = endpoints.get(&address.is_ipv6()) {
+            return Ok(endpoint.clone());
+        }
+        let any: SocketAddr = if address.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
+        let endpoint = quic::outgoing(any).map_err(|error| AskError::Unreachable(words(&error)))?;
+        endpoints.insert(address.is_ipv6(), endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Fetches a document from a partner for a person of this node.
+    pub async fn fetch(&self, member: &NodeId, fetch: &Fetch, within: Duration) -> Option<Document> {
+        let fetched = async {
+            if *member == self.node.config.member {
+                return match fetch.label {
+                    Label::Edition => self.node.edition_document(fetch.number).ok().flatten(),
+                    Label::Catalogue => self.node.catalogue_document(&fetch.hash).ok().flatten(),
+                    _ => None,
+                };
+            }
+            let connection = self.connection(member, false).await.ok()?;
+            self.fetch_over(&connection, fetch).await.ok().flatten()
+        };
+        tokio::time::timeout(within, fetched).await.ok().flatten()
+    }
+
+    async fn fetch_over(&self, connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
+        let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        let reply = stream::call(connection, MessageKind::Fetch, payload, NoBody, None, |_| {})
+            .await
+            .map_err(|error| AskError::Unreachable(words(&error)))?;
+        if reply.head.first() != Some(&1) {
+            return Ok(None);
+        }
+        decode(&reply.body, Cap::Document).map(Some).map_err(|error| AskError::NotAReply(error.to_string()))
+    }
+
+    // The header of the edition that an answer names: from memory, or fetched once. The tool verifies it.
+    async fn edition_header(&self, connection: &Connection, member: &NodeId, answer: &SignedBytes) -> Result<Bounded<u8, { 32 << 10 }>, AskError> {
+        let Some((number, commit)) = edition_of(answer) else { return Ok(Bounded::default()) };
+        let key = (member.clone(), number, commit);
+        let lock = || self.headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = lock().get(&key).cloned();
+        let document = match known {
+            Some(document) => Some(document),
+            None => {
+                let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
+                let document = self.fetch_over(connection, &fetch).await?;
+                if let Some(document) = &document {
+                    let mut headers = lock();
+                    if headers.len() >= HEADERS_MAX {
+                        headers.clear();
+                    }
+                    headers.insert(key, document.clone());
+                }
+                document
+            }
+        };
+        to_bytes(document.as_ref())
+    }
+}
+
+fn edition_of(answer: &SignedBytes) -> Option<(u64, Hash)> {
+    let head: AnswerHead = decode(answer.payload.as_slice(), Cap::Head).ok()?;
+    (head.edition != 0).then_some((head.edition, head.edition_commit))
+}
+
+fn to_bytes(document: Option<&Document>) -> Result<Bounded<u8, { 32 << 10 }>, AskError> {
+    let Some(document) = document else { return Ok(Bounded::default()) };
+    let bytes = encode(document).map_err(|error| AskError::NotAReply(error.to_string()))?;
+    Bounded::new(bytes).ok_or_else(|| AskError::NotAReply("the edition's header is too long".into()))
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,494 @@
+//! Editions: filling, publishing, showing; the frozen cells that answers are selected from.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use accord_edge::clock;
+use accord_protocol::{
+    catalogue::{Catalogue, Table},
+    cell::{CELL_LEN, Released, State},
+    codec::{Bounded, encode},
+    edition::{EditionHeader, Layout, Protection, commitment},
+    id::Hash,
+    signed::{Document, Label, Preamble},
+    trust::read_catalogue,
+};
+use ring::hmac;
+use serde_json::{Map, Value, json};
+
+use super::{NOT_PROTECTED, Node, Reply, done, failed, notice, store_failed};
+use crate::{
+    domain::{
+        contribution::{Contributions, Leaves},
+        disclosure::{Reason, Rules},
+        edition::{Block, Filled, Filling, Share, fill, reason},
+    },
+    io::store::{Batch, EditionDetail, EditionEntry, StoreError},
+};
+
+/// Editions kept in memory, at most: the current one and a few that partners still ask for.
+const LOADED_MAX: usize = 4;
+
+/// A published edition in memory.
+#[derive(Debug)]
+pub(super) struct LoadedEdition {
+    pub(super) header: EditionHeader,
+    pub(super) document: Document,
+    pub(super) catalogue: Arc<Catalogue>,
+    blocks: HashMap<(u16, u16), Block>,
+    rules: Rules,
+    shares: Vec<Share>,
+    record_sequence: u64,
+}
+
+impl LoadedEdition {
+    /// A table's cells of a year.
+    pub(super) fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
+        self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
+    }
+}
+
+impl Node {
+    pub(super) fn current_number(&self) -> Option<u64> {
+        let editions = self.records().editions;
+        (editions > 0).then_some(editions)
+    }
+
+    /// An edition, from memory or from the store.
+    pub(super) fn edition(&self, number: u64) -> Result<Option<Arc<LoadedEdition>>, StoreError> {
+        let lock = || self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(loaded) = lock().get(&number) {
+            return Ok(Some(Arc::clone(loaded)));
+        }
+        let Some(entry) = self.store.edition(number)? else { return Ok(None) };
+        let loaded = Arc::new(self.load_edition(&entry)?);
+        let mut all = lock();
+        all.insert(number, Arc::clone(&loaded));
+        if all.len() > LOADED_MAX
+            && let Some(oldest) = all.keys().next().copied()
+        {
+            all.remove(&oldest);
+        }
+        Ok(Some(loaded))
+    }
+
+    fn load_edition(&self, entry: &EditionEntry) -> Result<LoadedEdition, StoreError> {
+        let fault = |what: &str| StoreError::Read(format!("edition {}: {what}", entry.number));
+        let header: EditionHeader = entry.header.unverified().map_err(|_| fault("its header does not decode"))?;
+        let in_force = self.standing.trust.catalogue();
+        let catalogue = if in_force.hash == header.catalogue_hash {
+            Arc::clone(in_force)
+        } else {
+            let document = self.store.catalogue(&header.catalogue_hash)?.ok_or_else(|| fault("its catalogue is gone"))?;
+            let document = document.unverified().map_err(|_| fault("its catalogue does not decode"))?;
+            Arc::new(read_catalogue(&document).map_err(|_| fault("its catalogue does not hold"))?)
+        };
+        let detail = self.store.detail(entry)?;
+        let mut blocks = HashMap::new();
+        for (table_id, year, hash) in detail.blocks {
+            let bytes = self.store.frozen(&hash)?;
+            // One reason byte for each cell of nine bytes.
+            let numbers = bytes.len() / (CELL_LEN + 1);
+            let (cells, reasons) = bytes.split_at(numbers * CELL_LEN);
+            blocks.insert((table_id, year), Block { table_id, year, cells: cells.to_vec(), reasons: reasons.to_vec() });
+        }
+        let shares = serde_json::from_slice(&detail.shares).map_err(|_| fault("its shares do not decode"))?;
+        Ok(LoadedEdition {
+            header,
+            document: entry.header.clone(),
+            catalogue,
+            blocks,
+            rules: entry.rules,
+            shares,
+            record_sequence: entry.record_sequence,
+        })
+    }
+
+    /// The signed header of an edition, for partners.
+    pub fn edition_document(&self, number: u64) -> Result<Option<Document>, StoreError> {
+        Ok(self.edition(number)?.map(|edition| edition.document.clone()))
+    }
+
+    /// The signed document of a catalogue in force or of an edition, for partners.
+    pub fn catalogue_document(&self, hash: &Hash) -> Result<Option<Document>, StoreError> {
+        let in_force = self.standing.documents.iter().find(|document| document.label() == Label::Catalogue && document.hash() == *hash);
+        match in_force {
+            Some(document) => Ok(Some(document.clone())),
+            None => self.store.catalogue(hash),
+        }
+    }
+
+    fn filled(&self) -> Result<(Filled, u64), StoreError> {
+        let fault = |error: accord_protocol::code::ListError| StoreError::Read(error.to_string());
+        let catalogue = self.standing.trust.catalogue();
+        let country = self.config.member.country();
+        let leaves = Leaves::new(catalogue, country).map_err(fault)?;
+        let (coverage, sequence) = {
+            let records = self.records();
+            (records.coverage.clone(), self.store.sequence())
+        };
+        let mut contributions = Contributions::default();
+        for lines in self.store.lines() {
+            for line in lines? {
+                contributions.add(&line, &leaves);
+            }
+        }
+        let filling = Filling {
+            catalogue,
+            country,
+            contributions: &contributions,
+            coverage: &coverage,
+            rules: &self.config.rules,
+            now: clock::now(),
+            delay_days: self.config.publish_delay_days,
+        };
+        Ok((fill(&filling).map_err(fault)?, sequence))
+    }
+
+    /// What publishing would give, without publishing.
+    pub fn preview(&self, table: Option<&str>, cells: bool) -> Reply {
+        let filled = match self.filled() {
+            Ok((filled, _)) => filled,
+            Err(error) => return store_failed(&error),
+        };
+        let catalogue = self.standing.trust.catalogue();
+        if let Some(unknown) = unknown_table(catalogue, table) {
+            return unknown;
+        }
+        let blocks: HashMap<_, _> = filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
+        let view = View { catalogue, country: self.config.member.country(), blocks: &blocks, shares: &filled.shares };
+        let mut result = Map::new();
+        result.insert("member".into(), json!(self.config.member.as_str()));
+        result.insert("edition".into(), Value::Null);
+        result.insert("state".into(), json!("preview"));
+        result.insert("rules".into(), rules_json(&self.config.rules));
+        result.insert("protection".into(), json!(Protection::PrimaryOnly.as_str()));
+        result.insert("coverage".into(), self.coverage_json());
+        view.tables(table, cells, &mut result);
+        let mut reply = done(Value::Object(result));
+        reply.warnings.push(notice("NOT-PROTECTED", NOT_PROTECTED));
+        reply
+    }
+
+    /// Publishes an edition. Equal content makes no new number.
+    pub fn publish(&self) -> Reply {
+        if !self.config.accept_primary_only {
+            return failed(
+                3,
+                "PRIMARY-ONLY",
+                "this version protects editions by primary suppression alone: hidden cells can be recomputed by subtraction, so nothing is published",
+                "for tests with data that is no secret, set accept_primary_only = true in node.toml and restart the node",
+            );
+        }
+        match self.publish_inner() {
+            Ok(reply) => reply,
+            Err(error) => store_failed(&error),
+        }
+    }
+
+    fn publish_inner(&self) -> Result<Reply, StoreError> {
+        let (filled, sequence) = self.filled()?;
+        if filled.blocks.is_empty() {
+            return Ok(failed(
+                3,
+                "NO-COVERAGE",
+                "no period is declared complete, so there is nothing to publish",
+                "declare what is complete: accord coverage set seizure 2011..2016 complete",
+            ));
+        }
+        let trust = &self.standing.trust;
+        let content = filled.content();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys.edition_key);
+        let mut salt = [0; 32];
+        salt.copy_from_slice(hmac::sign(&key, &content).as_ref());
+        let commit = commitment(trust.federation(), &self.config.member, &Hash(salt), &content);
+        let before = match self.current_number() {
+            Some(number) => self.edition(number)?,
+            None => None,
+        };
+        let catalogue_hash = trust.catalogue().hash;
+        if let Some(before) = &before
+            && before.header.commit == commit
+            && before.header.catalogue_hash == catalogue_hash
+        {
+            let mut reply = self.show(Some(before.header.number), None, false);
+            reply.warnings.push(notice("UNCHANGED", "the content equals the current edition's, so no new edition was made"));
+            return Ok(reply);
+        }
+        let now = clock::now();
+        let as_of = self.store.imports().filter_map(Result::ok).map(|import| import.committed_at).max().unwrap_or(now);
+        let header = EditionHeader {
+            preamble: Preamble,
+            number: before.as_ref().map_or(0, |before| before.header.number) + 1,
+            prev_commit: before.as_ref().map_or(Hash::ZERO, |before| before.header.commit),
+            commit,
+            rules_hash: self.config.rules.hash(),
+            catalogue_hash,
+            protection: Protection::PrimaryOnly,
+            coverage: Bounded::new(self.records().coverage.rows()).unwrap_or_default(),
+            as_of,
+            published_at: now,
+        };
+        let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
+        document.add_signature(&self.keys.sign, trust.federation());
+        let mut batch = Batch::default();
+        let mut blocks = Vec::new();
+        for block in &filled.blocks {
+            let bytes = [block.cells.as_slice(), &block.reasons].concat();
+            let hash = Hash::of(&bytes);
+            if !self.store.has_frozen(&hash)? {
+                batch.put_frozen(&bytes);
+            }
+            blocks.push((block.table_id, block.year, hash));
+        }
+        let shares = serde_json::to_vec(&filled.shares).map_err(|error| StoreError::Read(error.to_string()))?;
+        let detail = batch.put_detail(&EditionDetail { blocks, shares });
+        if let Some(catalogue) = self.catalogue_document(&catalogue_hash)?
+            && self.store.catalogue(&catalogue_hash)?.is_none()
+        {
+            batch.put_catalogue(&catalogue_hash, &encode(&catalogue).map_err(|error| StoreError::Read(error.to_string()))?);
+        }
+        let number = header.number;
+        batch.put_edition(&EditionEntry { header: document, number, record_sequence: sequence, rules: self.config.rules, detail });
+        self.store.commit(batch)?;
+        self.records().editions = number;
+        tracing::info!(edition = number, "published");
+        Ok(self.show(Some(number), None, false))
+    }
+
+    /// All editions, oldest first.
+    pub fn list_editions(&self) -> Reply {
+        let current = self.current_number();
+        let mut rows = Vec::new();
+        for entry in self.store.editions() {
+            let header: Result<EditionHeader, _> = match &entry {
+                Ok(entry) => entry.header.unverified(),
+                Err(error) => return store_failed(error),
+            };
+            let Ok(header) = header else { return store_failed(&StoreError::Read("a header does not decode".into())) };
+            rows.push(json!({
+                "edition": header.number,
+                "hash": header.commit.to_string(),
+                "state": state_word(header.number, current),
+                "protection": header.protection.as_str(),
+                "as_of": header.as_of.date().to_string(),
+                "published_at": header.published_at.to_string(),
+            }));
+        }
+        done(json!({ "member": self.config.member.as_str(), "editions": rows }))
+    }
+
+    /// One edition as the operator sees it, with the reasons that never leave.
+    pub fn show(&self, number: Option<u64>, table: Option<&str>, cells: bool) -> Reply {
+        let current = self.current_number();
+        let Some(number) = number.or(current) else {
+            return failed(2, "NO-EDITION", "no edition has been published yet", "publish one: accord edition publish");
+        };
+        let edition = match self.edition(number) {
+            Ok(Some(edition)) => edition,
+            Ok(None) => {
+                return failed(2, "NO-EDITION", format!("there is no edition {number}"), "see accord edition list");
+            }
+            Err(error) => return store_failed(&error),
+        };
+        if let Some(unknown) = unknown_table(&edition.catalogue, table) {
+            return unknown;
+        }
+        let header = &edition.header;
+        let mut result = Map::new();
+        result.insert("member".into(), json!(self.config.member.as_str()));
+        result.insert("edition".into(), json!(number));
+        result.insert("hash".into(), json!(header.commit.to_string()));
+        result.insert("state".into(), json!(state_word(number, current)));
+        result.insert("published_at".into(), json!(header.published_at.to_string()));
+        result.insert("as_of".into(), json!(header.as_of.date().to_string()));
+        result.insert("record_sequence".into(), json!(edition.record_sequence));
+        result.insert("catalogue".into(), json!({ "id": edition.catalogue.id, "hash": header.catalogue_hash.to_string() }));
+        result.insert("rules".into(), rules_json(&edition.rules));
+        result.insert("protection".into(), json!(header.protection.as_str()));
+        result.insert("coverage".into(), coverage_rows_json(header.coverage.as_slice()));
+        let view = View {
+            catalogue: &edition.catalogue,
+            country: self.config.member.country(),
+            blocks: &edition.blocks,
+            shares: &edition.shares,
+        };
+        view.tables(table, cells, &mut result);
+        let mut reply = done(Value::Object(result));
+        match header.protection {
+            Protection::PrimaryOnly => reply.warnings.push(notice("NOT-PROTECTED", NOT_PROTECTED)),
+            Protection::Audited => {}
+        }
+        reply
+    }
+
+    pub(super) fn coverage_json(&self) -> Value {
+        coverage_rows_json(&self.records().coverage.rows())
+    }
+}
+
+fn state_word(number: u64, current: Option<u64>) -> &'static str {
+    if Some(number) == current { "current" } else { "superseded" }
+}
+
+fn unknown_table(catalogue: &Catalogue, table: Option<&str>) -> Option<Reply> {
+    let name = table?;
+    if catalogue.table(name).is_some() {
+        return None;
+    }
+    let names: Vec<&str> = catalogue.tables().iter().map(|table| table.name.as_str()).collect();
+    Some(failed(2, "UNKNOWN-TABLE", format!("there is no table `{name}`"), &format!("tables: {}", names.join(", "))))
+}
+
+fn rules_json(rules: &Rules) -> Value {
+    json!({
+        "k": rules.k(),
+        "p_percent": f64::from(rules.p_percent()),
+        "dominance_percent": f64::from(rules.dominance_percent()),
+        "zeros": rules.zeros().as_str(),
+        "hash": rules.hash().to_string(),
+    })
+}
+
+fn coverage_rows_json(rows: &[accord_protocol::edition::CoverageRow]) -> Value {
+    rows.iter()
+        .map(|row| {
+            let (from, to) = row.months.ends();
+            json!({ "kind": row.kind.as_str(), "from": from, "to": to, "state": row.state.as_str() })
+        })
+        .collect()
+}
+
+/// An edition's cells as JSON for the operator.
+struct View<'a> {
+    catalogue: &'a Catalogue,
+    country: &'a str,
+    blocks: &'a HashMap<(u16, u16), Block>,
+    shares: &'a [Share],
+}
+
+impl View<'_> {
+    fn tables(&self, only: Option<&str>, with_cells: bool, result: &mut Map<String, Value>) {
+        let mut tables = Vec::new();
+        let mut cells = Vec::new();
+        for table in self.catalogue.tables().iter().filter(|table| only.is_none_or(|only| only == table.name)) {
+            tables.push(self.table(table, with_cells, &mut cells));
+        }
+        result.insert("tables".into(), Value::Array(tables));
+        if with_cells {
+            result.insert("cells".into(), Value::Array(cells));
+        }
+    }
+
+    fn table(&self, table: &Table, with_cells: bool, listed: &mut Vec<Value>) -> Value {
+        let mut states: BTreeMap<&str, u64> = State::ALL.iter().map(|state| (state.as_str(), 0)).collect();
+        let mut reasons: BTreeMap<&str, u64> = Reason::ALL.iter().map(|reason| (reason.as_str(), 0)).collect();
+        let mut cells = 0u64;
+        let mut levels: BTreeMap<Vec<u8>, (u64, u64)> = BTreeMap::new();
+        let mut years: Vec<u16> = self.blocks.keys().filter(|(id, _)| *id == table.id).map(|(_, year)| *year).collect();
+        years.sort_unstable();
+        for year in years {
+            let (Some(block), Ok(layout)) = (self.blocks.get(&(table.id, year)), Layout::new(table, self.country, year)) else { continue };
+            for (set, first) in layout.sets() {
+                let numbers = layout.numbers(set);
+                let count: usize = numbers.iter().map(Vec::len).product();
+                let names: Vec<Vec<String>> = layout
+                    .axes()
+                    .iter()
+                    .zip(&set.levels)
+                    .zip(&numbers)
+                    .map(|((axis, level), numbers)| numbers.iter().map(|number| axis.name(*level, *number).unwrap_or_default()).collect())
+                    .collect();
+                let level = levels.entry(set.levels.clone()).or_default();
+                for offset in 0..count {
+                    let cell = first + offset;
+                    let numbers_of = |index: usize| {
+                        let at = cell * layout.measures() + index;
+                        let bytes = block.cells.as_chunks::<CELL_LEN>().0.get(at).copied();
+                        let released = bytes.and_then(|bytes| Released::from_bytes(bytes).ok()).unwrap_or(Released::NOT_AVAILABLE);
+                        (released, block.reasons.get(at).copied().and_then(reason))
+                    };
+                    cells += 1;
+                    level.0 += 1;
+                    let (first_measure, _) = numbers_of(0);
+                    level.1 += u64::from(first_measure.state() == State::Value);
+                    *states.entry(first_measure.state().as_str()).or_default() += 1;
+                    let mut values = Map::new();
+                    for (index, measure) in table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1) {
+                        let (released, reason) = numbers_of(index);
+                        if let Some(reason) = reason {
+                            *reasons.entry(reason.as_str()).or_default() += 1;
+                        }
+                        if with_cells {
+                            values.insert(measure.id.clone(), value_json(released, reason));
+                        }
+                    }
+                    if with_cells {
+                        let key: Map<String, Value> = table
+                            .dimensions
+                            .iter()
+                            .zip(position(&names, offset))
+                            .map(|(dimension, name)| (dimension.name.clone(), json!(name)))
+                            .collect();
+                        listed.push(json!({ "table": table.name, "key": key, "values": values }));
+                    }
+                }
+            }
+        }
+        let levels: Vec<Value> = levels
+            .into_iter()
+            .map(|(set, (count, value))| self.level(table, &set, count, value))
+            .collect();
+        json!({ "table": table.name, "cells": cells, "states": states, "levels": levels, "reasons": reasons })
+    }
+
+    fn level(&self, table: &Table, set: &[u8], cells: u64, value: u64) -> Value {
+        let axes = table.axes(self.country).unwrap_or_default();
+        let levels: BTreeMap<String, String> = table
+            .dimensions
+            .iter()
+            .zip(&axes)
+            .zip(set)
+            .map(|((dimension, axis), level)| (dimension.name.clone(), axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default()))
+            .collect();
+        let share = self.shares.iter().find(|share| share.table == table.name && share.levels == levels).cloned().unwrap_or_default();
+        json!({
+            "levels": levels, "cells": cells, "value": value,
+            "cells_shown_percent": percent(share.shown, share.nonzero),
+            "cases_shown_percent": percent(share.cases_shown, share.cases),
+        })
+    }
+}
+
+fn position(names: &[Vec<String>], mut offset: usize) -> Vec<&str> {
+    let mut found: Vec<&str> = names
+        .iter()
+        .rev()
+        .map(|names| {
+            let name = names.get(offset % names.len().max(1)).map_or("", String::as_str);
+            offset /= names.len().max(1);
+            name
+        })
+        .collect();
+    found.reverse();
+    found
+}
+
+fn value_json(released: Released, reason: Option<Reason>) -> Value {
+    match (released.number(), reason) {
+        (Some(number), _) => json!({ "state": "value", "value": number }),
+        (None, Some(reason)) => json!({ "state": released.state().as_str(), "reason": reason.as_str() }),
+        (None, None) => json!({ "state": released.state().as_str() }),
+    }
+}
+
+/// A share in per cent with one decimal; 0 of 0 is 0.
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    let tenths = u32::try_from((part * 1000 + whole / 2) / whole).unwrap_or(1000);
+    f64::from(tenths) / 10.0
+}

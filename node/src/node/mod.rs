@@ -1,0 +1,195 @@
+//! The node: the one place where edge meets domain.
+
+mod answering;
+mod editions;
+mod records;
+mod status;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
+};
+
+use accord_edge::{clock, files};
+use accord_protocol::{
+    id::RequestId,
+    key::PublicKey,
+    message::{Fault, Notice, PersonReply, Where},
+};
+use serde_json::Value;
+
+pub use answering::SignedAnswer;
+
+use crate::{
+    domain::{access::Grants, access::GrantsError, coverage::Coverage, import::staging::Index, quota::Quota},
+    io::{
+        config::{Config, ConfigError},
+        identity::{self, IdentityError, NodeKeys, Standing},
+        import::empty_spool,
+        store::{Store, StoreError},
+    },
+};
+use editions::LoadedEdition;
+
+/// Largest grants file in bytes.
+const GRANTS_MAX: u64 = 1 << 20;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its settings.
+    pub config: Config,
+    /// Its keys.
+    pub keys: NodeKeys,
+    /// Its trust documents.
+    pub standing: Arc<Standing>,
+    store: Store,
+    spool: PathBuf,
+    records: Mutex<Records>,
+    grants: RwLock<Arc<Grants>>,
+    quota: Mutex<Quota>,
+    loaded: Mutex<BTreeMap<u64, Arc<LoadedEdition>>>,
+    in_flight: InFlight,
+    /// One import or change of coverage at a time.
+    pub importing: tokio::sync::Mutex<()>,
+}
+
+/// What changes with imports and publications.
+#[derive(Debug)]
+struct Records {
+    index: Arc<Index>,
+    coverage: Coverage,
+    imports: u64,
+    editions: u64,
+}
+
+/// Requests that are being decided right now, so that the same one twice at once is executed once.
+#[derive(Debug, Default)]
+struct InFlight {
+    keys: Mutex<HashSet<(PublicKey, RequestId)>>,
+    done: Condvar,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings.
+    #[error("the settings are not usable")]
+    Config(#[from] ConfigError),
+    /// Keys and documents.
+    #[error("keys or trust documents are not usable")]
+    Identity(#[from] IdentityError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The grants file.
+    #[error("{}", path.display())]
+    Grants {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: GrantsError,
+    },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+}
+
+impl Node {
+    /// Opens everything that a node needs, in the order in which a fault is cheapest to find.
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        let keys = identity::load_keys(&config.dir)?;
+        let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
+        standing.check_own_keys(&keys)?;
+        let grants = load_grants(&config, &standing)?;
+        let spool = config.dir.join("spool");
+        files::make_dir(&spool)?;
+        empty_spool(&spool);
+        let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
+        let node = Self {
+            quota: Mutex::new(Quota::new(config.quota)),
+            grants: RwLock::new(Arc::new(grants)),
+            records: Mutex::new(Records {
+                index: Arc::new(stored.index),
+                coverage: stored.coverage,
+                imports: stored.imports,
+                editions: stored.editions,
+            }),
+            loaded: Mutex::new(BTreeMap::new()),
+            in_flight: InFlight::default(),
+            importing: tokio::sync::Mutex::new(()),
+            standing: Arc::new(standing),
+            config,
+            keys,
+            store,
+            spool,
+        };
+        node.store.forget_replies(clock::now())?;
+        if let Some(number) = node.current_number() {
+            node.edition(number)?;
+        }
+        Ok(node)
+    }
+
+    /// Reads the grants again; on an error the grants in force stay.
+    pub fn reload_grants(&self) -> Result<usize, StartError> {
+        let grants = load_grants(&self.config, &self.standing)?;
+        let rows = grants.len();
+        *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(grants);
+        Ok(rows)
+    }
+
+    fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.grants.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    // A poisoned lock means that another request panicked while it held plain data that is whole at every moment.
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn load_grants(config: &Config, standing: &Standing) -> Result<Grants, StartError> {
+    let path = config.dir.join("grants.toml");
+    let bytes = match files::read_limited(&path, GRANTS_MAX) {
+        Ok(bytes) => bytes,
+        // No file: nothing is granted.
+        Err(files::FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Grants::default()),
+        Err(error) => return Err(error.into()),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let trust = &standing.trust;
+    Grants::parse(&text, trust.catalogue(), |member| trust.member(member).is_some())
+        .map_err(|source| StartError::Grants { path, source })
+}
+
+/// A reply to a person.
+pub type Reply = PersonReply<Value>;
+
+fn done(result: Value) -> Reply {
+    Reply { exit: 0, result: Some(result), warnings: Vec::new(), error: None }
+}
+
+fn failed(exit: u8, code: &str, message: impl Into<String>, next: &str) -> Reply {
+    let error = Fault { code: code.to_owned(), message: message.into(), place: Where::default(), next: Some(next.to_owned()) };
+    Reply { exit, result: None, warnings: Vec::new(), error: Some(error) }
+}
+
+fn store_failed(error: &StoreError) -> Reply {
+    let (code, next) = match error {
+        StoreError::DiskFull { .. } => ("DISK-FULL", "free space on the node's disk, then try again"),
+        StoreError::Busy { .. } | StoreError::Damaged { .. } | StoreError::TooNew(_) | StoreError::Broken(_) | StoreError::Read(_) => {
+            ("STORE", "look at the node's log; if the store is damaged, restore it from a backup")
+        }
+    };
+    failed(4, code, error.to_string(), next)
+}
+
+fn notice(code: &str, message: &str) -> Notice {
+    Notice { code: code.to_owned(), message: message.to_owned() }
+}
+
+/// What every output of an edition that is not audited says.
+pub const NOT_PROTECTED: &str = "NOT PROTECTED AGAINST SUBTRACTION - FOR TESTS ONLY";

@@ -1,0 +1,296 @@
+//! Records: imports and coverage.
+
+use std::sync::Arc;
+
+use accord_edge::clock::{self, Stopwatch};
+use accord_protocol::{
+    catalogue::Kind,
+    code,
+    edition::CoverageState,
+    id::from_hex,
+    message::{CoverageCall, ImportCall, MappingSource, Where},
+    time::Months,
+};
+use serde_json::json;
+
+use super::{Node, Reply, done, failed, store_failed};
+use crate::{
+    domain::import::{
+        Rule,
+        mapping::{Mapping, REPORTING_COUNTRY},
+        report::{CoverageLine, FileInfo, MappingInfo, Report},
+        row::Only,
+    },
+    io::{
+        import::{ImportError, Job, Spool},
+        store::Batch,
+    },
+};
+
+/// An import whose head is in order, waiting for its file.
+#[derive(Debug)]
+pub struct Prepared {
+    call: ImportCall,
+    mapping: Mapping,
+    only: Option<Only>,
+    months: Option<Months>,
+    key: [u8; 16],
+}
+
+impl Node {
+    /// Checks an import's head before any of the file is taken.
+    pub fn prepare_import(&self, call: ImportCall) -> Result<Prepared, Box<Reply>> {
+        let usage = |code: &str, message: String, next: &str| Box::new(failed(2, code, message, next));
+        match Kind::from_word(&call.kind) {
+            Some(Kind::Seizure) => {}
+            Some(kind) => {
+                return Err(usage("KIND", format!("this version imports seizures; {kind} records come with a later one"), "use --kind seizure"));
+            }
+            None => return Err(usage("KIND", format!("`{}` is not a kind of record", call.kind.escape_default()), "use --kind seizure")),
+        }
+        if call.bytes > self.config.import_bytes_max {
+            let message = format!("the file has {} bytes, this node takes at most {}", call.bytes, self.config.import_bytes_max);
+            return Err(usage("TOO-LARGE", message, "split the file, or raise limits.import_bytes in node.toml"));
+        }
+        let mapping = match &call.mapping {
+            None => Ok(Mapping::canonical()),
+            Some(MappingSource::Name(name)) => Mapping::shipped(name),
+            Some(MappingSource::Text(text)) => Mapping::parse(text),
+        };
+        let mapping = mapping.map_err(|error| usage("MAPPING", error.to_string(), "see accord mapping list and docs/operator.md"))?;
+        let only = call.only.clone().map(|(field, code)| Only { field, code });
+        if let Some(only) = &only {
+            let known = only.field != REPORTING_COUNTRY || code::rows("countries-1").iter().any(|row| row.get("code") == Some(&only.code));
+            if !known {
+                let message = format!("`{}` is not an ISO 3166 alpha-2 code", only.code.escape_default());
+                return Err(usage("UNKNOWN-CODE", message, "use --only reporting_country=CC with two capital letters"));
+            }
+        }
+        let months = call
+            .coverage
+            .as_deref()
+            .map(str::parse::<Months>)
+            .transpose()
+            .map_err(|error| usage("PERIOD", format!("--coverage: {error}"), "for example --coverage 2011..2016"))?;
+        let key = from_hex(&call.import_key).and_then(|bytes| bytes.try_into().ok());
+        let key = key.ok_or_else(|| usage("KEY", "the import key is not 32 hex digits".into(), "update accord"))?;
+        Ok(Prepared { call, mapping, only, months, key })
+    }
+
+    /// Opens a spool for an import's file.
+    pub fn spool(&self) -> std::io::Result<Spool> {
+        Spool::new(&self.spool, "upload")
+    }
+
+    /// The report of an import that was committed under this key already.
+    pub fn committed_import(&self, prepared: &Prepared) -> Option<Reply> {
+        let entry = self.store.imports().filter_map(Result::ok).find(|entry| entry.key == prepared.key)?;
+        let text = self.store.frozen(&entry.report).ok()?;
+        serde_json::from_slice(&text).ok().map(done)
+    }
+
+    /// Imports a file that lies whole and checked in the spool. Blocks: call it from a blocking task.
+    pub fn import(&self, prepared: &Prepared, spool: &mut Spool) -> Reply {
+        let watch = Stopwatch::start();
+        let now = clock::now();
+        let file = match spool.reopen() {
+            Ok(file) => file,
+            Err(error) => return failed(4, "SPOOL", format!("the spool cannot be read: {error}"), "look at the node's disk"),
+        };
+        if let Err(error) = self.store.room(prepared.call.bytes) {
+            return store_failed(&error);
+        }
+        let (number, index, mut coverage) = {
+            let records = self.records();
+            (records.imports + 1, Arc::clone(&records.index), records.coverage.clone())
+        };
+        if let Some(months) = prepared.months {
+            coverage.declare(Kind::Seizure, months, CoverageState::Complete);
+        }
+        let job = Job {
+            store: &self.store,
+            index: index.as_ref(),
+            mapping: prepared.mapping.clone(),
+            country: self.config.member.country(),
+            only: prepared.only.clone(),
+            dry_run: prepared.call.dry_run,
+            skip_bad: prepared.call.skip_bad,
+            today: now.date(),
+            now,
+            number,
+            key: prepared.key,
+            spool_dir: &self.spool,
+        };
+        let result = job.run(file, |report, batch: &mut Batch| {
+            self.describe(report, prepared, &coverage, watch);
+            batch.put_coverage(&coverage);
+        });
+        // Nobody else holds it now, so that adding to it copies nothing.
+        drop(index);
+        let mut records = self.records();
+        match result {
+            Ok(outcome) => {
+                let mut report = outcome.report;
+                if let Some(added) = outcome.added {
+                    Arc::make_mut(&mut records.index).extend(added);
+                    records.imports = number;
+                    records.coverage = coverage;
+                }
+                let declared = records.coverage.clone();
+                drop(records);
+                self.describe(&mut report, prepared, &declared, watch);
+                import_reply(report, prepared)
+            }
+            Err(error) => {
+                drop(records);
+                import_failed(&error, prepared)
+            }
+        }
+    }
+
+    fn describe(&self, report: &mut Report, prepared: &Prepared, coverage: &crate::domain::coverage::Coverage, watch: Stopwatch) {
+        let call = &prepared.call;
+        report.kind = call.kind.clone();
+        report.file = FileInfo {
+            name: call.file_name.clone(),
+            sha256: call.sha256.clone(),
+            bytes: call.bytes,
+            format: call.format.clone(),
+            sheet: None,
+        };
+        let mapping = &prepared.mapping;
+        report.mapping = MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
+        report.coverage.declared = coverage
+            .rows()
+            .iter()
+            .map(|row| {
+                let (from, to) = row.months.ends();
+                CoverageLine { kind: row.kind.to_string(), from, to, state: row.state.to_string() }
+            })
+            .collect();
+        report.elapsed_ms = watch.ms();
+        if report.import_id.is_empty() {
+            report.import_id = "none".into();
+        }
+    }
+
+    /// Shows or declares coverage.
+    pub fn coverage(&self, call: &CoverageCall) -> Reply {
+        match call {
+            CoverageCall::Show => done(json!({ "coverage": self.coverage_json() })),
+            CoverageCall::Set { kind, months, state } => {
+                let usage = |message: String| {
+                    failed(2, "COVERAGE", message, "for example accord coverage set seizure 2011..2016 complete")
+                };
+                let Some(kind) = Kind::from_word(kind) else { return usage(format!("`{}` is not a kind of record", kind.escape_default())) };
+                let Ok(months) = months.parse::<Months>() else {
+                    return usage(format!("`{}` is not a range of periods", months.escape_default()));
+                };
+                let Some(state) = CoverageState::from_word(state) else {
+                    return usage(format!("`{}` is none of complete, partial, none", state.escape_default()));
+                };
+                let _alone = self.importing.blocking_lock();
+                let mut coverage = self.records().coverage.clone();
+                coverage.declare(kind, months, state);
+                let mut batch = Batch::default();
+                batch.put_coverage(&coverage);
+                if let Err(error) = self.store.commit(batch) {
+                    return store_failed(&error);
+                }
+                self.records().coverage = coverage;
+                done(json!({ "coverage": self.coverage_json() }))
+            }
+        }
+    }
+}
+
+fn import_reply(report: Report, prepared: &Prepared) -> Reply {
+    let bad = report.errors_total;
+    let committed = report.committed;
+    let dry_run = report.dry_run;
+    let conflicts = report.rows.conflict;
+    let first = report.errors.first().cloned();
+    let one_case = report.cases.one_per_row;
+    let acceptable = conflicts == 0 && (bad == 0 || prepared.call.skip_bad);
+    let mut reply = done(serde_json::to_value(report).unwrap_or_default());
+    if one_case {
+        reply.warnings.push(super::notice(
+            "ONE-CASE-PER-RECORD",
+            "the file has no case number: each record counts as a case of its own, and rows equal in every field as one",
+        ));
+    }
+    if acceptable {
+        reply.exit = u8::from(bad > 0);
+        return reply;
+    }
+    reply.exit = 3;
+    if let Some(first) = first {
+        let kept = if committed || dry_run { "" } else { "; nothing was stored" };
+        let next = if conflicts > 0 {
+            "correct the file: a record that is there already may not change"
+        } else {
+            "correct the file, or leave the bad rows out with --skip-bad"
+        };
+        reply.error = Some(accord_protocol::message::Fault {
+            code: first.rule,
+            message: format!("{bad} of the rows are bad{kept}; the first: row {}: {}", first.row, first.message),
+            place: Where {
+                file: Some(prepared.call.file_name.clone()),
+                line: Some(first.line),
+                column: Some(first.column),
+                ..Where::default()
+            },
+            next: Some(next.to_owned()),
+        });
+    }
+    reply
+}
+
+fn import_failed(error: &ImportError, prepared: &Prepared) -> Reply {
+    match error {
+        ImportError::Store(error) => store_failed(error),
+        ImportError::Spool(source) if source.kind() == std::io::ErrorKind::StorageFull => {
+            failed(4, "DISK-FULL", "the node's disk is full; nothing was stored", "free space on the node's disk, then import again")
+        }
+        ImportError::Spool(source) => failed(4, "SPOOL", format!("the spool cannot be used: {source}"), "look at the node's disk"),
+        ImportError::File(fault) => {
+            let mut reply = failed(3, fault.rule.as_str(), format!("{}; nothing was stored", fault.message), file_hint(fault.rule));
+            if let Some(error) = &mut reply.error {
+                error.place = Where {
+                    file: Some(prepared.call.file_name.clone()),
+                    line: Some(1),
+                    column: fault.column.clone(),
+                    ..Where::default()
+                };
+            }
+            reply
+        }
+    }
+}
+
+fn file_hint(rule: Rule) -> &'static str {
+    match rule {
+        Rule::ColumnMissing | Rule::ColumnUnknown => {
+            "see docs/layout/seizure.csv for the canonical columns, or name a mapping with --mapping"
+        }
+        Rule::Encoding => "save the file as UTF-8",
+        Rule::Quote => "close the quote, or double it inside a quoted field",
+        Rule::Personal => "remove the column: Accord takes no personal data",
+        Rule::Empty
+        | Rule::ColumnDuplicate
+        | Rule::RowSize
+        | Rule::Required
+        | Rule::Id
+        | Rule::Case
+        | Rule::Date
+        | Rule::DateFuture
+        | Rule::Number
+        | Rule::Range
+        | Rule::Unit
+        | Rule::Code
+        | Rule::Place
+        | Rule::Country
+        | Rule::Conflict
+        | Rule::FileChanged => "correct the file, then import again",
+    }
+}

@@ -1,0 +1,42 @@
+//! The node's state, for its people.
+
+use accord_edge::clock;
+use serde_json::json;
+
+use super::{Node, Reply, done};
+
+impl Node {
+    /// What the node holds and how it runs: counts and versions, nothing of any record.
+    pub fn status(&self) -> Reply {
+        let trust = &self.standing.trust;
+        let now = clock::now();
+        let (lines, imports, editions) = {
+            let records = self.records();
+            (records.index.len(), records.imports, records.editions)
+        };
+        let edition = self.current_number().and_then(|number| self.edition(number).ok().flatten());
+        let mut warnings = Vec::new();
+        if !trust.roster_is_current(now) {
+            warnings.push(super::notice("ROSTER-EXPIRED", "the roster has expired: no data is exchanged until a new one is installed"));
+        }
+        let mut reply = done(json!({
+            "member": self.config.member.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "now": now.to_string(),
+            "listen": { "members": self.config.listen_members.to_string(), "people": self.config.listen_people.to_string() },
+            "federation": trust.federation().to_string(),
+            "roster": { "epoch": trust.root().epoch, "version": trust.roster().roster_version, "hash": trust.roster().hash().to_string(), "expires_at": trust.roster().expires_at.to_string() },
+            "store": { "sequence": self.store.sequence(), "lines": lines, "imports": imports },
+            "edition": edition.map(|edition| json!({ "number": edition.header.number, "hash": edition.header.commit.to_string(), "protection": edition.header.protection.as_str(), "published_at": edition.header.published_at.to_string() })),
+            "editions": editions,
+            "coverage": self.coverage_json(),
+            "grants": self.grants().len(),
+            "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.burst, "quota_per_minute": self.config.quota.per_minute, "publish_delay_days": self.config.publish_delay_days },
+            "rules": { "k": self.config.rules.k(), "p_percent": f64::from(self.config.rules.p_percent()), "dominance_percent": f64::from(self.config.rules.dominance_percent()), "zeros": self.config.rules.zeros().as_str() },
+            "accept_primary_only": self.config.accept_primary_only,
+        }));
+        reply.exit = u8::from(!warnings.is_empty());
+        reply.warnings = warnings;
+        reply
+    }
+}
