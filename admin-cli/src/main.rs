@@ -1,1 +1,26 @@
-fn main(){}
+//! `accord`, the tool for people: parse, run, print.
+
+mod ask;
+mod client;
+mod command;
+mod demo;
+mod output;
+mod profile;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    accord_edge::linux::owner_only_umask();
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    match command::Cli::try_parse() {
+        Ok(cli) => {
+            let style = output::Style::new(&cli.global);
+            let name = cli.command.name();
+            let outcome = cli.run().unwrap_or_else(output::Outcome::from_error);
+            output::print(name, &outcome, style)
+        }
+        Err(error) => output::usage_error(&error, json),
+    }
+}

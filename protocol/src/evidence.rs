@@ -51,6 +51,8 @@ pub struct BundleExchange {
     pub officer_signature: String,
     /// The officer's card.
     pub officer_card: String,
+    /// Salt of the case reference's commitment in the body, for the asker alone to open it; absent without a case reference.
+    pub case_ref_salt: Option<String>,
     /// The reply; absent if there was none that could be believed.
     pub reply: Option<BundleReply>,
     /// Without a reply: what the asker says happened.

@@ -1,6 +1,7 @@
 //! Frames of a stream (`wire.md` D1): `length u32be | kind u8 | payload[length]`, read piece by piece with limits.
 //!
-//! Order in each direction: `head (body|progress)* end? pad* FIN`; `end` exactly where the message kind has a body.
+//! Order: `progress* head (body|progress)* end? pad* FIN`, progress from the server only; `end` exactly where the message kind
+//! has a body.
 
 use ring::digest::{Context, SHA256};
 
@@ -156,7 +157,8 @@ impl FrameReader {
         let in_order = match kind {
             FrameKind::Head => self.stage == Stage::Start,
             FrameKind::Body => self.stage == Stage::Open && self.limits.body.is_some(),
-            FrameKind::Progress => self.stage == Stage::Open && self.limits.progress,
+            // Before the head too: the reply head comes after the commit, progress before it.
+            FrameKind::Progress => matches!(self.stage, Stage::Start | Stage::Open) && self.limits.progress,
             FrameKind::End => self.stage == Stage::Open && self.limits.body.is_some(),
             FrameKind::Pad => match self.stage {
                 Stage::Start => false,

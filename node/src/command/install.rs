@@ -7,6 +7,7 @@ use std::{
 
 use accord_edge::{
     files,
+    linux,
     keyring::{KeyRing, RingKind},
 };
 use accord_node::io::{config::Config, identity};
@@ -117,28 +118,29 @@ fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
     Ok(())
 }
 
+// The new set is written whole beside the old one, then the two folders change places in one step: a kill at any moment leaves
+// the old set or the new one, never a mixture.
 fn write(folder: &Path, federation: &FederationId, documents: &[Document], cards: &[(Vec<u8>, Card)]) -> anyhow::Result<()> {
-    files::make_dir(folder)?;
-    for entry in std::fs::read_dir(folder)?.filter_map(Result::ok) {
-        let path = entry.path();
-        let ours = path.extension().is_some_and(|extension| extension == "accord" || extension == "card");
-        if ours {
-            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-        }
+    let fresh = folder.with_extension("new");
+    if fresh.exists() {
+        std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
     }
+    files::make_dir(&fresh)?;
     for document in documents {
         let name = match document.label() {
-            Label::Root | Label::Roster => document.label().to_string(),
+            Label::Roster => "roster".to_owned(),
             label => format!("{label}-{}", short(&document.hash())),
         };
-        let name = if document.label() == Label::Root { format!("{name}-{}", short(&document.hash())) } else { name };
-        files::write_document(&folder.join(format!("{name}.accord")), document)?;
+        files::write_document(&fresh.join(format!("{name}.accord")), document)?;
     }
     for (bytes, card) in cards {
-        files::write_atomically(&folder.join(format!("{}.card", card.officer_id)), bytes)?;
+        files::write_atomically(&fresh.join(format!("{}.card", card.officer_id)), bytes)?;
     }
-    files::write_atomically(&folder.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
-    Ok(())
+    files::write_atomically(&fresh.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
+    files::make_dir(folder)?;
+    linux::exchange(&fresh, folder).with_context(|| format!("cannot exchange {} and {}", fresh.display(), folder.display()))?;
+    files::sync_dir(folder.parent().unwrap_or(folder))?;
+    std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())
 }
 
 fn short(hash: &Hash) -> String {

@@ -20,6 +20,7 @@ use accord_protocol::{
 use serde_json::Value;
 
 pub use answering::SignedAnswer;
+pub use records::Prepared;
 
 use crate::{
     domain::{access::Grants, access::GrantsError, coverage::Coverage, import::staging::Index, quota::Quota},

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
 };
 
 use rustix::termios::{LocalModes, OptionalActions};
@@ -21,6 +22,12 @@ pub fn is_root() -> bool {
 /// The user that the process runs as.
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Lets two paths change places in one step.
+pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(rustix::fs::CWD, a, rustix::fs::CWD, b, rustix::fs::RenameFlags::EXCHANGE)?;
+    Ok(())
 }
 
 /// Opens an inherited file descriptor for writing.

@@ -89,11 +89,14 @@ impl Incoming {
         }
     }
 
-    /// The head, which is the first piece.
-    pub async fn head(&mut self) -> Result<Head, StreamError> {
-        match self.next().await? {
-            Some(Piece::Head(bytes)) => Ok(Head::from_bytes(&bytes)?),
-            Some(_) | None => Err(StreamError::Closed),
+    /// The head. Progress that comes before it goes to `progress`.
+    pub async fn head(&mut self, mut progress: impl FnMut(&[u8])) -> Result<Head, StreamError> {
+        loop {
+            match self.next().await? {
+                Some(Piece::Head(bytes)) => return Ok(Head::from_bytes(&bytes)?),
+                Some(Piece::Progress(bytes)) => progress(&bytes),
+                Some(Piece::Body(_) | Piece::End) | None => return Err(StreamError::Closed),
+            }
         }
     }
 
@@ -165,7 +168,7 @@ pub async fn call(
     payload: Vec<u8>,
     mut source: impl Source,
     size: Option<usize>,
-    progress: impl FnMut(&[u8]),
+    mut progress: impl FnMut(&[u8]),
 ) -> Result<Reply, StreamError> {
     let (mut send, recv) = connection.open_bi().await?;
     let mut incoming = Incoming::new(recv, kind.limits_down());
@@ -198,7 +201,7 @@ pub async fn call(
         send.write_chunk(bytes.into()).await?;
         send.finish().map_err(|_| StreamError::Closed)?;
     }
-    let head = incoming.head().await?;
+    let head = incoming.head(&mut progress).await?;
     if head.kind != kind {
         return Err(StreamError::Kind);
     }

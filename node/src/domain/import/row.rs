@@ -304,17 +304,20 @@ impl Cells<'_> {
         self.stated(field, |code| self.reader.lists.countries.contains(code) || (through_table && code == "other"))
     }
 
-    fn countries(&self, field: &str) -> Result<Vec<String>, RowFault> {
+    fn countries(&self, field: &str) -> Result<Stated<Vec<String>>, RowFault> {
         let cell = self.raw(field);
-        if cell.is_empty() {
-            return Ok(Vec::new());
+        match cell {
+            "" => return Ok(Stated::Blank),
+            "unknown" => return Ok(Stated::Unknown),
+            "none" => return Ok(Stated::Nothing),
+            _ => {}
         }
         let codes: Vec<String> = cell.split(';').map(|code| code.trim().to_owned()).collect();
         if codes.len() > 5 {
             return Err(self.fault(field, Rule::Range, "at most five countries"));
         }
         match codes.iter().find(|code| !self.reader.lists.countries.contains(*code)) {
-            None => Ok(codes),
+            None => Ok(Stated::Is(codes)),
             Some(code) => {
                 let mut fault = self.fault(field, Rule::Code, "not an ISO 3166 alpha-2 code");
                 fault.word = Some(shown(code));

@@ -37,7 +37,7 @@ pub struct Seizure {
     /// Country of destination.
     pub destination: Stated<String>,
     /// Countries on the way.
-    pub transit: Vec<String>,
+    pub transit: Stated<Vec<String>>,
     /// Level of the market.
     pub market_level: Stated<String>,
     /// How the level was found.
@@ -47,7 +47,7 @@ pub struct Seizure {
     /// Whether it was a joint operation.
     pub joint_operation: Stated<bool>,
     /// With whom.
-    pub joint_with: Vec<String>,
+    pub joint_with: Stated<Vec<String>>,
 }
 
 /// One line: what is counted and added up.

@@ -14,7 +14,7 @@ use accord_protocol::message::Head;
 use quinn::{Connection, Endpoint};
 use tokio::sync::Semaphore;
 
-pub use partners::Partners;
+pub use partners::{PartnerReply, Partners};
 
 use crate::{io::identity::{AdmitMembers, AdmitPeople}, node::Node};
 
@@ -114,7 +114,7 @@ where
 /// Reads the head of a stream that a peer opened, within its deadline.
 async fn read_head(recv: quinn::RecvStream) -> Result<(Head, Incoming), StreamError> {
     let mut incoming = Incoming::opened_by_peer(recv);
-    let head = tokio::time::timeout(HEAD_WITHIN, incoming.head()).await.map_err(|_| StreamError::Closed)??;
+    let head = tokio::time::timeout(HEAD_WITHIN, incoming.head(|_| {})).await.map_err(|_| StreamError::Closed)??;
     Ok((head, incoming))
 }
 

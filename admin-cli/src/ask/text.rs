@@ -1,0 +1,228 @@
+//! The pooled table as people read it: who answered, what is a lower bound, who is missing.
+
+use std::collections::BTreeMap;
+
+use accord_protocol::{
+    catalogue::Measure,
+    pool::{Pooled, PooledTable, Row},
+    question::level_words,
+};
+
+use super::{Answers, Asking, NOT_PROTECTED, Options, PartnerStatus, Replied, json};
+use crate::output::{grouped, table};
+
+/// Below this share of cells with a number a coarser question is suggested, in per cent.
+const FEW_PERCENT: u64 = 30;
+
+pub(super) fn show(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable, options: Options) -> String {
+    let mut text = String::new();
+    let periods = &asking.question.periods;
+    let span = match (periods.first(), periods.last()) {
+        (Some(first), Some(last)) if first != last => format!("{first}..{last}"),
+        (Some(only), _) => only.to_string(),
+        (None, _) => String::new(),
+    };
+    text += &format!("{} {span}, by {}\n", asking.table.name, level_words(asking.table, &pooled.levels));
+    text += &format!("{}; counts {}\n", asking.table.title, asking.table.counting_unit);
+    if answers.primary_only() {
+        text += NOT_PROTECTED;
+        text.push('\n');
+    }
+    text.push('\n');
+    text += &partners(asking, answers);
+    text.push('\n');
+    text += &rows(asking, pooled, options);
+    if options.cite {
+        text += &format!("\n{}\n", answers.cite(asking));
+    }
+    text
+}
+
+fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
+    let mut rows = Vec::new();
+    for member in asking.partners {
+        let status = answers.status(asking, member);
+        let mut detail = String::new();
+        for asked in answers.of(member) {
+            match &asked.reply {
+                Replied::Verified(exchange, _) => {
+                    if let Some(edition) = &exchange.edition {
+                        let handling = &exchange.answer.handling;
+                        detail = format!("edition {} of {}, {}, {} TLP:{}", edition.number, edition.as_of.date(), edition.protection, handling.code, handling.tlp);
+                    }
+                }
+                Replied::NotVerified(error) | Replied::Unreachable(error) => detail.clone_from(error),
+            }
+        }
+        if let PartnerStatus::Refused(refusal) = status {
+            detail = refusal.to_string();
+        }
+        if let Some(next) = json::next_step(status, member) {
+            detail = if detail.is_empty() { next } else { format!("{detail}: {next}") };
+        }
+        rows.push(vec![member.to_string(), status.as_str().replace('_', " "), detail]);
+    }
+    let mut text = table(&["partner", "status", ""].map(str::to_owned), &rows, &[]);
+    for member in asking.partners {
+        for reason in answers.incomparable(asking, member) {
+            text += &format!("  {member} is not comparable in {reason}\n");
+        }
+    }
+    text
+}
+
+fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
+    let measures: Vec<&Measure> = pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index)).collect();
+    let mut header: Vec<String> = asking.table.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
+    let mut right = vec![false; header.len()];
+    header.extend(measures.iter().map(|measure| format!("{} [{}]", measure.id.trim_end_matches("_mg").trim_end_matches("_ml"), unit(measure))));
+    header.push(String::new());
+    right.extend(vec![true; measures.len()]);
+    right.push(false);
+
+    let mut legend = Legend::default();
+    let mut lines = Vec::new();
+    let mut folded = 0usize;
+    for row in &pooled.rows {
+        let empty = row.pooled.iter().all(|value| value.value().is_none());
+        if empty && !options.all_rows {
+            folded += 1;
+            continue;
+        }
+        lines.push(line(row, &measures, &mut legend));
+    }
+    let data = lines.len();
+    if pooled.codes.first().is_some_and(|periods| periods.len() > 1) {
+        for row in pooled.totals.iter().filter(|row| row.pooled.iter().any(|value| value.value().is_some())) {
+            let mut total = line(row, &measures, &mut legend);
+            total.insert(0, "all periods".to_owned());
+            lines.push(total);
+        }
+    }
+    let mut text = if data == 0 { "no row carries a number\n".to_owned() } else { table(&header, &lines, &right) };
+    text.push('\n');
+    for (mark, words) in legend.words() {
+        text += &format!("[{mark}] {words}\n");
+    }
+    if folded > 0 {
+        text += &format!("{folded} of {} rows carry no number (--all-rows shows them)\n", pooled.rows.len());
+    }
+    let (asked, with_value) = json::counts(pooled);
+    text += &format!("{with_value} of {asked} cells asked carry a number");
+    if asked > 0 && with_value * 100 < asked * FEW_PERCENT {
+        if let Some(coarser) = coarser(asking, pooled) {
+            text += &format!("; a coarser question may show more: --by {coarser}");
+        }
+    }
+    text.push('\n');
+    for measure in measures {
+        text += &format!("{}: {}\n", measure.id, measure.note);
+    }
+    text
+}
+
+fn line(row: &Row, measures: &[&Measure], legend: &mut Legend) -> Vec<String> {
+    let mut cells = row.key.clone();
+    let mut marks = Vec::new();
+    for (value, measure) in row.pooled.iter().zip(measures) {
+        cells.push(number(value, measure));
+        if let Some(mark) = legend.mark(value)
+            && !marks.contains(&mark)
+        {
+            marks.push(mark);
+        }
+    }
+    cells.push(marks.into_iter().map(|mark| format!("[{mark}]")).collect::<String>());
+    cells
+}
+
+/// A pooled number for people: masses in kilograms, volumes in litres; `>=` where somebody's number is missing.
+fn number(value: &Pooled, measure: &Measure) -> String {
+    let Some(number) = value.value() else { return "-".to_owned() };
+    let shown = match measure.unit.as_str() {
+        "mg" => tenths(number, 1_000_000),
+        "ml" => tenths(number, 1_000),
+        _ => grouped(number),
+    };
+    if value.is_lower_bound() { format!(">= {shown}") } else { shown }
+}
+
+fn unit(measure: &Measure) -> &str {
+    match measure.unit.as_str() {
+        "mg" => "kg",
+        "ml" => "l",
+        unit => unit,
+    }
+}
+
+fn tenths(number: i64, per: i64) -> String {
+    let tenths = number / (per / 10);
+    format!("{}.{}", grouped(tenths / 10), tenths % 10)
+}
+
+/// Who is missing and why, each combination once.
+#[derive(Default)]
+struct Legend {
+    marks: BTreeMap<String, usize>,
+}
+
+impl Legend {
+    fn mark(&mut self, value: &Pooled) -> Option<String> {
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (member, why) in value.missing() {
+            reasons.entry(why.as_str()).or_default().push(member.as_str());
+        }
+        if reasons.is_empty() {
+            return None;
+        }
+        let words: Vec<String> =
+            reasons.into_iter().map(|(why, members)| format!("{} {}", members.join(", "), why.replace('_', " "))).collect();
+        let next = self.marks.len();
+        let index = *self.marks.entry(format!("without {}", words.join("; "))).or_insert(next);
+        Some(letters(index))
+    }
+
+    fn words(&self) -> Vec<(String, &str)> {
+        let mut all: Vec<(usize, &str)> = self.marks.iter().map(|(words, index)| (*index, words.as_str())).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(index, words)| (letters(index), words)).collect()
+    }
+}
+
+fn letters(mut index: usize) -> String {
+    let mut text = String::new();
+    loop {
+        text.insert(0, char::from(b'a' + u8::try_from(index % 26).unwrap_or(0)));
+        if index < 26 {
+            return text;
+        }
+        index = index / 26 - 1;
+    }
+}
+
+/// A coarser combination of levels than asked, from the levels alone: the last dimension that can be coarsened is.
+fn coarser(asking: &Asking<'_>, pooled: &PooledTable) -> Option<String> {
+    for index in (0..pooled.levels.len()).rev() {
+        let mut levels = pooled.levels.clone();
+        let level = levels.get_mut(index)?;
+        if *level == 0 {
+            continue;
+        }
+        *level -= 1;
+        if asking.table.measures_at(&levels).is_some() {
+            return Some(level_words(asking.table, &levels));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_letters_and_masses_are_kilograms() {
+        assert_eq!([0, 25, 26, 27, 701, 702].map(letters), ["a", "z", "aa", "ab", "zz", "aaa"]);
+        assert_eq!([0, 100_000, 1_234_567_900_000].map(|mg| tenths(mg, 1_000_000)), ["0.0", "0.1", "1 234 567.9"]);
+    }
+}

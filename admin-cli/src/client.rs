@@ -1,0 +1,169 @@
+//! One connection to one's own node.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use accord_edge::{
+    clock, quic,
+    stream::{self, NoBody, Reply, Source, StreamError},
+    tls::KeyExchange,
+};
+use accord_protocol::{
+    message::{HelloReply, MessageKind, Notice, PersonReply},
+    time::{DAY_MS, MINUTE_MS, UnixMs},
+};
+use anyhow::Context;
+use quinn::{Connection, Endpoint};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{command::Global, output::Failure, profile::Profile};
+
+/// Longest time for a connection to one's own node.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection to one's own node.
+#[derive(Debug)]
+pub(crate) struct Client {
+    connection: Connection,
+    _endpoint: Endpoint,
+    node: SocketAddr,
+    /// The node's clock minus this machine's, in milliseconds.
+    skew_ms: i64,
+    /// Things to know about the connection.
+    pub(crate) warnings: Vec<Notice>,
+}
+
+impl Client {
+    /// Connects and greets: only the node's own answer means "connected".
+    pub(crate) async fn connect(profile: &Profile, global: &Global) -> anyhow::Result<Self> {
+        let key = profile.key(global)?;
+        let unreachable = |error: String| {
+            Failure::fault(
+                "NODE-UNREACHABLE",
+                format!("your own node at {} does not answer: {error}", profile.node),
+                "start it with `accord-node run DIR`, and check `node` in the profile's profile.toml",
+            )
+        };
+        let any: SocketAddr = if profile.node.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
+        let endpoint = quic::outgoing(any)?;
+        let connection = quic::connect(&endpoint, profile.node, Arc::clone(&key), vec![profile.node_key], KeyExchange::PreferPostQuantum, CONNECT_WITHIN)
+            .await
+            .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
+        let mut client = Self { connection, _endpoint: endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new() };
+        let hello: PersonReply<HelloReply> = client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
+            Failure::refused(
+                "NODE-REFUSED",
+                format!("your own node at {} does not accept your key: {error:#}", profile.node),
+                "check that you use the right --profile and that your card or staff entry is valid",
+            )
+        })?;
+        if let Some(hello) = hello.result {
+            client.check_clock(&hello)?;
+        }
+        Ok(client)
+    }
+
+    fn check_clock(&mut self, hello: &HelloReply) -> anyhow::Result<()> {
+        let node = i64::try_from(hello.now_ms).unwrap_or(i64::MAX);
+        let here = i64::try_from(clock::now().0).unwrap_or(i64::MAX);
+        self.skew_ms = node.saturating_sub(here);
+        let skew = self.skew_ms.unsigned_abs();
+        if skew > DAY_MS {
+            let message = format!("this machine's clock is {} hours away from the node's", skew / 3_600_000);
+            return Err(Failure::refused("CLOCK", message, "set this machine's clock").into());
+        }
+        if skew > MINUTE_MS {
+            let message = format!("this machine's clock is {} s away from the node's; node time is used", skew / 1000);
+            self.warnings.push(Notice { code: "CLOCK".into(), message });
+        }
+        Ok(())
+    }
+
+    /// The node's time now.
+    pub(crate) fn node_time(&self) -> UnixMs {
+        let here = i64::try_from(clock::now().0).unwrap_or(i64::MAX);
+        UnixMs(u64::try_from(here.saturating_add(self.skew_ms)).unwrap_or(0))
+    }
+
+    /// A call in JSON, without a body.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, kind: MessageKind, payload: &impl Serialize) -> anyhow::Result<PersonReply<T>> {
+        self.call_with(kind, payload, NoBody).await
+    }
+
+    /// A call in JSON with a body.
+    pub(crate) async fn call_with<T: DeserializeOwned>(&self, kind: MessageKind, payload: &impl Serialize, source: impl Source) -> anyhow::Result<PersonReply<T>> {
+        let payload = serde_json::to_vec(payload)?;
+        let reply = self.raw(kind, payload, source).await?;
+        serde_json::from_slice(&reply.body).context("the node's answer is not understood; use the same version of accord and accord-node")
+    }
+
+    /// A call in bytes.
+    pub(crate) async fn raw(&self, kind: MessageKind, payload: Vec<u8>, source: impl Source) -> anyhow::Result<Reply> {
+        stream::call(&self.connection, kind, payload, source, None, |_| {}).await.map_err(|error| match error {
+            StreamError::DoesNotFit => Failure::usage(
+                "TOO-LONG",
+                "the call is longer than one message may be",
+                "ask less at once; a mapping file may have 60 KB",
+            )
+            .into(),
+            StreamError::Source(source) => Failure::fault("FILE", format!("the file cannot be read to its end: {source}"), "check the file").into(),
+            error => anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node)),
+        })
+    }
+
+    /// Says goodbye, so that the node does not wait.
+    pub(crate) async fn close(self) {
+        self.connection.close(quic::CLOSE_DONE, b"");
+        self._endpoint.wait_idle().await;
+    }
+}
+
+/// Runs async work on a small runtime of its own, within `--deadline` if the work has none.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        }
+    })
+}
+
+fn interrupted() -> anyhow::Error {
+    let mut failure = Failure::fault("INTERRUPTED", "interrupted; nothing is half done", "run the command again");
+    failure.exit = 130;
+    failure.into()
+}
+
+/// A file as the body of a call, with its progress shown.
+#[derive(Debug)]
+pub(crate) struct FileSource<R> {
+    reader: R,
+    progress: indicatif::ProgressBar,
+}
+
+impl<R: io::Read> FileSource<R> {
+    pub(crate) fn new(reader: R, progress: indicatif::ProgressBar) -> Self {
+        Self { reader, progress }
+    }
+}
+
+impl<R: io::Read> Source for FileSource<R> {
+    fn next_piece(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = vec![0; 64 << 10];
+        let mut filled = 0;
+        while let Some(rest) = piece.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.reader.read(rest)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        piece.truncate(filled);
+        self.progress.inc(filled as u64);
+        Ok(piece)
+    }
+}

@@ -1,0 +1,120 @@
+//! `accord evidence verify`: no network, no node; the federation's id comes from outside the file.
+
+use std::path::PathBuf;
+
+use accord_edge::{clock, files};
+use accord_protocol::{
+    evidence::{Bundle, verify},
+    signed::FederationId,
+    time::UnixMs,
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Global;
+use crate::{
+    output::{Failure, Outcome},
+    profile::Profile,
+};
+
+/// Largest evidence file: 64 partners with the largest reply each, in hex.
+const EVIDENCE_MAX: u64 = 1 << 30;
+
+/// `accord evidence`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Evidence {
+    /// Verify a file.
+    Verify(Verify),
+}
+
+/// `accord evidence verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The evidence file.
+    file: PathBuf,
+    /// The federation's id, known from elsewhere; without it the profile's.
+    #[arg(long)]
+    federation: Option<String>,
+    /// Nothing in the file may be later than this. Default: now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// What must be proved: signed (this version proves no more).
+    #[arg(long, default_value = "signed", value_parser = ["signed", "logged", "witnessed"])]
+    require: String,
+}
+
+impl Evidence {
+    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        let Self::Verify(verify) = self;
+        verify.run(global)
+    }
+}
+
+impl Verify {
+    fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        let federation = self.federation(global)?;
+        let at: UnixMs = match &self.at {
+            Some(text) => text.parse().map_err(|error| Failure::usage("TIME", format!("--at: {error}"), "for example 2026-11-24T00:38:00Z"))?,
+            None => clock::now(),
+        };
+        let name = self.file.display().to_string();
+        let bytes = files::read_limited(&self.file, EVIDENCE_MAX)
+            .map_err(|error| Failure::usage("FILE", format!("{:#}", anyhow::Error::new(error)), "check the path"))?;
+        let bundle: Bundle = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::refused("EVIDENCE", format!("not an evidence file: {error}"), "get the file again from the officer").in_file(&name)
+        })?;
+        let mut report = verify(&bundle, &federation, at);
+        if self.require != "signed" {
+            report.failed.push(accord_protocol::evidence::Failed {
+                part: "log".into(),
+                rule: format!("the file holds no log proof, so it is not {}", self.require),
+            });
+        }
+        let verified = report.failed.is_empty();
+        let statements: Vec<_> = report
+            .statements
+            .iter()
+            .map(|statement| {
+                json!({
+                    "who": statement.who.as_str(), "what": statement.what, "to": statement.to.as_str(), "officer": statement.officer,
+                    "at": statement.at.to_string(), "edition": statement.edition, "log": null,
+                })
+            })
+            .collect();
+        let failed: Vec<_> = report.failed.iter().map(|failed| json!({ "part": failed.part, "rule": failed.rule })).collect();
+        let mut text = String::new();
+        for statement in &report.statements {
+            let edition = statement.edition.map_or(String::new(), |edition| format!(" from edition {edition}"));
+            text += &format!("{} signed its {} to {}{edition} at {}\n", statement.who, statement.what, statement.to, statement.at);
+        }
+        text += if verified { "verified: every signature holds and the pooled table follows from the answers\n" } else { "NOT VERIFIED\n" };
+        let result = json!({
+            "verified": verified, "federation": federation.to_string(), "question_id": bundle.question_id, "statements": statements,
+            "pool_recomputed": report.pool_recomputed, "failed": failed,
+        });
+        let mut outcome = Outcome::done(result, text);
+        if let Some(first) = report.failed.first() {
+            outcome.exit = 3;
+            let next = "do not rely on this file; ask the officer for the original";
+            outcome.error = Some(*Failure::refused("NOT-VERIFIED", format!("{}: {}", first.part, first.rule), next).in_file(&name).fault);
+        }
+        Ok(outcome)
+    }
+
+    fn federation(&self, global: &Global) -> anyhow::Result<FederationId> {
+        let missing = || {
+            Failure::usage(
+                "FEDERATION",
+                "the federation's id must come from outside the file",
+                "add --federation ID, or --profile DIR of a member of the federation",
+            )
+        };
+        match &self.federation {
+            Some(text) => Ok(text.parse().map_err(|error| Failure::usage("FEDERATION", format!("--federation: {error}"), "64 hex digits"))?),
+            None => {
+                let profile = Profile::open(global).map_err(|_| missing())?;
+                Ok(*profile.trust().map_err(|_| missing())?.0.federation())
+            }
+        }
+    }
+}

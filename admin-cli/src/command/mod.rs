@@ -1,0 +1,179 @@
+//! The subcommands, one file for each group.
+
+mod ask;
+mod edition;
+mod evidence;
+mod federation;
+mod import;
+mod people;
+mod profile;
+mod status;
+mod tables;
+mod trust;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Failure, Outcome};
+
+/// Accord: ask partner agencies for protected tables, run one's own node, manage trust keys.
+#[derive(Debug, Parser)]
+#[command(name = "accord", version, max_term_width = 100, infer_subcommands = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Print exactly one JSON object to stdout, also on errors.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Folder with key ring, trust documents and own node. Default: $XDG_CONFIG_HOME/accord.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Read the key ring's passphrase from this file descriptor.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Longest time to wait for partners.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) deadline: u32,
+    /// Show no progress.
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Colours: auto, always or never.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    pub(crate) color: String,
+    /// Say more about what happens.
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+impl Global {
+    /// The profile's folder.
+    pub(crate) fn profile_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.profile {
+            return Ok(dir.clone());
+        }
+        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        let config = config.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+        config.map(|config| config.join("accord")).ok_or_else(|| {
+            Failure::usage("PROFILE", "neither --profile nor XDG_CONFIG_HOME nor HOME is set", "name a profile with --profile DIR").into()
+        })
+    }
+
+    /// Whether progress may be shown.
+    pub(crate) fn shows_progress(&self) -> bool {
+        use std::io::IsTerminal;
+        !self.no_progress && !self.json && std::io::stderr().is_terminal()
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask partners for a table and pool what they answer.
+    Ask(ask::Ask),
+    /// Show the tables that can be asked for.
+    Tables(tables::Tables),
+    /// Verify an evidence file, offline.
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
+    /// Import records from a file into the own node.
+    Import(import::Import),
+    /// Mappings from other layouts.
+    #[command(subcommand)]
+    Mapping(import::MappingCommand),
+    /// Show or declare which periods the own node holds completely.
+    #[command(subcommand)]
+    Coverage(import::Coverage),
+    /// Preview, publish and show editions of the own node.
+    #[command(subcommand)]
+    Edition(edition::Edition),
+    /// Show how the own node is.
+    Status(status::Status),
+    /// Show who is trusted, and what needs attention.
+    Trust(trust::Trust),
+    /// Root keys: made and kept offline.
+    #[command(subcommand)]
+    Root(people::Root),
+    /// Administrators of a member.
+    #[command(subcommand)]
+    Admin(people::Admin),
+    /// Officers of a member.
+    #[command(subcommand)]
+    Officer(people::Officer),
+    /// Operators, approvers and auditors of a node.
+    #[command(subcommand)]
+    Staff(people::StaffCommand),
+    /// A member's own keys document.
+    #[command(subcommand)]
+    Member(federation::Member),
+    /// Root, roster and catalogue of a federation.
+    #[command(subcommand)]
+    Federation(federation::Federation),
+    /// Profiles of people.
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
+    /// Raise a whole federation on this machine, ask it a question, verify the evidence.
+    Demo(crate::demo::Demo),
+}
+
+impl Command {
+    /// The command's name in the JSON envelope.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Ask(_) => "ask",
+            Self::Tables(_) => "tables",
+            Self::Evidence(_) => "evidence",
+            Self::Import(_) => "import",
+            Self::Mapping(_) => "mapping",
+            Self::Coverage(_) => "coverage",
+            Self::Edition(_) => "edition",
+            Self::Status(_) => "status",
+            Self::Trust(_) => "trust",
+            Self::Root(_) => "root",
+            Self::Admin(_) => "admin",
+            Self::Officer(_) => "officer",
+            Self::Staff(_) => "staff",
+            Self::Member(_) => "member",
+            Self::Federation(_) => "federation",
+            Self::Profile(_) => "profile",
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let global = &self.global;
+        match self.command {
+            Command::Ask(command) => command.run(global),
+            Command::Tables(command) => command.run(global),
+            Command::Evidence(command) => command.run(global),
+            Command::Import(command) => command.run(global),
+            Command::Mapping(command) => command.run(global),
+            Command::Coverage(command) => command.run(global),
+            Command::Edition(command) => command.run(global),
+            Command::Status(command) => command.run(global),
+            Command::Trust(command) => command.run(global),
+            Command::Root(command) => command.run(global),
+            Command::Admin(command) => command.run(global),
+            Command::Officer(command) => command.run(global),
+            Command::Staff(command) => command.run(global),
+            Command::Member(command) => command.run(global),
+            Command::Federation(command) => command.run(global),
+            Command::Profile(command) => command.run(global),
+            Command::Demo(command) => command.run(global),
+        }
+    }
+}
+
+/// Whether a text is a member's name.
+pub(crate) fn member_name(text: &str) -> anyhow::Result<()> {
+    people::member_id(text).map(|_| ())
+}

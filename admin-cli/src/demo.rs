@@ -1,0 +1,526 @@
+//! `accord demo`: a whole federation on this machine in one command, by exactly the commands that people use.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use accord_edge::{clock::Stopwatch, files, linux, random};
+use accord_protocol::id::to_hex;
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{
+    command::Global,
+    output::{Failure, Outcome},
+};
+
+/// The members of the demo; the first one asks.
+const MEMBERS: [&str; 5] = ["ES-AGENCY", "IT-AGENCY", "PT-AGENCY", "AT-AGENCY", "DK-AGENCY"];
+
+/// Synthetic seizures for each of them.
+const SAMPLES: [(&str, &str); 5] = [
+    ("ES-AGENCY", include_str!("../demo/ES-AGENCY.csv")),
+    ("IT-AGENCY", include_str!("../demo/IT-AGENCY.csv")),
+    ("PT-AGENCY", include_str!("../demo/PT-AGENCY.csv")),
+    ("AT-AGENCY", include_str!("../demo/AT-AGENCY.csv")),
+    ("DK-AGENCY", include_str!("../demo/DK-AGENCY.csv")),
+];
+
+/// `accord demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Real data: the UNODC Individual Drug Seizures file (CSV, zip, or a folder that holds one). Without it a synthetic sample.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Keep everything in this new folder, to explore.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Members by country or name; the first one asks.
+    #[arg(long, value_delimiter = ',')]
+    members: Vec<String>,
+    /// Let this member grant nothing, so that it refuses.
+    #[arg(long, value_name = "MEMBER")]
+    refuse: Option<String>,
+    /// Stop this member's node before the question, so that it is down.
+    #[arg(long, value_name = "MEMBER")]
+    stop: Option<String>,
+}
+
+impl Demo {
+    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        let plan = self.plan(global)?;
+        let children: Children = Arc::default();
+        let stage = Stage { plan, children: Arc::clone(&children) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+        let dir = stage.plan.dir.clone();
+        let keep = stage.plan.keep;
+        let outcome = runtime.block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                outcome = tokio::task::spawn_blocking(move || stage.play()) => outcome.context("the demo stopped unexpectedly")?,
+                _ = tokio::signal::ctrl_c() => Err(interrupted(130)),
+                _ = terminate.recv() => Err(interrupted(143)),
+            }
+        });
+        runtime.shutdown_background();
+        stop_all(&children);
+        if !keep {
+            // A folder that cannot be removed stays behind in the temporary folder; nothing depends on it.
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+        outcome
+    }
+
+    fn plan(self, global: &Global) -> anyhow::Result<Plan> {
+        let name = |text: &str| {
+            let text = text.trim();
+            if text.contains('-') { text.to_owned() } else { format!("{text}-AGENCY") }
+        };
+        let members: Vec<String> =
+            if self.members.is_empty() { MEMBERS.map(str::to_owned).to_vec() } else { self.members.iter().map(|text| name(text)).collect() };
+        let unknown = |what: &str, member: &str| {
+            Failure::usage("UNKNOWN-MEMBER", format!("{what}: `{member}` is not in the demo"), format!("members: {}", members.join(", ")))
+        };
+        if members.len() < 2 {
+            return Err(Failure::usage("MEMBERS", "a question needs at least two members", "for example --members ES,IT").into());
+        }
+        for member in &members {
+            crate::command::member_name(member)?;
+            if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
+                let next = format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
+                return Err(Failure::usage("UNKNOWN-MEMBER", format!("there is no sample for `{member}`"), next).into());
+            }
+        }
+        let chosen = |what: &str, member: &Option<String>| -> anyhow::Result<Option<String>> {
+            let Some(member) = member.as_deref().map(name) else { return Ok(None) };
+            if !members.contains(&member) {
+                return Err(unknown(what, &member).into());
+            }
+            if members.first() == Some(&member) {
+                return Err(Failure::usage("ASKER", format!("{what}: {member} is the one who asks"), "choose another member").into());
+            }
+            Ok(Some(member))
+        };
+        let (refuse, stop) = (chosen("--refuse", &self.refuse)?, chosen("--stop", &self.stop)?);
+        let data = self.data.as_deref().map(find_data).transpose()?;
+        let keep = self.keep.is_some();
+        let dir = match self.keep {
+            Some(dir) if dir.exists() => {
+                return Err(Failure::usage("EXISTS", format!("{} exists already", dir.display()), "choose a new folder for --keep").into());
+            }
+            Some(dir) => dir,
+            None => std::env::temp_dir().join(format!("accord-demo-{}", to_hex(&random::bytes::<8>()?))),
+        };
+        let shows_steps = global.shows_progress() || global.verbose;
+        Ok(Plan { dir, keep, members, refuse, stop, data, json: global.json, shows_steps, deadline: global.deadline })
+    }
+}
+
+fn interrupted(exit: u8) -> anyhow::Error {
+    let mut failure = Failure::fault("INTERRUPTED", "interrupted; every node of the demo was stopped", "run the command again");
+    failure.exit = exit;
+    failure.into()
+}
+
+/// The seizure file in a folder, or the file itself.
+fn find_data(path: &Path) -> anyhow::Result<PathBuf> {
+    let usage = |message: String| Failure::usage("DATA", message, "name the file itself: --data .../drug-trafficking-unodc.zip");
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let mut folders = vec![path.to_owned()];
+    let entries = std::fs::read_dir(path).map_err(|error| usage(format!("--data {}: {error}", path.display())))?;
+    folders.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()));
+    let mut found: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()))
+        .filter(|path| is_seizure_file(path))
+        .collect();
+    found.sort();
+    found.into_iter().next().ok_or_else(|| usage(format!("--data {}: no file of the UNODC Individual Drug Seizures layout", path.display())).into())
+}
+
+fn is_seizure_file(path: &Path) -> bool {
+    const HEADER: &[u8] = b"REGION;SUBREGION;COUNTRY;";
+    let mut start = vec![0; 64];
+    let read = |start: &mut Vec<u8>, mut reader: Box<dyn Read>| reader.read(start).is_ok_and(|_| start.windows(HEADER.len()).next() == Some(HEADER));
+    let Ok(file) = std::fs::File::open(path) else { return false };
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("csv") => read(&mut start, Box::new(file)),
+        Some("zip") => {
+            let Ok(mut archive) = zip::ZipArchive::new(file) else { return false };
+            let Ok(mut member) = archive.by_index(0) else { return false };
+            member.read(&mut start).is_ok_and(|_| start.starts_with(HEADER))
+        }
+        _ => false,
+    }
+}
+
+type Children = Arc<Mutex<BTreeMap<String, Child>>>;
+
+fn stop_all(children: &Children) {
+    let mut children = children.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for child in children.values_mut() {
+        // A node that has ended by itself cannot be killed, which is as good.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    children.clear();
+}
+
+struct Plan {
+    dir: PathBuf,
+    keep: bool,
+    members: Vec<String>,
+    refuse: Option<String>,
+    stop: Option<String>,
+    data: Option<PathBuf>,
+    json: bool,
+    shows_steps: bool,
+    deadline: u32,
+}
+
+struct Stage {
+    plan: Plan,
+    children: Children,
+}
+
+#[derive(Debug, Clone)]
+struct Running {
+    member: String,
+    pid: u64,
+    members: String,
+    people: String,
+}
+
+impl Stage {
+    fn play(&self) -> anyhow::Result<Outcome> {
+        let watch = Stopwatch::start();
+        files::make_dir(&self.plan.dir)?;
+        self.step("three root holders found a federation");
+        let federation = self.found()?;
+        self.step("each agency makes its node, keys and administrators");
+        for member in &self.plan.members {
+            self.member(member)?;
+        }
+        self.step("two of three root holders sign the roster");
+        self.roster()?;
+        for member in &self.plan.members {
+            self.install(member, &federation)?;
+        }
+        self.step("the nodes start");
+        let nodes = self.plan.members.iter().map(|member| self.start(member)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut imports = Vec::new();
+        for member in &self.plan.members {
+            self.step(&format!("{member} imports its seizures and publishes an edition"));
+            imports.push(self.import(member)?);
+        }
+        let asker = self.asker();
+        self.step(&format!("an officer of {asker} gets a profile"));
+        self.officer_profile(&federation, &nodes)?;
+        if let Some(stopped) = &self.plan.stop {
+            self.step(&format!("{stopped} goes down"));
+            let child = self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(stopped);
+            if let Some(mut child) = child {
+                child.kill()?;
+                child.wait()?;
+            }
+        }
+        self.step("the officer asks");
+        let asked = self.ask()?;
+        self.step("the evidence is verified offline");
+        let verified = self.accord(&["evidence", "verify", "evidence.json", "--federation", &federation, "--json"])?;
+        let verified: Value = serde_json::from_slice(&verified.stdout)?;
+        self.outcome(&federation, &nodes, &imports, &asked, &verified, watch.ms())
+    }
+
+    fn step(&self, text: &str) {
+        if self.plan.shows_steps {
+            eprintln!("- {text}");
+        }
+    }
+
+    fn asker(&self) -> &str {
+        self.plan.members.first().map_or("", String::as_str)
+    }
+
+    fn run(&self, program: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&self.plan.dir)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(output)
+    }
+
+    /// One command of the tool, in the demo's folder; anything but success ends the demo.
+    fn accord(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.checked(&std::env::current_exe()?, arguments, &[0])
+    }
+
+    fn node(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.checked(&node_program()?, arguments, &[0])
+    }
+
+    fn checked(&self, program: &Path, arguments: &[&str], good: &[i32]) -> anyhow::Result<Output> {
+        let output = self.run(program, arguments)?;
+        if output.status.code().is_some_and(|code| good.contains(&code)) {
+            return Ok(output);
+        }
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr }).into_owned();
+        let message = format!("a step of the demo failed: {name} {}: {}", arguments.join(" "), said.trim());
+        Err(Failure::fault("DEMO", message, "run it again with --keep DIR and look at the folder").into())
+    }
+
+    fn found(&self) -> anyhow::Result<String> {
+        for number in 1..=3 {
+            let ring = format!("root-{number}/root.ring");
+            self.accord(&["root", "new", &ring, "--name", &format!("root holder {number}"), "--unprotected"])?;
+        }
+        let claims = "root-1/root.claim,root-2/root.claim,root-3/root.claim";
+        let made = self.accord(&["federation", "new", "--name", "Accord demo", "--root-keys", claims, "--threshold", "2", "--out", "public/root.accord", "--json"])?;
+        let made: Value = serde_json::from_slice(&made.stdout)?;
+        let rings = ["--ring", "root-1/root.ring", "--ring", "root-2/root.ring", "--ring", "root-3/root.ring"];
+        self.accord(&[["federation", "sign", "public/root.accord"].as_slice(), &rings].concat())?;
+        self.accord(&["federation", "catalogue", "--out", "public/catalogue.accord"])?;
+        self.sign_by_two("public/catalogue.accord")?;
+        made.pointer("/result/federation").and_then(Value::as_str).map(str::to_owned).context("no federation id")
+    }
+
+    fn sign_by_two(&self, file: &str) -> anyhow::Result<()> {
+        self.accord(&["federation", "sign", file, "--root", "public/root.accord", "--ring", "root-1/root.ring", "--ring", "root-2/root.ring"])?;
+        Ok(())
+    }
+
+    fn member(&self, member: &str) -> anyhow::Result<()> {
+        let node = format!("{member}/node");
+        files::make_dir(&self.plan.dir.join(member))?;
+        self.node(&["init", &node, "--member", member, "--name", &format!("Agency of {member}"), "--listen", "127.0.0.1:0"])?;
+        for number in 1..=2 {
+            let ring = format!("{member}/admin-{number}/admin.ring");
+            self.accord(&["admin", "new", &ring, "--member", member, "--name", &format!("administrator {number}"), "--unprotected"])?;
+        }
+        let (first, second) = (format!("{member}/admin-1/admin"), format!("{member}/admin-2/admin"));
+        let keys = format!("public/keys-{member}.accord");
+        let (claim, admins) = (format!("{node}/claim.accord"), format!("{first}.claim,{second}.claim"));
+        self.accord(&["member", "keys", "--root", "public/root.accord", "--claim", &claim, "--admins", &admins, "--out", &keys])?;
+        let rings = [format!("{first}.ring"), format!("{second}.ring")];
+        self.accord(&["federation", "sign", &keys, "--root", "public/root.accord", "--ring", &rings[0], "--ring", &rings[1]])?;
+        self.node(&["possess", &node, &keys])?;
+        let lists = ["--root", "public/root.accord", "--keys", &keys, "--ring", &rings[0], "--ring", &rings[1]];
+        let (operator, staff) = (format!("{node}/operator/operator.claim"), format!("{member}/staff.accord"));
+        self.accord(&[["staff", "add"].as_slice(), &lists, &["--claim", &operator, "--out", &staff]].concat())?;
+        if member == self.asker() {
+            let ring = format!("{member}/officer-laptop/officer.ring");
+            self.accord(&["officer", "new", &ring, "--member", member, "--name", "liaison officer", "--unprotected"])?;
+            let (claim, out, cards) = (format!("{member}/officer-laptop/officer.claim"), format!("public/officers-{member}.accord"), format!("{member}/cards"));
+            let purposes = "strategic-analysis,early-warning";
+            self.accord(&[["officer", "add"].as_slice(), &lists, &["--claim", &claim, "--purposes", purposes, "--out", &out, "--cards", &cards]].concat())?;
+        }
+        Ok(())
+    }
+
+    fn roster(&self) -> anyhow::Result<()> {
+        let keys: Vec<String> = self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")).collect();
+        self.accord(&["federation", "propose", "--root", "public/root.accord", "--catalogue", "public/catalogue.accord", "--member-keys", &keys.join(","), "--out", "public/roster.accord"])?;
+        self.sign_by_two("public/roster.accord")
+    }
+
+    fn public_files(&self) -> Vec<String> {
+        let mut files: Vec<String> = ["root", "roster", "catalogue"].map(|name| format!("public/{name}.accord")).to_vec();
+        files.extend(self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")));
+        files.push(format!("public/officers-{}.accord", self.asker()));
+        files
+    }
+
+    fn card(&self) -> anyhow::Result<String> {
+        let folder = self.plan.dir.join(self.asker()).join("cards");
+        let card = std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path()).next().context("no card")?;
+        Ok(card.display().to_string())
+    }
+
+    fn install(&self, member: &str, federation: &str) -> anyhow::Result<()> {
+        let node = format!("{member}/node");
+        let staff = format!("{member}/staff.accord");
+        let mut arguments = vec!["install".to_owned(), node.clone(), "--federation".to_owned(), federation.to_owned()];
+        arguments.extend(self.public_files());
+        arguments.push(staff);
+        if member == self.asker() {
+            arguments.push(self.card_relative()?);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.node(&arguments)?;
+        let settings = self.plan.dir.join(&node).join("node.toml");
+        let text = std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
+        files::write_atomically(&settings, text.as_bytes())?;
+        if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
+            let tables = "\"seizures-year-drug\", \"seizures-year-drug-region\", \"seizures-quarter-drug-transport\", \"seizures-quarter-drug-place\", \"seizures-year-drug-concealment\", \"seizures-year-group-departure\", \"seizures-year-drug-weight\", \"cases-year-drug-pair\"";
+            let until = accord_edge::clock::now().plus(365 * accord_protocol::time::DAY_MS).date();
+            let grant = format!("[[grant]]\npartner = [\"{}\"]\ntable = [{tables}]\npurpose = [\"strategic-analysis\", \"early-warning\"]\nuntil = \"{until}\"\n", self.asker());
+            files::write_atomically(&self.plan.dir.join(&node).join("grants.toml"), grant.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn card_relative(&self) -> anyhow::Result<String> {
+        let card = self.card()?;
+        let name = Path::new(&card).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(format!("{}/cards/{name}", self.asker()))
+    }
+
+    fn start(&self, member: &str) -> anyhow::Result<Running> {
+        let log = std::fs::File::create(self.plan.dir.join(member).join("node.log"))?;
+        let mut command = Command::new(node_program()?);
+        command.args(["run", &format!("{member}/node")]).current_dir(&self.plan.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        if linux::is_root() {
+            command.arg("--allow-root");
+        }
+        let mut child = command.spawn().context("cannot start accord-node")?;
+        let stdout = child.stdout.take().context("no output")?;
+        self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(member.to_owned(), child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let ready: Value = serde_json::from_str(&line).map_err(|_| {
+            let log = std::fs::read_to_string(self.plan.dir.join(member).join("node.log")).unwrap_or_default();
+            Failure::fault("DEMO", format!("the node of {member} does not start: {}", log.trim()), "run it again with --keep DIR")
+        })?;
+        let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+        Ok(Running { member: member.to_owned(), pid: ready.get("pid").and_then(Value::as_u64).unwrap_or(0), members: text("members"), people: text("people") })
+    }
+
+    fn import(&self, member: &str) -> anyhow::Result<Value> {
+        let profile = format!("{member}/node/operator");
+        let country = member.split('-').next().unwrap_or("");
+        let selected = format!("reporting_country={country}");
+        let output = match &self.plan.data {
+            Some(data) => {
+                let data = std::path::absolute(data)?.display().to_string();
+                // Rows that break a rule are left out and counted: the public file is not ours to correct.
+                let arguments = ["import", &data, "--mapping", "unodc-ids", "--only", &selected, "--coverage", "2011..2016", "--skip-bad", "--profile", &profile, "--json"];
+                self.checked(&std::env::current_exe()?, &arguments, &[0, 1])?
+            }
+            None => {
+                let sample = SAMPLES.iter().find(|(known, _)| *known == member).map_or("", |(_, text)| *text);
+                let file = format!("{member}/synthetic.csv");
+                files::write_atomically(&self.plan.dir.join(&file), sample.as_bytes())?;
+                self.accord(&["import", &file, "--coverage", "2021..2025", "--profile", &profile, "--json"])?
+            }
+        };
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        self.accord(&["edition", "publish", "--profile", &profile])?;
+        Ok(report.get("result").cloned().unwrap_or_default())
+    }
+
+    fn officer_profile(&self, federation: &str, nodes: &[Running]) -> anyhow::Result<()> {
+        let asker = self.asker();
+        let people = nodes.iter().find(|node| node.member == asker).map_or("", |node| node.people.as_str());
+        let (ring, card) = (format!("{asker}/officer-laptop/officer.ring"), self.card_relative()?);
+        let mut arguments = ["profile", "new", "officer", "--member", asker, "--ring", &ring, "--card", &card, "--node", people, "--federation", federation]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.extend(self.public_files());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.accord(&arguments)?;
+        Ok(())
+    }
+
+    fn ask(&self) -> anyhow::Result<Output> {
+        let others: Vec<&str> = self.plan.members.iter().skip(1).map(String::as_str).collect();
+        let (from, deadline) = (others.join(","), self.plan.deadline.to_string());
+        let period = if self.plan.data.is_some() { "2011..2016" } else { "2021..2025" };
+        let mut arguments = vec![
+            "ask", "seizures-year-drug", "--from", &from, "--period", period, "--profile", "officer", "--evidence", "evidence.json", "--csv", "answer.csv",
+            "--deadline", &deadline, "--no-progress", "--color", "never",
+        ];
+        if self.plan.json {
+            arguments.push("--json");
+        }
+        // Success is what was staged: a partner that refuses or is down makes the question incomplete.
+        let staged = [&self.plan.refuse, &self.plan.stop].iter().any(|member| member.is_some());
+        let all_refuse = others.len() == 1 && self.plan.refuse.is_some();
+        let expected = if all_refuse { 3 } else { i32::from(staged) };
+        self.checked(&std::env::current_exe()?, &arguments, &[expected])
+    }
+
+    fn outcome(&self, federation: &str, nodes: &[Running], imports: &[Value], asked: &Output, verified: &Value, elapsed_ms: u64) -> anyhow::Result<Outcome> {
+        let holds = verified.pointer("/result/verified").and_then(Value::as_bool) == Some(true);
+        if self.plan.json {
+            let envelope: Value = serde_json::from_slice(&asked.stdout)?;
+            let mut result = envelope.get("result").cloned().unwrap_or_default();
+            if let Some(result) = result.as_object_mut() {
+                let listed: Vec<Value> =
+                    nodes.iter().map(|node| json!({ "member": node.member, "pid": node.pid, "members": node.members, "people": node.people })).collect();
+                result.insert("nodes".into(), Value::Array(listed));
+                result.insert("evidence".into(), json!({ "verified": holds, "statements": verified.pointer("/result/statements") }));
+                result.insert("federation".into(), json!(federation));
+                result.insert("imports".into(), json!(imports));
+                result.insert("demo_elapsed_ms".into(), json!(elapsed_ms));
+                result.insert("synthetic".into(), json!(self.plan.data.is_none()));
+            }
+            let warnings = serde_json::from_value(envelope.get("warnings").cloned().unwrap_or_else(|| json!([])))?;
+            return Ok(Outcome { warnings, exit: if holds { 0 } else { 3 }, ..Outcome::done(result, "") });
+        }
+        let count = |report: &Value, path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let mut text = String::new();
+        text += if self.plan.data.is_some() {
+            "Data: UNODC, Individual Drug Seizures 2011-2016 (acknowledgement: UNODC); cannabis is not in the file.\n"
+        } else {
+            "Data: a SYNTHETIC sample; no real seizure is in it.\n"
+        };
+        for (node, report) in nodes.iter().zip(imports) {
+            text += &format!("{} imported {} rows ({} left out by rule), pid {}, members on {}\n", node.member, count(report, "/rows/new"), count(report, "/rows/skipped"), node.pid, node.members);
+        }
+        text.push('\n');
+        text += &String::from_utf8_lossy(&asked.stdout);
+        text += &format!(
+            "\nevidence: {} statement(s) verified offline under federation {federation}\ndone in {}.{} s\n",
+            verified.pointer("/result/statements").and_then(Value::as_array).map_or(0, Vec::len),
+            elapsed_ms / 1000,
+            elapsed_ms % 1000 / 100
+        );
+        if self.plan.keep {
+            text += &self.how_to_explore(federation)?;
+        }
+        Ok(Outcome { exit: if holds { 0 } else { 3 }, text, ..Outcome::default() })
+    }
+
+    fn how_to_explore(&self, federation: &str) -> anyhow::Result<String> {
+        let root = if linux::is_root() { " --allow-root" } else { "" };
+        let accord = std::env::current_exe()?.display().to_string();
+        let node = node_program()?.display().to_string();
+        let mut text = format!("\nEverything is in {}. The nodes are stopped; to go on:\n  cd {}\n", self.plan.dir.display(), self.plan.dir.display());
+        for member in &self.plan.members {
+            text += &format!("  {node} run {member}/node{root} &\n");
+        }
+        let asker = self.asker();
+        text += &format!("  {accord} --profile officer trust\n  {accord} --profile officer tables\n");
+        let period = if self.plan.data.is_some() { "2011-Q1..2016-Q4" } else { "2021-Q1..2025-Q4" };
+        text += &format!("  {accord} --profile officer ask seizures-year-drug --period {period} --by time=quarter,drug=substance\n");
+        text += &format!("  {accord} --profile {asker}/node/operator edition show\n");
+        text += &format!("  {accord} evidence verify evidence.json --federation {federation}\n");
+        Ok(text)
+    }
+}
+
+/// `accord-node` beside this program, or on the search path.
+fn node_program() -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("accord-node");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let found = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .map(|folder| folder.join("accord-node"))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Failure::fault("DEMO", format!("accord-node is neither at {} nor on the search path", beside.display()), "build both programs: cargo build --profile ci").into()
+    })
+}
