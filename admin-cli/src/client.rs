@@ -1,11 +1,6 @@
 //! One connection to one's own node.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use accord_edge::{
     clock, quic,
@@ -50,17 +45,25 @@ impl Client {
         };
         let any: SocketAddr = if profile.node.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
         let endpoint = quic::outgoing(any)?;
-        let connection = quic::connect(&endpoint, profile.node, Arc::clone(&key), vec![profile.node_key], KeyExchange::PreferPostQuantum, CONNECT_WITHIN)
-            .await
-            .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
+        let connection = quic::connect(
+            &endpoint,
+            profile.node,
+            Arc::clone(&key),
+            vec![profile.node_key],
+            KeyExchange::PreferPostQuantum,
+            CONNECT_WITHIN,
+        )
+        .await
+        .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
         let mut client = Self { connection, _endpoint: endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new() };
-        let hello: PersonReply<HelloReply> = client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
-            Failure::refused(
-                "NODE-REFUSED",
-                format!("your own node at {} does not accept your key: {error:#}", profile.node),
-                "check that you use the right --profile and that your card or staff entry is valid",
-            )
-        })?;
+        let hello: PersonReply<HelloReply> =
+            client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
+                Failure::refused(
+                    "NODE-REFUSED",
+                    format!("your own node at {} does not accept your key: {error:#}", profile.node),
+                    "check that you use the right --profile and that your card or staff entry is valid",
+                )
+            })?;
         if let Some(hello) = hello.result {
             client.check_clock(&hello)?;
         }
@@ -90,15 +93,25 @@ impl Client {
     }
 
     /// A call in JSON, without a body.
-    pub(crate) async fn call<T: DeserializeOwned>(&self, kind: MessageKind, payload: &impl Serialize) -> anyhow::Result<PersonReply<T>> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        kind: MessageKind,
+        payload: &impl Serialize,
+    ) -> anyhow::Result<PersonReply<T>> {
         self.call_with(kind, payload, NoBody).await
     }
 
     /// A call in JSON with a body.
-    pub(crate) async fn call_with<T: DeserializeOwned>(&self, kind: MessageKind, payload: &impl Serialize, source: impl Source) -> anyhow::Result<PersonReply<T>> {
+    pub(crate) async fn call_with<T: DeserializeOwned>(
+        &self,
+        kind: MessageKind,
+        payload: &impl Serialize,
+        source: impl Source,
+    ) -> anyhow::Result<PersonReply<T>> {
         let payload = serde_json::to_vec(payload)?;
         let reply = self.raw(kind, payload, source).await?;
-        serde_json::from_slice(&reply.body).context("the node's answer is not understood; use the same version of accord and accord-node")
+        serde_json::from_slice(&reply.body)
+            .context("the node's answer is not understood; use the same version of accord and accord-node")
     }
 
     /// A call in bytes.
@@ -110,8 +123,12 @@ impl Client {
                 "ask less at once; a mapping file may have 60 KB",
             )
             .into(),
-            StreamError::Source(source) => Failure::fault("FILE", format!("the file cannot be read to its end: {source}"), "check the file").into(),
-            error => anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node)),
+            StreamError::Source(source) => {
+                Failure::fault("FILE", format!("the file cannot be read to its end: {source}"), "check the file").into()
+            }
+            error => {
+                anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node))
+            }
         })
     }
 
@@ -124,7 +141,8 @@ impl Client {
 
 /// Runs async work on a small runtime of its own, within `--deadline` if the work has none.
 pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         tokio::select! {
             result = work => result,

@@ -56,7 +56,8 @@ impl Demo {
         let plan = self.plan(global)?;
         let children: Children = Arc::default();
         let stage = Stage { plan, children: Arc::clone(&children) };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
         let dir = stage.plan.dir.clone();
         let keep = stage.plan.keep;
         let outcome = runtime.block_on(async {
@@ -81,18 +82,31 @@ impl Demo {
             let text = text.trim();
             if text.contains('-') { text.to_owned() } else { format!("{text}-AGENCY") }
         };
-        let members: Vec<String> =
-            if self.members.is_empty() { MEMBERS.map(str::to_owned).to_vec() } else { self.members.iter().map(|text| name(text)).collect() };
+        let members: Vec<String> = if self.members.is_empty() {
+            MEMBERS.map(str::to_owned).to_vec()
+        } else {
+            self.members.iter().map(|text| name(text)).collect()
+        };
         let unknown = |what: &str, member: &str| {
-            Failure::usage("UNKNOWN-MEMBER", format!("{what}: `{member}` is not in the demo"), format!("members: {}", members.join(", ")))
+            Failure::usage(
+                "UNKNOWN-MEMBER",
+                format!("{what}: `{member}` is not in the demo"),
+                format!("members: {}", members.join(", ")),
+            )
         };
         if members.len() < 2 {
-            return Err(Failure::usage("MEMBERS", "a question needs at least two members", "for example --members ES,IT").into());
+            return Err(Failure::usage(
+                "MEMBERS",
+                "a question needs at least two members",
+                "for example --members ES,IT",
+            )
+            .into());
         }
         for member in &members {
             crate::command::member_name(member)?;
             if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
-                let next = format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
+                let next =
+                    format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
                 return Err(Failure::usage("UNKNOWN-MEMBER", format!("there is no sample for `{member}`"), next).into());
             }
         }
@@ -102,7 +116,12 @@ impl Demo {
                 return Err(unknown(what, &member).into());
             }
             if members.first() == Some(&member) {
-                return Err(Failure::usage("ASKER", format!("{what}: {member} is the one who asks"), "choose another member").into());
+                return Err(Failure::usage(
+                    "ASKER",
+                    format!("{what}: {member} is the one who asks"),
+                    "choose another member",
+                )
+                .into());
             }
             Ok(Some(member))
         };
@@ -111,7 +130,12 @@ impl Demo {
         let keep = self.keep.is_some();
         let dir = match self.keep {
             Some(dir) if dir.exists() => {
-                return Err(Failure::usage("EXISTS", format!("{} exists already", dir.display()), "choose a new folder for --keep").into());
+                return Err(Failure::usage(
+                    "EXISTS",
+                    format!("{} exists already", dir.display()),
+                    "choose a new folder for --keep",
+                )
+                .into());
             }
             Some(dir) => dir,
             None => std::env::temp_dir().join(format!("accord-demo-{}", to_hex(&random::bytes::<8>()?))),
@@ -122,14 +146,17 @@ impl Demo {
 }
 
 fn interrupted(exit: u8) -> anyhow::Error {
-    let mut failure = Failure::fault("INTERRUPTED", "interrupted; every node of the demo was stopped", "run the command again");
+    let mut failure =
+        Failure::fault("INTERRUPTED", "interrupted; every node of the demo was stopped", "run the command again");
     failure.exit = exit;
     failure.into()
 }
 
 /// The seizure file in a folder, or the file itself.
 fn find_data(path: &Path) -> anyhow::Result<PathBuf> {
-    let usage = |message: String| Failure::usage("DATA", message, "name the file itself: --data .../drug-trafficking-unodc.zip");
+    let usage = |message: String| {
+        Failure::usage("DATA", message, "name the file itself: --data .../drug-trafficking-unodc.zip")
+    };
     if path.is_file() {
         return Ok(path.to_owned());
     }
@@ -138,17 +165,23 @@ fn find_data(path: &Path) -> anyhow::Result<PathBuf> {
     folders.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()));
     let mut found: Vec<PathBuf> = folders
         .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()))
+        .flat_map(|folder| {
+            std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
+        })
         .filter(|path| is_seizure_file(path))
         .collect();
     found.sort();
-    found.into_iter().next().ok_or_else(|| usage(format!("--data {}: no file of the UNODC Individual Drug Seizures layout", path.display())).into())
+    found.into_iter().next().ok_or_else(|| {
+        usage(format!("--data {}: no file of the UNODC Individual Drug Seizures layout", path.display())).into()
+    })
 }
 
 fn is_seizure_file(path: &Path) -> bool {
     const HEADER: &[u8] = b"REGION;SUBREGION;COUNTRY;";
     let mut start = vec![0; 64];
-    let read = |start: &mut Vec<u8>, mut reader: Box<dyn Read>| reader.read(start).is_ok_and(|_| start.windows(HEADER.len()).next() == Some(HEADER));
+    let read = |start: &mut Vec<u8>, mut reader: Box<dyn Read>| {
+        reader.read(start).is_ok_and(|_| start.windows(HEADER.len()).next() == Some(HEADER))
+    };
     let Ok(file) = std::fs::File::open(path) else { return false };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => read(&mut start, Box::new(file)),
@@ -274,7 +307,8 @@ impl Stage {
             return Ok(output);
         }
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr }).into_owned();
+        let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr })
+            .into_owned();
         let message = format!("a step of the demo failed: {name} {}: {}", arguments.join(" "), said.trim());
         Err(Failure::fault("DEMO", message, "run it again with --keep DIR and look at the folder").into())
     }
@@ -285,7 +319,19 @@ impl Stage {
             self.accord(&["root", "new", &ring, "--name", &format!("root holder {number}"), "--unprotected"])?;
         }
         let claims = "root-1/root.claim,root-2/root.claim,root-3/root.claim";
-        let made = self.accord(&["federation", "new", "--name", "Accord demo", "--root-keys", claims, "--threshold", "2", "--out", "public/root.accord", "--json"])?;
+        let made = self.accord(&[
+            "federation",
+            "new",
+            "--name",
+            "Accord demo",
+            "--root-keys",
+            claims,
+            "--threshold",
+            "2",
+            "--out",
+            "public/root.accord",
+            "--json",
+        ])?;
         let made: Value = serde_json::from_slice(&made.stdout)?;
         let rings = ["--ring", "root-1/root.ring", "--ring", "root-2/root.ring", "--ring", "root-3/root.ring"];
         self.accord(&[["federation", "sign", "public/root.accord"].as_slice(), &rings].concat())?;
@@ -295,24 +341,73 @@ impl Stage {
     }
 
     fn sign_by_two(&self, file: &str) -> anyhow::Result<()> {
-        self.accord(&["federation", "sign", file, "--root", "public/root.accord", "--ring", "root-1/root.ring", "--ring", "root-2/root.ring"])?;
+        self.accord(&[
+            "federation",
+            "sign",
+            file,
+            "--root",
+            "public/root.accord",
+            "--ring",
+            "root-1/root.ring",
+            "--ring",
+            "root-2/root.ring",
+        ])?;
         Ok(())
     }
 
     fn member(&self, member: &str) -> anyhow::Result<()> {
         let node = format!("{member}/node");
         files::make_dir(&self.plan.dir.join(member))?;
-        self.node(&["init", &node, "--member", member, "--name", &format!("Agency of {member}"), "--listen", "127.0.0.1:0"])?;
+        self.node(&[
+            "init",
+            &node,
+            "--member",
+            member,
+            "--name",
+            &format!("Agency of {member}"),
+            "--listen",
+            "127.0.0.1:0",
+        ])?;
         for number in 1..=2 {
             let ring = format!("{member}/admin-{number}/admin.ring");
-            self.accord(&["admin", "new", &ring, "--member", member, "--name", &format!("administrator {number}"), "--unprotected"])?;
+            self.accord(&[
+                "admin",
+                "new",
+                &ring,
+                "--member",
+                member,
+                "--name",
+                &format!("administrator {number}"),
+                "--unprotected",
+            ])?;
         }
         let (first, second) = (format!("{member}/admin-1/admin"), format!("{member}/admin-2/admin"));
         let keys = format!("public/keys-{member}.accord");
         let (claim, admins) = (format!("{node}/claim.accord"), format!("{first}.claim,{second}.claim"));
-        self.accord(&["member", "keys", "--root", "public/root.accord", "--claim", &claim, "--admins", &admins, "--out", &keys])?;
+        self.accord(&[
+            "member",
+            "keys",
+            "--root",
+            "public/root.accord",
+            "--claim",
+            &claim,
+            "--admins",
+            &admins,
+            "--out",
+            &keys,
+        ])?;
         let rings = [format!("{first}.ring"), format!("{second}.ring")];
-        self.accord(&["federation", "sign", &keys, "--root", "public/root.accord", "--ring", &rings[0], "--ring", &rings[1]])?;
+        self.accord(&[
+            "federation",
+            "sign",
+            &keys,
+            "--root",
+            "public/root.accord",
+            "--ring",
+            &rings[0],
+            "--ring",
+            &rings[1],
+        ])?;
         self.node(&["possess", &node, &keys])?;
         let lists = ["--root", "public/root.accord", "--keys", &keys, "--ring", &rings[0], "--ring", &rings[1]];
         let (operator, staff) = (format!("{node}/operator/operator.claim"), format!("{member}/staff.accord"));
@@ -320,21 +415,44 @@ impl Stage {
         if member == self.asker() {
             let ring = format!("{member}/officer-laptop/officer.ring");
             self.accord(&["officer", "new", &ring, "--member", member, "--name", "liaison officer", "--unprotected"])?;
-            let (claim, out, cards) = (format!("{member}/officer-laptop/officer.claim"), format!("public/officers-{member}.accord"), format!("{member}/cards"));
+            let (claim, out, cards) = (
+                format!("{member}/officer-laptop/officer.claim"),
+                format!("public/officers-{member}.accord"),
+                format!("{member}/cards"),
+            );
             let purposes = "strategic-analysis,early-warning";
-            self.accord(&[["officer", "add"].as_slice(), &lists, &["--claim", &claim, "--purposes", purposes, "--out", &out, "--cards", &cards]].concat())?;
+            self.accord(
+                &[
+                    ["officer", "add"].as_slice(),
+                    &lists,
+                    &["--claim", &claim, "--purposes", purposes, "--out", &out, "--cards", &cards],
+                ]
+                .concat(),
+            )?;
         }
         Ok(())
     }
 
     fn roster(&self) -> anyhow::Result<()> {
         let keys: Vec<String> = self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")).collect();
-        self.accord(&["federation", "propose", "--root", "public/root.accord", "--catalogue", "public/catalogue.accord", "--member-keys", &keys.join(","), "--out", "public/roster.accord"])?;
+        self.accord(&[
+            "federation",
+            "propose",
+            "--root",
+            "public/root.accord",
+            "--catalogue",
+            "public/catalogue.accord",
+            "--member-keys",
+            &keys.join(","),
+            "--out",
+            "public/roster.accord",
+        ])?;
         self.sign_by_two("public/roster.accord")
     }
 
     fn public_files(&self) -> Vec<String> {
-        let mut files: Vec<String> = ["root", "roster", "catalogue"].map(|name| format!("public/{name}.accord")).to_vec();
+        let mut files: Vec<String> =
+            ["root", "roster", "catalogue"].map(|name| format!("public/{name}.accord")).to_vec();
         files.extend(self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")));
         files.push(format!("public/officers-{}.accord", self.asker()));
         files
@@ -342,7 +460,8 @@ impl Stage {
 
     fn card(&self) -> anyhow::Result<String> {
         let folder = self.plan.dir.join(self.asker()).join("cards");
-        let card = std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path()).next().context("no card")?;
+        let card =
+            std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path()).next().context("no card")?;
         Ok(card.display().to_string())
     }
 
@@ -358,12 +477,16 @@ impl Stage {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
         let settings = self.plan.dir.join(&node).join("node.toml");
-        let text = std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
+        let text =
+            std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
         files::write_atomically(&settings, text.as_bytes())?;
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
             let tables = "\"seizures-year-drug\", \"seizures-year-drug-region\", \"seizures-quarter-drug-transport\", \"seizures-quarter-drug-place\", \"seizures-year-drug-concealment\", \"seizures-year-group-departure\", \"seizures-year-drug-weight\", \"cases-year-drug-pair\"";
             let until = accord_edge::clock::now().plus(365 * accord_protocol::time::DAY_MS).date();
-            let grant = format!("[[grant]]\npartner = [\"{}\"]\ntable = [{tables}]\npurpose = [\"strategic-analysis\", \"early-warning\"]\nuntil = \"{until}\"\n", self.asker());
+            let grant = format!(
+                "[[grant]]\npartner = [\"{}\"]\ntable = [{tables}]\npurpose = [\"strategic-analysis\", \"early-warning\"]\nuntil = \"{until}\"\n",
+                self.asker()
+            );
             files::write_atomically(&self.plan.dir.join(&node).join("grants.toml"), grant.as_bytes())?;
         }
         Ok(())
@@ -378,7 +501,12 @@ impl Stage {
     fn start(&self, member: &str) -> anyhow::Result<Running> {
         let log = std::fs::File::create(self.plan.dir.join(member).join("node.log"))?;
         let mut command = Command::new(node_program()?);
-        command.args(["run", &format!("{member}/node")]).current_dir(&self.plan.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+            .args(["run", &format!("{member}/node")])
+            .current_dir(&self.plan.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
         if linux::is_root() {
             command.arg("--allow-root");
         }
@@ -389,10 +517,19 @@ impl Stage {
         BufReader::new(stdout).read_line(&mut line)?;
         let ready: Value = serde_json::from_str(&line).map_err(|_| {
             let log = std::fs::read_to_string(self.plan.dir.join(member).join("node.log")).unwrap_or_default();
-            Failure::fault("DEMO", format!("the node of {member} does not start: {}", log.trim()), "run it again with --keep DIR")
+            Failure::fault(
+                "DEMO",
+                format!("the node of {member} does not start: {}", log.trim()),
+                "run it again with --keep DIR",
+            )
         })?;
         let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
-        Ok(Running { member: member.to_owned(), pid: ready.get("pid").and_then(Value::as_u64).unwrap_or(0), members: text("members"), people: text("people") })
+        Ok(Running {
+            member: member.to_owned(),
+            pid: ready.get("pid").and_then(Value::as_u64).unwrap_or(0),
+            members: text("members"),
+            people: text("people"),
+        })
     }
 
     fn import(&self, member: &str) -> anyhow::Result<Value> {
@@ -403,7 +540,20 @@ impl Stage {
             Some(data) => {
                 let data = std::path::absolute(data)?.display().to_string();
                 // Rows that break a rule are left out and counted: the public file is not ours to correct.
-                let arguments = ["import", &data, "--mapping", "unodc-ids", "--only", &selected, "--coverage", "2011..2016", "--skip-bad", "--profile", &profile, "--json"];
+                let arguments = [
+                    "import",
+                    &data,
+                    "--mapping",
+                    "unodc-ids",
+                    "--only",
+                    &selected,
+                    "--coverage",
+                    "2011..2016",
+                    "--skip-bad",
+                    "--profile",
+                    &profile,
+                    "--json",
+                ];
                 self.checked(&std::env::current_exe()?, &arguments, &[0, 1])?
             }
             None => {
@@ -422,9 +572,23 @@ impl Stage {
         let asker = self.asker();
         let people = nodes.iter().find(|node| node.member == asker).map_or("", |node| node.people.as_str());
         let (ring, card) = (format!("{asker}/officer-laptop/officer.ring"), self.card_relative()?);
-        let mut arguments = ["profile", "new", "officer", "--member", asker, "--ring", &ring, "--card", &card, "--node", people, "--federation", federation]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments = [
+            "profile",
+            "new",
+            "officer",
+            "--member",
+            asker,
+            "--ring",
+            &ring,
+            "--card",
+            &card,
+            "--node",
+            people,
+            "--federation",
+            federation,
+        ]
+        .map(str::to_owned)
+        .to_vec();
         arguments.extend(self.public_files());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.accord(&arguments)?;
@@ -436,8 +600,23 @@ impl Stage {
         let (from, deadline) = (others.join(","), self.plan.deadline.to_string());
         let period = if self.plan.data.is_some() { "2011..2016" } else { "2021..2025" };
         let mut arguments = vec![
-            "ask", "seizures-year-drug", "--from", &from, "--period", period, "--profile", "officer", "--evidence", "evidence.json", "--csv", "answer.csv",
-            "--deadline", &deadline, "--no-progress", "--color", "never",
+            "ask",
+            "seizures-year-drug",
+            "--from",
+            &from,
+            "--period",
+            period,
+            "--profile",
+            "officer",
+            "--evidence",
+            "evidence.json",
+            "--csv",
+            "answer.csv",
+            "--deadline",
+            &deadline,
+            "--no-progress",
+            "--color",
+            "never",
         ];
         if self.plan.json {
             arguments.push("--json");
@@ -449,7 +628,15 @@ impl Stage {
         self.checked(&std::env::current_exe()?, &arguments, &[expected])
     }
 
-    fn outcome(&self, federation: &str, nodes: &[Running], imports: &[Value], asked: &Output, verified: &Value, elapsed_ms: u64) -> anyhow::Result<Outcome> {
+    fn outcome(
+        &self,
+        federation: &str,
+        nodes: &[Running],
+        imports: &[Value],
+        asked: &Output,
+        verified: &Value,
+        elapsed_ms: u64,
+    ) -> anyhow::Result<Outcome> {
         let holds = verified.pointer("/result/verified").and_then(Value::as_bool) == Some(true);
         if self.plan.json {
             let envelope: Value = serde_json::from_slice(&asked.stdout)?;
@@ -458,7 +645,10 @@ impl Stage {
                 let listed: Vec<Value> =
                     nodes.iter().map(|node| json!({ "member": node.member, "pid": node.pid, "members": node.members, "people": node.people })).collect();
                 result.insert("nodes".into(), Value::Array(listed));
-                result.insert("evidence".into(), json!({ "verified": holds, "statements": verified.pointer("/result/statements") }));
+                result.insert(
+                    "evidence".into(),
+                    json!({ "verified": holds, "statements": verified.pointer("/result/statements") }),
+                );
                 result.insert("federation".into(), json!(federation));
                 result.insert("imports".into(), json!(imports));
                 result.insert("demo_elapsed_ms".into(), json!(elapsed_ms));
@@ -475,7 +665,14 @@ impl Stage {
             "Data: a SYNTHETIC sample; no real seizure is in it.\n"
         };
         for (node, report) in nodes.iter().zip(imports) {
-            text += &format!("{} imported {} rows ({} left out by rule), pid {}, members on {}\n", node.member, count(report, "/rows/new"), count(report, "/rows/skipped"), node.pid, node.members);
+            text += &format!(
+                "{} imported {} rows ({} left out by rule), pid {}, members on {}\n",
+                node.member,
+                count(report, "/rows/new"),
+                count(report, "/rows/skipped"),
+                node.pid,
+                node.members
+            );
         }
         text.push('\n');
         text += &String::from_utf8_lossy(&asked.stdout);
@@ -495,14 +692,20 @@ impl Stage {
         let root = if linux::is_root() { " --allow-root" } else { "" };
         let accord = std::env::current_exe()?.display().to_string();
         let node = node_program()?.display().to_string();
-        let mut text = format!("\nEverything is in {}. The nodes are stopped; to go on:\n  cd {}\n", self.plan.dir.display(), self.plan.dir.display());
+        let mut text = format!(
+            "\nEverything is in {}. The nodes are stopped; to go on:\n  cd {}\n",
+            self.plan.dir.display(),
+            self.plan.dir.display()
+        );
         for member in &self.plan.members {
             text += &format!("  {node} run {member}/node{root} &\n");
         }
         let asker = self.asker();
         text += &format!("  {accord} --profile officer trust\n  {accord} --profile officer tables\n");
         let period = if self.plan.data.is_some() { "2011-Q1..2016-Q4" } else { "2021-Q1..2025-Q4" };
-        text += &format!("  {accord} --profile officer ask seizures-year-drug --period {period} --by time=quarter,drug=substance\n");
+        text += &format!(
+            "  {accord} --profile officer ask seizures-year-drug --period {period} --by time=quarter,drug=substance\n"
+        );
         text += &format!("  {accord} --profile {asker}/node/operator edition show\n");
         text += &format!("  {accord} evidence verify evidence.json --federation {federation}\n");
         Ok(text)
@@ -521,6 +724,11 @@ fn node_program() -> anyhow::Result<PathBuf> {
         .map(|folder| folder.join("accord-node"))
         .find(|path| path.is_file());
     found.ok_or_else(|| {
-        Failure::fault("DEMO", format!("accord-node is neither at {} nor on the search path", beside.display()), "build both programs: cargo build --profile ci").into()
+        Failure::fault(
+            "DEMO",
+            format!("accord-node is neither at {} nor on the search path", beside.display()),
+            "build both programs: cargo build --profile ci",
+        )
+        .into()
     })
 }

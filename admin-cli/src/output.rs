@@ -51,7 +51,8 @@ impl Failure {
     }
 
     fn new(exit: u8, code: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
-        let fault = Fault { code: code.to_owned(), message: message.into(), place: Where::default(), next: Some(next.into()) };
+        let fault =
+            Fault { code: code.to_owned(), message: message.into(), place: Where::default(), next: Some(next.into()) };
         Self { exit, fault: Box::new(fault) }
     }
 
@@ -79,7 +80,8 @@ impl Outcome {
         match error.downcast::<Failure>() {
             Ok(failure) => Self { exit: failure.exit, error: Some(*failure.fault), ..Self::default() },
             Err(error) => {
-                let fault = Fault { code: "FAULT".into(), message: format!("{error:#}"), place: Where::default(), next: None };
+                let fault =
+                    Fault { code: "FAULT".into(), message: format!("{error:#}"), place: Where::default(), next: None };
                 Self { exit: 4, error: Some(fault), ..Self::default() }
             }
         }
@@ -131,7 +133,8 @@ fn print_json(command: &str, outcome: &Outcome) -> io::Result<()> {
 }
 
 fn print_text(outcome: &Outcome, style: Style) -> io::Result<()> {
-    let paint = |code: &str, text: &str| if style.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() };
+    let paint =
+        |code: &str, text: &str| if style.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() };
     let mut stdout = io::stdout().lock();
     stdout.write_all(outcome.text.as_bytes())?;
     if !outcome.text.is_empty() && !outcome.text.ends_with('\n') {
@@ -176,7 +179,8 @@ pub(crate) fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
     if json {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let fault = Fault { code: "USAGE".into(), message: first, place: Where::default(), next: Some("accord --help".into()) };
+        let fault =
+            Fault { code: "USAGE".into(), message: first, place: Where::default(), next: Some("accord --help".into()) };
         let outcome = Outcome { exit: 2, error: Some(fault), ..Outcome::default() };
         return print("usage", &outcome, Style { json: true, colour: false });
     }

@@ -59,11 +59,14 @@ impl Profile {
             let next = "name a profile with --profile DIR: `accord-node init` makes one for the operator (DIR/operator), `accord profile new` for officers";
             anyhow::Error::new(Failure::usage("PROFILE", message, next))
         };
-        let text = files::read_limited(&path, 16_384).map_err(|error| bad(format!("{:#}", anyhow::Error::new(error))))?;
-        let raw: Raw = toml::from_str(&String::from_utf8_lossy(&text)).map_err(|error| bad(format!("{}: {error}", path.display())))?;
+        let text =
+            files::read_limited(&path, 16_384).map_err(|error| bad(format!("{:#}", anyhow::Error::new(error))))?;
+        let raw: Raw = toml::from_str(&String::from_utf8_lossy(&text))
+            .map_err(|error| bad(format!("{}: {error}", path.display())))?;
         Ok(Self {
             member: raw.member.parse().map_err(|error| bad(format!("{}: {error}", path.display())))?,
-            role: KeyRole::from_word(&raw.role).ok_or_else(|| bad(format!("{}: `{}` is no role", path.display(), raw.role)))?,
+            role: KeyRole::from_word(&raw.role)
+                .ok_or_else(|| bad(format!("{}: `{}` is no role", path.display(), raw.role)))?,
             node: raw.node,
             node_key: raw.node_key.parse().map_err(|error| bad(format!("{}: node_key: {error}", path.display())))?,
             dir,
@@ -85,7 +88,11 @@ impl Profile {
     pub(crate) fn card(&self) -> anyhow::Result<(Vec<u8>, Card)> {
         let path = self.dir.join("officer.card");
         let bytes = files::read_limited(&path, 1024).map_err(|error| {
-            Failure::usage("CARD", format!("{:#}", anyhow::Error::new(error)), "only officers ask: use an officer's profile (--profile)")
+            Failure::usage(
+                "CARD",
+                format!("{:#}", anyhow::Error::new(error)),
+                "only officers ask: use an officer's profile (--profile)",
+            )
         })?;
         let card = decode(&bytes, Cap::Small).with_context(|| path.display().to_string())?;
         Ok((bytes, card))
@@ -100,10 +107,14 @@ pub(crate) fn load_trust(folder: &Path) -> anyhow::Result<(Trust, Vec<Document>)
     };
     let pin = folder.join("federation");
     let text = files::read_limited(&pin, 200).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
-    let federation: FederationId =
-        String::from_utf8_lossy(&text).trim().parse().map_err(|error| failure(format!("{}: {error}", pin.display())))?;
-    let documents = files::read_documents(folder).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
-    let trust = Trust::build(&documents, Some(&federation)).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
+    let federation: FederationId = String::from_utf8_lossy(&text)
+        .trim()
+        .parse()
+        .map_err(|error| failure(format!("{}: {error}", pin.display())))?;
+    let documents =
+        files::read_documents(folder).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
+    let trust = Trust::build(&documents, Some(&federation))
+        .map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
     Ok((trust, documents))
 }
 
@@ -125,7 +136,13 @@ pub(crate) fn open_ring(path: &Path, global: &Global) -> anyhow::Result<KeyRing>
 }
 
 /// Makes a new key ring with a passphrase, or without one where that is asked for by name.
-pub(crate) fn create_ring(path: &Path, kind: RingKind, roles: &[KeyRole], unprotected: bool, global: &Global) -> anyhow::Result<KeyRing> {
+pub(crate) fn create_ring(
+    path: &Path,
+    kind: RingKind,
+    roles: &[KeyRole],
+    unprotected: bool,
+    global: &Global,
+) -> anyhow::Result<KeyRing> {
     let secret = if unprotected {
         None
     } else {
@@ -137,13 +154,23 @@ pub(crate) fn create_ring(path: &Path, kind: RingKind, roles: &[KeyRole], unprot
             )
         })?;
         if secret.chars().count() < 8 {
-            return Err(Failure::usage("PASSPHRASE", "the passphrase has fewer than 8 characters", "choose a longer one").into());
+            return Err(Failure::usage(
+                "PASSPHRASE",
+                "the passphrase has fewer than 8 characters",
+                "choose a longer one",
+            )
+            .into());
         }
         Some(secret)
     };
     let made = KeyRing::create(path, kind, roles, secret.as_ref().map(|secret| secret.as_str()));
     made.map_err(|error| {
-        Failure::refused("KEY-RING", format!("{:#}", anyhow::Error::new(error)), "choose a new file; a key ring is never overwritten").into()
+        Failure::refused(
+            "KEY-RING",
+            format!("{:#}", anyhow::Error::new(error)),
+            "choose a new file; a key ring is never overwritten",
+        )
+        .into()
     })
 }
 

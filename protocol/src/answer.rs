@@ -119,7 +119,9 @@ impl Signable for AnswerHead {
             return Err("recipients are not sorted, or one stands twice");
         }
         match self.decision {
-            Decision::Answered if self.code != 0 || self.edition == 0 => Err("an answer with a refusal code, or without an edition"),
+            Decision::Answered if self.code != 0 || self.edition == 0 => {
+                Err("an answer with a refusal code, or without an edition")
+            }
             Decision::Answered => Ok(()),
             Decision::Refused if Refusal::from_number(self.code).is_none() => Err("a refusal with an unknown code"),
             Decision::Refused if self.slice_len != 0 || self.edition != 0 => Err("a refusal with a table"),
@@ -162,7 +164,16 @@ mod tests {
 
     #[test]
     fn a_class_is_the_smallest_that_fits() {
-        for (length, class) in [(0, Some(0)), (8192, Some(0)), (8193, Some(1)), (57_344, Some(1)), (57_345, Some(2)), ((4 << 20) - 8192, Some(4)), ((4 << 20) - 8191, None), (usize::MAX, None)] {
+        for (length, class) in [
+            (0, Some(0)),
+            (8192, Some(0)),
+            (8193, Some(1)),
+            (57_344, Some(1)),
+            (57_345, Some(2)),
+            ((4 << 20) - 8192, Some(4)),
+            ((4 << 20) - 8191, None),
+            (usize::MAX, None),
+        ] {
             assert_eq!(reply_class(length), class, "{length}");
         }
     }

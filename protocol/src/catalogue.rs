@@ -133,7 +133,8 @@ fn word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Er
 
 fn quantity<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Quantity::from_word(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is nothing that can be counted or added up")))
+    Quantity::from_word(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is nothing that can be counted or added up")))
 }
 
 /// One dimension of a table.
@@ -277,12 +278,14 @@ impl Axis {
     /// A code's name by its number on a level.
     pub fn name(&self, level: u8, number: u32) -> Option<String> {
         match self {
-            Self::Time => {
-                Period::from_number(number).filter(|period| period.level().number() == level).map(|period| period.to_string())
-            }
-            Self::Codes(tree) => {
-                tree.by_number(number).and_then(|index| tree.get(index)).filter(|code| code.level == level).map(|code| code.code.clone())
-            }
+            Self::Time => Period::from_number(number)
+                .filter(|period| period.level().number() == level)
+                .map(|period| period.to_string()),
+            Self::Codes(tree) => tree
+                .by_number(number)
+                .and_then(|index| tree.get(index))
+                .filter(|code| code.level == level)
+                .map(|code| code.code.clone()),
         }
     }
 
@@ -290,7 +293,9 @@ impl Axis {
     pub fn find(&self, code: &str) -> Option<(u8, u32)> {
         match self {
             Self::Time => code.parse::<Period>().ok().map(|period| (period.level().number(), period.number())),
-            Self::Codes(tree) => tree.find(code).and_then(|index| tree.get(index)).map(|code| (code.level, code.number)),
+            Self::Codes(tree) => {
+                tree.find(code).and_then(|index| tree.get(index)).map(|code| (code.level, code.number))
+            }
         }
     }
 
@@ -298,9 +303,10 @@ impl Axis {
     pub fn label(&self, code: &str) -> String {
         match self {
             Self::Time => code.to_owned(),
-            Self::Codes(tree) => {
-                tree.find(code).and_then(|index| tree.get(index)).map_or_else(|| code.to_owned(), |code| code.label.clone())
-            }
+            Self::Codes(tree) => tree
+                .find(code)
+                .and_then(|index| tree.get(index))
+                .map_or_else(|| code.to_owned(), |code| code.label.clone()),
         }
     }
 }
@@ -311,7 +317,11 @@ impl Table {
         self.dimensions
             .iter()
             .map(|dimension| {
-                if dimension.list == "time" { Ok(Axis::Time) } else { code::tree(&dimension.list, country).map(Axis::Codes) }
+                if dimension.list == "time" {
+                    Ok(Axis::Time)
+                } else {
+                    code::tree(&dimension.list, country).map(Axis::Codes)
+                }
             })
             .collect()
     }
@@ -329,8 +339,13 @@ impl Table {
                 .fold(0u32, |mask, (bit, _)| mask | 1 << bit);
             let mut combinations: Vec<Vec<u8>> = vec![Vec::new()];
             for (dimension, axis) in self.dimensions.iter().zip(&axes) {
-                let levels: Vec<u8> =
-                    grid.levels.get(&dimension.name).into_iter().flatten().filter_map(|name| axis.level(name)).collect();
+                let levels: Vec<u8> = grid
+                    .levels
+                    .get(&dimension.name)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|name| axis.level(name))
+                    .collect();
                 combinations = combinations
                     .into_iter()
                     .flat_map(|head| levels.iter().map(move |level| [head.as_slice(), &[*level]].concat()))
@@ -367,7 +382,9 @@ impl Table {
         Ok(self
             .level_sets()
             .iter()
-            .map(|set| axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, 2000).len()).product::<usize>())
+            .map(|set| {
+                axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, 2000).len()).product::<usize>()
+            })
             .sum())
     }
 
@@ -384,10 +401,7 @@ impl Table {
         let Some(theirs) = other.measures.iter().find(|theirs| theirs.id == measure.id) else {
             return Some(format!("measure {} does not exist there", measure.id));
         };
-        let pairs = [
-            ("unit", &measure.unit, &theirs.unit),
-            ("basis", &measure.basis, &theirs.basis),
-        ];
+        let pairs = [("unit", &measure.unit, &theirs.unit), ("basis", &measure.basis, &theirs.basis)];
         for (what, here, there) in pairs {
             if here != there {
                 return Some(format!("{what} of {}: {here} here, {there} there", measure.id));
@@ -396,7 +410,8 @@ impl Table {
         if measure.of != theirs.of {
             return Some(format!("{} adds up {} here, {} there", measure.id, measure.of, theirs.of));
         }
-        (measure.step != theirs.step).then(|| format!("{} is rounded to {} here, to {} there", measure.id, measure.step, theirs.step))
+        (measure.step != theirs.step)
+            .then(|| format!("{} is rounded to {} here, to {} there", measure.id, measure.step, theirs.step))
     }
 }
 
@@ -415,7 +430,8 @@ impl Catalogue {
             check_table(table, &lists)?;
         }
         check_star(&raw.table)?;
-        let document = CatalogueDocument { preamble: Preamble, text: Bounded::new(text.as_bytes().to_vec()).unwrap_or_default() };
+        let document =
+            CatalogueDocument { preamble: Preamble, text: Bounded::new(text.as_bytes().to_vec()).unwrap_or_default() };
         let payload = crate::codec::encode(&document).map_err(|error| CatalogueError::Syntax(error.to_string()))?;
         Ok(Self { id: raw.id, hash: Hash::of(&payload), tables: raw.table })
     }
@@ -514,9 +530,14 @@ fn check_star(tables: &[Table]) -> Result<(), CatalogueError> {
         if table.margins && table.dimension("drug").is_none() {
             return Err(broken("the hub of a star is time by drug".into()));
         }
-        for dimension in table.dimensions.iter().filter(|dimension| !["time", "drug"].contains(&dimension.name.as_str())) {
+        for dimension in
+            table.dimensions.iter().filter(|dimension| !["time", "drug"].contains(&dimension.name.as_str()))
+        {
             if let Some(other) = used.insert(&dimension.name, &table.name) {
-                return Err(broken(format!("dimension `{}` stands in `{other}` already, which breaks the star", dimension.name)));
+                return Err(broken(format!(
+                    "dimension `{}` stands in `{other}` already, which breaks the star",
+                    dimension.name
+                )));
             }
         }
     }
@@ -558,7 +579,10 @@ mod tests {
     fn a_catalogue_that_breaks_a_rule_is_refused_with_the_rule() {
         let twice = SHIPPED.replace("name = \"transport\"", "name = \"region\"").replace("transport = [", "region = [");
         assert!(Catalogue::parse(&twice).unwrap_err().to_string().contains("breaks the star"));
-        assert!(breaks("time = [\"quarter\"], drug = [\"group\"", "time = [\"quarter\"], drug = [\"all\"").contains("by year only"));
+        assert!(
+            breaks("time = [\"quarter\"], drug = [\"group\"", "time = [\"quarter\"], drug = [\"all\"")
+                .contains("by year only")
+        );
         assert!(breaks("of = \"lines\"", "of = \"cases\"").contains("do not add up"));
         assert!(breaks("time = [\"year\"]", "time = [\"decade\"]").contains("no level `decade`"));
         assert!(breaks("id = 2", "id = 1").contains("ascend"));

@@ -93,7 +93,12 @@ mod tests {
 
     #[test]
     fn a_cell_has_one_spelling() {
-        for cell in [Released::SUPPRESSED, Released::NOT_AVAILABLE, Released::release(0).unwrap(), Released::release(1098).unwrap()] {
+        for cell in [
+            Released::SUPPRESSED,
+            Released::NOT_AVAILABLE,
+            Released::release(0).unwrap(),
+            Released::release(1098).unwrap(),
+        ] {
             assert_eq!(Released::from_bytes(cell.to_bytes()), Ok(cell));
         }
         assert_eq!(Released::release(5).unwrap().to_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 5]);
@@ -103,7 +108,12 @@ mod tests {
 
     #[test]
     fn what_no_edition_can_hold_is_not_read() {
-        for bytes in [[0, 0, 0, 0, 0, 0, 0, 0, 0], [4, 0, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0, 3], [1, 0xff, 0, 0, 0, 0, 0, 0, 3]] {
+        for bytes in [
+            [0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [4, 0, 0, 0, 0, 0, 0, 0, 0],
+            [2, 0, 0, 0, 0, 0, 0, 0, 3],
+            [1, 0xff, 0, 0, 0, 0, 0, 0, 3],
+        ] {
             assert_eq!(Released::from_bytes(bytes), Err(NotACell));
         }
     }

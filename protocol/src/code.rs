@@ -218,12 +218,8 @@ fn hierarchical(name: &str) -> Result<Tree, ListError> {
 }
 
 fn pairs(drugs: &Tree) -> Tree {
-    let groups: Vec<&Code> = drugs
-        .at_level(1)
-        .into_iter()
-        .filter_map(|index| drugs.get(index))
-        .filter(|code| code.code != "_U")
-        .collect();
+    let groups: Vec<&Code> =
+        drugs.at_level(1).into_iter().filter_map(|index| drugs.get(index)).filter(|code| code.code != "_U").collect();
     let mut codes = Vec::new();
     for (i, a) in groups.iter().enumerate() {
         for (j, b) in groups.iter().enumerate().skip(i + 1) {
@@ -260,7 +256,12 @@ pub fn nuts() -> &'static [Region] {
             .into_iter()
             .map(|mut row| {
                 let mut take = |column: &str| row.remove(column).unwrap_or_default();
-                Region { code: take("code"), country: take("country"), name: take("name"), name_latin: take("name_latin") }
+                Region {
+                    code: take("code"),
+                    country: take("country"),
+                    name: take("name"),
+                    name_latin: take("name_latin"),
+                }
             })
             .collect()
     })
@@ -321,7 +322,8 @@ mod tests {
                     assert!(tree.codes()[parent].level < code.level, "{name} {}", code.code);
                 }
                 let leaf = tree.leaf(index);
-                let serves_itself = name == "transport-1" && ["M1", "M2", "M5", "M7", "M8", "_O"].contains(&code.code.as_str());
+                let serves_itself =
+                    name == "transport-1" && ["M1", "M2", "M5", "M7", "M8", "_O"].contains(&code.code.as_str());
                 let sub_region = name == "countries-1" && code.code.starts_with('S') && tree.is_inner(index);
                 assert!(leaf.is_some() || serves_itself || sub_region, "{name} {} has no unknown child", code.code);
                 assert_eq!(tree.by_number(code.number), Some(index));
@@ -333,7 +335,8 @@ mod tests {
     #[test]
     fn a_code_is_counted_under_its_leaf() {
         let drugs = tree("drugs-1", "ES").unwrap();
-        let leaf = |code: &str| drugs.leaf(drugs.find(code).unwrap()).map(|index| drugs.codes()[index].code.clone()).unwrap();
+        let leaf =
+            |code: &str| drugs.leaf(drugs.find(code).unwrap()).map(|index| drugs.codes()[index].code.clone()).unwrap();
         assert_eq!(leaf("COC_HCL"), "COC_HCL");
         assert_eq!(leaf("COC"), "COC_U");
         assert_eq!(leaf("_T"), "_U");

@@ -66,7 +66,8 @@ const fn config<const LIMIT: usize>() -> Configuration<BigEndian, Fixint, Limit<
 /// Fails only if the value is larger than [`Cap::Document`].
 #[expect(clippy::disallowed_methods, reason = "the one place where the encoding is chosen")]
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, Malformed> {
-    let bytes = bincode::encode_to_vec(value, config::<{ 4 << 20 }>()).map_err(|error| Malformed::Decode(error.to_string()))?;
+    let bytes =
+        bincode::encode_to_vec(value, config::<{ 4 << 20 }>()).map_err(|error| Malformed::Decode(error.to_string()))?;
     if bytes.len() > Cap::Document.bytes() {
         return Err(Malformed::TooLarge { got: bytes.len(), max: Cap::Document.bytes() });
     }

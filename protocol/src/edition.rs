@@ -108,7 +108,8 @@ impl Layout {
         let mut cells = 0;
         let mut sets = Vec::new();
         for set in table.level_sets() {
-            let size: usize = axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, year).len()).product();
+            let size: usize =
+                axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, year).len()).product();
             sets.push((set, cells));
             cells += size;
         }

@@ -171,7 +171,8 @@ fn signature(text: &str, part: &str) -> Result<Signature, Failed> {
 }
 
 fn document(text: &str, part: &str) -> Result<Document, Failed> {
-    decode(&bytes(text, part)?, Cap::Document).map_err(|error| Failed { part: part.to_owned(), rule: error.to_string() })
+    decode(&bytes(text, part)?, Cap::Document)
+        .map_err(|error| Failed { part: part.to_owned(), rule: error.to_string() })
 }
 
 /// Renders an error with its causes.
@@ -222,9 +223,9 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         let selection = Selection::new(&verified.query, table, audience.country())
             .map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?;
         let cells = match (&verified.exchange, &verified.slice) {
-            (Some(exchange), Some(slice)) if exchange.edition.is_some() => Ok(selection
-                .read(slice)
-                .map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?),
+            (Some(exchange), Some(slice)) if exchange.edition.is_some() => {
+                Ok(selection.read(slice).map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?)
+            }
             (Some(_), _) => Err(Why::Refused),
             (None, _) => Err(exchange.without_reply.as_deref().and_then(Why::from_word).unwrap_or(Why::Unreachable)),
         };
@@ -242,7 +243,11 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
             order.push(audience.clone());
         }
         let gathered = by_member.entry(audience).or_default();
-        let hash = verified.exchange.as_ref().and_then(|exchange| exchange.edition.as_ref()).map(|edition| edition.catalogue_hash);
+        let hash = verified
+            .exchange
+            .as_ref()
+            .and_then(|exchange| exchange.edition.as_ref())
+            .map(|edition| edition.catalogue_hash);
         gathered.catalogue = gathered.catalogue.or(hash);
         gathered.parts.push((selection, cells));
     }

@@ -108,7 +108,15 @@ impl std::fmt::Debug for FrameReader {
 impl FrameReader {
     /// A reader at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, by_head: None, stage: Stage::Start, buffer: Vec::new(), body: 0, digest: Context::new(&SHA256), total: 0 }
+        Self {
+            limits,
+            by_head: None,
+            stage: Stage::Start,
+            buffer: Vec::new(),
+            body: 0,
+            digest: Context::new(&SHA256),
+            total: 0,
+        }
     }
 
     /// A reader for the side that learns from the head what kind of message it is: `by_head` gives the kind's limits, or
@@ -379,13 +387,33 @@ mod tests {
         let cases: [(&str, Vec<u8>, Limits, FrameError); 10] = [
             ("two heads", [head.clone(), head.clone()].concat(), BODY, FrameError::Order(FrameKind::Head)),
             ("body first", body.clone(), BODY, FrameError::Order(FrameKind::Body)),
-            ("body where there is none", [head.clone(), body.clone()].concat(), PLAIN, FrameError::Order(FrameKind::Body)),
-            ("pad before end", [head.clone(), body.clone(), pad.clone()].concat(), BODY, FrameError::Order(FrameKind::Pad)),
+            (
+                "body where there is none",
+                [head.clone(), body.clone()].concat(),
+                PLAIN,
+                FrameError::Order(FrameKind::Body),
+            ),
+            (
+                "pad before end",
+                [head.clone(), body.clone(), pad.clone()].concat(),
+                BODY,
+                FrameError::Order(FrameKind::Pad),
+            ),
             ("end where there is none", [head.clone(), end.clone()].concat(), PLAIN, FrameError::Order(FrameKind::End)),
             ("wrong end", [head.clone(), end.clone()].concat(), BODY, FrameError::End),
-            ("after pad", [head.clone(), pad.clone(), head.clone()].concat(), PLAIN, FrameError::Order(FrameKind::Head)),
+            (
+                "after pad",
+                [head.clone(), pad.clone(), head.clone()].concat(),
+                PLAIN,
+                FrameError::Order(FrameKind::Head),
+            ),
             ("pad not zero", [head.clone(), frame(FrameKind::Pad, &[0, 1])].concat(), PLAIN, FrameError::Pad),
-            ("progress from a client", [head.clone(), FrameWriter::progress(b"p")].concat(), PLAIN, FrameError::Order(FrameKind::Progress)),
+            (
+                "progress from a client",
+                [head.clone(), FrameWriter::progress(b"p")].concat(),
+                PLAIN,
+                FrameError::Order(FrameKind::Progress),
+            ),
             ("unknown kind", vec![0, 0, 0, 1, 9, 0], PLAIN, FrameError::Header),
         ];
         for (name, bytes, limits, want) in cases {
@@ -397,7 +425,10 @@ mod tests {
     fn lengths_beyond_the_limits_are_refused_at_the_header() {
         assert_eq!(FrameReader::new(PLAIN).push(&[0, 1, 0, 1, 1]), Err(FrameError::Header));
         assert_eq!(FrameReader::new(PLAIN).push(&[0xff; 5]), Err(FrameError::Header));
-        assert_eq!(FrameReader::new(PLAIN).push(&[0, 0, 4, 1, 1]), Err(FrameError::TooLarge { what: FrameKind::Head, max: 1024 }));
+        assert_eq!(
+            FrameReader::new(PLAIN).push(&[0, 0, 4, 1, 1]),
+            Err(FrameError::TooLarge { what: FrameKind::Head, max: 1024 })
+        );
         assert_eq!(FrameReader::new(PLAIN).push(&[0, 0, 0, 0, 1]), Err(FrameError::Header));
     }
 }

@@ -17,7 +17,9 @@ pub struct NodeId(String);
 
 /// Why a text is not a member's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a member's name: two letters of the country, `-`, then capitals, digits or `-`, at most 24 in all")]
+#[error(
+    "`{0}` is not a member's name: two letters of the country, `-`, then capitals, digits or `-`, at most 24 in all"
+)]
 pub struct NotAMember(String);
 
 impl NodeId {
@@ -173,7 +175,9 @@ mod tests {
         for good in ["ES-AGENCY", "US-DEA", "IT-A1-B"] {
             assert_eq!(good.parse::<NodeId>().unwrap().as_str(), good);
         }
-        for bad in ["", "ES", "ES-", "es-agency", "ESP-A", "ES-A_B", "ES-ABCDEFGHIJKLMNOPQRSTUVW", "ЕS-A", "../x", "E1-A"] {
+        for bad in
+            ["", "ES", "ES-", "es-agency", "ESP-A", "ES-A_B", "ES-ABCDEFGHIJKLMNOPQRSTUVW", "ЕS-A", "../x", "E1-A"]
+        {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
         }
     }

@@ -118,7 +118,12 @@ pub fn verify(document: &Document, federation: &FederationId) -> Result<Verified
     if claimed.federation != *federation {
         return Err(NotVerified::Rule("the keys are for another federation"));
     }
-    document.verify(federation, claimed.admin_keys.as_slice(), usize::from(claimed.admin_threshold), &claimed.all_keys())
+    document.verify(
+        federation,
+        claimed.admin_keys.as_slice(),
+        usize::from(claimed.admin_threshold),
+        &claimed.all_keys(),
+    )
 }
 
 crate::codes! {

@@ -81,14 +81,9 @@ impl MessageKind {
     pub const fn head_max(self) -> usize {
         match self {
             Self::Fetch | Self::Relay => 1 << 10,
-            Self::Hello
-            | Self::Request
-            | Self::Ask
-            | Self::Status
-
-            | Self::Edition
-            | Self::Import
-            | Self::Coverage => 64 << 10,
+            Self::Hello | Self::Request | Self::Ask | Self::Status | Self::Edition | Self::Import | Self::Coverage => {
+                64 << 10
+            }
         }
     }
 
@@ -102,7 +97,6 @@ impl MessageKind {
             | Self::Ask
             | Self::Relay
             | Self::Status
-
             | Self::Edition
             | Self::Coverage => None,
         }

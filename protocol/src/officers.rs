@@ -147,7 +147,11 @@ impl Signable for Staff {
 }
 
 /// Believes an officers list: as many administrators of that member as widen anything have signed it.
-pub fn verify(document: &Document, federation: &FederationId, keys: &MemberKeys) -> Result<Verified<Officers>, NotVerified> {
+pub fn verify(
+    document: &Document,
+    federation: &FederationId,
+    keys: &MemberKeys,
+) -> Result<Verified<Officers>, NotVerified> {
     let list: Verified<Officers> =
         document.verify(federation, keys.admin_keys.as_slice(), usize::from(keys.admin_threshold), &[])?;
     if list.federation != *federation || list.node_id != keys.node_id {
@@ -160,7 +164,11 @@ pub fn verify(document: &Document, federation: &FederationId, keys: &MemberKeys)
 }
 
 /// Believes a staff list, by the same signatures as an officers list.
-pub fn verify_staff(document: &Document, federation: &FederationId, keys: &MemberKeys) -> Result<Verified<Staff>, NotVerified> {
+pub fn verify_staff(
+    document: &Document,
+    federation: &FederationId,
+    keys: &MemberKeys,
+) -> Result<Verified<Staff>, NotVerified> {
     let list: Verified<Staff> =
         document.verify(federation, keys.admin_keys.as_slice(), usize::from(keys.admin_threshold), &[])?;
     if list.federation != *federation || list.node_id != keys.node_id {

@@ -150,7 +150,9 @@ pub enum PoolError {
 
 /// Pools what members gave to one question on one table.
 pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
-    let Some((first, _)) = given.iter().find_map(|given| given.parts.first()) else { return Ok(PooledTable::default()) };
+    let Some((first, _)) = given.iter().find_map(|given| given.parts.first()) else {
+        return Ok(PooledTable::default());
+    };
     let (levels, measures) = (first.levels.clone(), first.measures.clone());
     let mut rows: BTreeMap<Vec<u32>, Row> = BTreeMap::new();
     let mut axes: Vec<BTreeMap<u32, String>> = vec![BTreeMap::new(); levels.len()];
@@ -170,10 +172,9 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
                     .enumerate()
                     .map(|(slot, measure)| value_of(member, *measure, answered, position, slot))
                     .collect();
-                let row = rows.entry(selection.numbers_at(position)).or_insert_with(|| Row {
-                    key: key.clone(),
-                    pooled: vec![Pooled::default(); measures.len()],
-                });
+                let row = rows
+                    .entry(selection.numbers_at(position))
+                    .or_insert_with(|| Row { key: key.clone(), pooled: vec![Pooled::default(); measures.len()] });
                 for (pooled, value) in row.pooled.iter_mut().zip(&values) {
                     *pooled = std::mem::take(pooled).merge(Pooled::of(&member.member, *value))?;
                 }
@@ -239,8 +240,11 @@ mod tests {
     }
 
     fn arbitrary() -> impl Strategy<Value = Vec<Pooled>> {
-        prop::collection::vec((0u8..9, prop_oneof![(0i64..1 << 40).prop_map(Ok), Just(Err(Why::Suppressed)), Just(Err(Why::Refused))]), 0..9)
-            .prop_map(|list| list.into_iter().map(|(index, given)| Pooled::of(&member(index), given)).collect())
+        prop::collection::vec(
+            (0u8..9, prop_oneof![(0i64..1 << 40).prop_map(Ok), Just(Err(Why::Suppressed)), Just(Err(Why::Refused))]),
+            0..9,
+        )
+        .prop_map(|list| list.into_iter().map(|(index, given)| Pooled::of(&member(index), given)).collect())
     }
 
     proptest! {

@@ -104,13 +104,18 @@ impl Question {
         let axes = table.axes("").unwrap_or_default();
         for (name, _) in by {
             if table.dimension(name).is_none() {
-                let known = table.dimensions.iter().map(|dimension| dimension.name.as_str()).collect::<Vec<_>>().join(", ");
+                let known =
+                    table.dimensions.iter().map(|dimension| dimension.name.as_str()).collect::<Vec<_>>().join(", ");
                 return Err(CannotAsk::Dimension { table: table.name.clone(), name: name.clone(), known });
             }
         }
         let mut levels = Vec::new();
         for (dimension, axis) in table.dimensions.iter().zip(&axes) {
-            let name = by.iter().rev().find(|(name, _)| *name == dimension.name).map_or(&dimension.default, |(_, level)| level);
+            let name = by
+                .iter()
+                .rev()
+                .find(|(name, _)| *name == dimension.name)
+                .map_or(&dimension.default, |(_, level)| level);
             let level = axis.level(name).ok_or_else(|| CannotAsk::Level {
                 dimension: dimension.name.clone(),
                 name: name.clone(),
@@ -134,11 +139,17 @@ impl Question {
         }
         let mut wanted = BTreeSet::new();
         for name in names {
-            let index = table.measure(name).filter(|index| exists.contains(index)).ok_or_else(|| CannotAsk::Measure {
-                name: name.clone(),
-                levels: level_words(table, levels),
-                known: exists.iter().filter_map(|index| table.measures.get(*index)).map(|measure| measure.id.as_str()).collect::<Vec<_>>().join(", "),
-            })?;
+            let index =
+                table.measure(name).filter(|index| exists.contains(index)).ok_or_else(|| CannotAsk::Measure {
+                    name: name.clone(),
+                    levels: level_words(table, levels),
+                    known: exists
+                        .iter()
+                        .filter_map(|index| table.measures.get(*index))
+                        .map(|measure| measure.id.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                })?;
             wanted.insert(index);
         }
         Ok(wanted.into_iter().collect())
@@ -185,7 +196,9 @@ impl Question {
         let axes = table.axes(country).unwrap_or_default();
         let mut dims = Vec::new();
         let mut cells_per_period = 1usize;
-        for (index, ((axis, dimension), level)) in axes.iter().zip(&table.dimensions).zip(&self.levels).enumerate().skip(1) {
+        for (index, ((axis, dimension), level)) in
+            axes.iter().zip(&table.dimensions).zip(&self.levels).enumerate().skip(1)
+        {
             let numbers = match self.only.get(&index) {
                 None => Vec::new(),
                 Some(codes) => codes_to_numbers(axis, &dimension.name, *level, codes)?,
@@ -242,7 +255,8 @@ fn codes_to_numbers(axis: &Axis, dimension: &str, level: u8, codes: &[String]) -
                 numbers.insert(number);
             }
             Some(_) | None => {
-                let names: Vec<String> = axis.numbers(level, 0).into_iter().filter_map(|number| axis.name(level, number)).collect();
+                let names: Vec<String> =
+                    axis.numbers(level, 0).into_iter().filter_map(|number| axis.name(level, number)).collect();
                 let near = nearest(code, names.iter().map(String::as_str));
                 return Err(CannotAsk::Code {
                     dimension: dimension.to_owned(),
@@ -375,7 +389,9 @@ pub fn verify_exchange(
     if answer.issued_at.plus(SKEW_MS) < body.issued_at || answer.issued_at > latest {
         return Err(NotBelieved::Answer("its time does not fit the request"));
     }
-    if usize::try_from(answer.slice_len).ok() != Some(reply.slice.len()) || answer.slice_hash != crate::id::Hash::of(&reply.slice) {
+    if usize::try_from(answer.slice_len).ok() != Some(reply.slice.len())
+        || answer.slice_hash != crate::id::Hash::of(&reply.slice)
+    {
         return Err(NotBelieved::Answer("the table is not the one that was signed"));
     }
     if body.edition != 0 && answer.edition != body.edition && answer.refusal().is_none() {
@@ -414,15 +430,11 @@ pub type Part = (Selection, Result<Vec<Vec<crate::cell::Released>>, Why>);
 
 /// What one partner gives, from its verified exchanges on a table of our catalogue. `theirs` is the partner's catalogue where its
 /// edition was made under another one; `None` there means that it is not known and nothing can be compared.
-pub fn given(
-    member: &NodeId,
-    table: &Table,
-    parts: Vec<Part>,
-    theirs: Option<Option<&Catalogue>>,
-) -> Given {
+pub fn given(member: &NodeId, table: &Table, parts: Vec<Part>, theirs: Option<Option<&Catalogue>>) -> Given {
     let mut incomparable = BTreeMap::new();
     if let Some(theirs) = theirs {
-        let other = theirs.and_then(|catalogue| catalogue.table(&table.name)).filter(|other| other.version == table.version);
+        let other =
+            theirs.and_then(|catalogue| catalogue.table(&table.name)).filter(|other| other.version == table.version);
         for (index, measure) in table.measures.iter().enumerate() {
             let reason = match other {
                 None => Some("the partner's edition was made under another version of the table".to_owned()),
@@ -448,14 +460,21 @@ mod tests {
     #[test]
     fn periods_stand_on_the_grid_of_their_level() {
         let show = |range: &str, level| {
-            Question::periods(range, level).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            Question::periods(range, level)
+                .map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(show("2011..2013", TimeLevel::Year).unwrap(), "2011 2012 2013");
         assert_eq!(show("2012-Q2..2012-Q3", TimeLevel::Quarter).unwrap(), "2012-Q2 2012-Q3");
         assert_eq!(show("2012-Q1..2012-Q4", TimeLevel::Quarter).unwrap(), "2012-Q1 2012-Q2 2012-Q3 2012-Q4 2012_U");
         assert_eq!(show("2012-01..2012-03", TimeLevel::Month).unwrap(), "2012-01 2012-02 2012-03 2012-Q1_U");
         assert_eq!(show("2012-02", TimeLevel::Month).unwrap(), "2012-02");
-        for (range, level) in [("2012-01", TimeLevel::Year), ("2012", TimeLevel::Month), ("2013..2012", TimeLevel::Year), ("x", TimeLevel::Year), ("2012-01-31", TimeLevel::Month)] {
+        for (range, level) in [
+            ("2012-01", TimeLevel::Year),
+            ("2012", TimeLevel::Month),
+            ("2013..2012", TimeLevel::Year),
+            ("x", TimeLevel::Year),
+            ("2012-01-31", TimeLevel::Month),
+        ] {
             assert!(show(range, level).unwrap_err().to_string().contains("off the grid"), "{range}");
         }
     }
@@ -463,7 +482,8 @@ mod tests {
     #[test]
     fn long_questions_are_split_along_time() {
         let table = table();
-        let levels = Question::levels(&table, &[("time".into(), "month".into()), ("drug".into(), "substance".into())]).unwrap();
+        let levels =
+            Question::levels(&table, &[("time".into(), "month".into()), ("drug".into(), "substance".into())]).unwrap();
         let question = Question {
             measures: Question::measures(&table, &levels, &[]).unwrap(),
             periods: Question::periods("2011-01..2016-12", TimeLevel::Month).unwrap(),
@@ -487,8 +507,18 @@ mod tests {
         assert!(by(&[("drug", "powder")]).unwrap_err().contains("all, group, substance, form"));
         assert!(by(&[("time", "month"), ("drug", "all")]).unwrap_err().contains("no cells by time=month,drug=all"));
         let levels = by(&[("time", "month")]).unwrap();
-        assert!(Question::measures(&table, &levels, &["quantity_mg".into()]).unwrap_err().to_string().contains("there are seizures"));
-        let question = Question { levels: by(&[]).unwrap(), periods: vec![Period::Year(2012)], only: [(1, vec!["COK".to_owned()])].into(), measures: vec![0] };
+        assert!(
+            Question::measures(&table, &levels, &["quantity_mg".into()])
+                .unwrap_err()
+                .to_string()
+                .contains("there are seizures")
+        );
+        let question = Question {
+            levels: by(&[]).unwrap(),
+            periods: vec![Period::Year(2012)],
+            only: [(1, vec!["COK".to_owned()])].into(),
+            measures: vec![0],
+        };
         let message = question.queries(&table, "IT").unwrap_err().to_string();
         assert!(message.contains("`COK` is not a code of drug at level group (near: COC"), "{message}");
     }

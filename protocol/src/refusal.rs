@@ -32,7 +32,9 @@ impl Refusal {
     /// What the asker should do, fixed for each code; `{member}` stands for the provider.
     pub const fn next(self) -> &'static str {
         match self {
-            Self::Auth => "check that your card is on your member's officers list and that {member} has the current trust documents (`accord trust`)",
+            Self::Auth => {
+                "check that your card is on your member's officers list and that {member} has the current trust documents (`accord trust`)"
+            }
             Self::Time => "check the clocks of your node and of your machine, then ask again",
             Self::Conflict => "ask again: the tool makes a fresh request id",
             Self::Encoding => "update accord: {member} does not understand this version's requests",

@@ -228,7 +228,8 @@ mod tests {
         let mut request = body(0, 0);
         assert_eq!(request.check(), Ok(()));
         for codes in [vec![2, 1], vec![1, 1]] {
-            request.query.dims = Bounded::new(vec![DimQuery { dim: 0, level: 0, codes: Bounded::new(codes).unwrap() }]).unwrap();
+            request.query.dims =
+                Bounded::new(vec![DimQuery { dim: 0, level: 0, codes: Bounded::new(codes).unwrap() }]).unwrap();
             assert!(request.check().is_err());
         }
         request.query.dims = Bounded::new(vec![DimQuery { dim: 1, level: 0, codes: Bounded::default() }]).unwrap();

@@ -64,7 +64,10 @@ pub fn federation_id(first_root_payload: &[u8]) -> FederationId {
 
 /// Believes a chain of root documents: the first by the federation's id and by all its keys, each next by the thresholds of the
 /// one before *and* of its own. Roots are signed in the name of no federation (32 zero bytes), since the id follows from them.
-pub fn verify_chain(documents: &[Document], expected: Option<&FederationId>) -> Result<(FederationId, Verified<Root>), NotVerified> {
+pub fn verify_chain(
+    documents: &[Document],
+    expected: Option<&FederationId>,
+) -> Result<(FederationId, Verified<Root>), NotVerified> {
     let (first, rest) = documents.split_first().ok_or(NotVerified::Rule("no root document"))?;
     let federation = federation_id(first.payload());
     if expected.is_some_and(|expected| *expected != federation) {

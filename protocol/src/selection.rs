@@ -63,11 +63,18 @@ impl Selection {
         let mut names = Vec::new();
         for (dim, axis) in dims.iter().zip(&axes) {
             let numbers = numbers(dim, axis)?;
-            names.push(numbers.iter().map(|number| axis.name(dim.level, *number)).collect::<Option<Vec<_>>>().ok_or(OffGrid::Code)?);
+            names.push(
+                numbers
+                    .iter()
+                    .map(|number| axis.name(dim.level, *number))
+                    .collect::<Option<Vec<_>>>()
+                    .ok_or(OffGrid::Code)?,
+            );
             codes.push(numbers);
         }
         let measures: Vec<usize> = (0..table.measures.len()).filter(|bit| query.measures >> bit & 1 == 1).collect();
-        let cells = codes.iter().try_fold(1usize, |product, codes| product.checked_mul(codes.len())).ok_or(OffGrid::Size)?;
+        let cells =
+            codes.iter().try_fold(1usize, |product, codes| product.checked_mul(codes.len())).ok_or(OffGrid::Size)?;
         let bytes = cells.checked_mul(measures.len() * CELL_LEN).ok_or(OffGrid::Size)?;
         let reply_class = reply_class(bytes).ok_or(OffGrid::Size)?;
         Ok(Self { levels, codes, names, measures, reply_class })
@@ -133,6 +140,7 @@ fn numbers(dim: &DimQuery, axis: &Axis) -> Result<Vec<u32>, OffGrid> {
 /// Splits periods into runs that one request may carry.
 pub fn split_periods(periods: &[Period], other_bytes: usize) -> Vec<Vec<Period>> {
     // A slice must fit the largest class: that many periods at `other_bytes` bytes each.
-    let fits = (crate::answer::CLASS_SIZES.last().copied().unwrap_or(0) - crate::answer::CLASS_OVERHEAD) / other_bytes.max(1);
+    let fits =
+        (crate::answer::CLASS_SIZES.last().copied().unwrap_or(0) - crate::answer::CLASS_OVERHEAD) / other_bytes.max(1);
     periods.chunks(fits.clamp(1, CODES_MAX)).map(<[Period]>::to_vec).collect()
 }

@@ -329,7 +329,9 @@ impl<C, const KIND: u16> Decode<C> for Preamble<KIND> {
 }
 
 impl<'de, C, const KIND: u16> bincode::BorrowDecode<'de, C> for Preamble<KIND> {
-    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
+    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
         Self::decode(decoder)
     }
 }
@@ -380,7 +382,10 @@ pub(crate) mod tests {
         assert!(document.add_signature(&a, &fed));
         assert_eq!(document.verify::<Note>(&fed, &keys, 2, &[]), Err(NotVerified::Threshold { have: 1, need: 2 }));
         // Twice the same key in the list of keys does not make two either.
-        assert_eq!(document.verify::<Note>(&fed, &[a.public(), a.public()], 2, &[]), Err(NotVerified::Threshold { have: 1, need: 2 }));
+        assert_eq!(
+            document.verify::<Note>(&fed, &[a.public(), a.public()], 2, &[]),
+            Err(NotVerified::Threshold { have: 1, need: 2 })
+        );
         assert!(document.add_signature(&b, &fed));
         assert_eq!(document.verify::<Note>(&fed, &keys, 2, &[]).unwrap().number, 7);
         assert_eq!(document.verify::<Note>(&fed, &keys, 0, &[]), Err(NotVerified::Threshold { have: 2, need: 0 }));

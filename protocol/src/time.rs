@@ -46,7 +46,9 @@ impl FromStr for UnixMs {
         let (date, time) = text.strip_suffix('Z').and_then(|text| text.split_once('T')).ok_or(WANT)?;
         let date: Date = date.parse().map_err(|_| WANT)?;
         let mut parts = time.split(':').map(|part| digits(part, 2));
-        let (Some(Some(h)), Some(Some(m)), Some(Some(s)), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(Some(h)), Some(Some(m)), Some(Some(s)), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(WANT);
         };
         let days = u64::try_from(date.to_days()).map_err(|_| WANT)?;
@@ -139,7 +141,8 @@ impl FromStr for Date {
     fn from_str(text: &str) -> Result<Self, NotATime> {
         const WANT: NotATime = NotATime("a date such as 2026-11-24");
         let mut parts = text.split('-');
-        let (Some(year), Some(month), Some(day), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(year), Some(month), Some(day), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(WANT);
         };
         let (Some(year), Some(month), Some(day)) = (digits(year, 4), digits(month, 2), digits(day, 2)) else {
@@ -284,9 +287,13 @@ impl FromStr for Period {
         const WANT: NotATime = NotATime("a period such as 2012, 2012-Q1 or 2012-01");
         let (stem, unknown) = text.strip_suffix("_U").map_or((text, false), |stem| (stem, true));
         let (year, rest) = stem.split_once('-').map_or((stem, None), |(year, rest)| (year, Some(rest)));
-        let year = digits(year, 4).and_then(|year| u16::try_from(year).ok()).filter(|year| *year >= 1900).ok_or(WANT)?;
+        let year =
+            digits(year, 4).and_then(|year| u16::try_from(year).ok()).filter(|year| *year >= 1900).ok_or(WANT)?;
         let quarter = |rest: &str| {
-            rest.strip_prefix('Q').and_then(|rest| digits(rest, 1)).and_then(|quarter| u8::try_from(quarter).ok()).filter(|quarter| (1..=4).contains(quarter))
+            rest.strip_prefix('Q')
+                .and_then(|rest| digits(rest, 1))
+                .and_then(|quarter| u8::try_from(quarter).ok())
+                .filter(|quarter| (1..=4).contains(quarter))
         };
         match (rest, unknown) {
             (None, false) => Ok(Self::Year(year)),
@@ -313,7 +320,8 @@ pub struct Months {
 impl Months {
     /// A run of months from `from` to `to` (year, month); `None` if it is empty.
     pub fn new(from: (u16, u8), to: (u16, u8)) -> Option<Self> {
-        let index = |(year, month): (u16, u8)| (1..=12).contains(&month).then(|| u32::from(year) * 12 + u32::from(month) - 1);
+        let index =
+            |(year, month): (u16, u8)| (1..=12).contains(&month).then(|| u32::from(year) * 12 + u32::from(month) - 1);
         let (from, to) = (index(from)?, index(to)?);
         (from <= to).then_some(Self { from, to })
     }
@@ -353,11 +361,21 @@ mod tests {
 
     #[test]
     fn instants_read_and_write_the_same() {
-        for (ms, text) in [(0, "1970-01-01T00:00:00Z"), (951_782_399_000, "2000-02-28T23:59:59Z"), (1_795_567_080_000, "2026-11-25T00:38:00Z")] {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_000, "2000-02-28T23:59:59Z"),
+            (1_795_567_080_000, "2026-11-25T00:38:00Z"),
+        ] {
             assert_eq!(UnixMs(ms).to_string(), text);
             assert_eq!(text.parse::<UnixMs>().unwrap(), UnixMs(ms));
         }
-        for bad in ["2026-11-24", "2026-11-24T24:00:00Z", "2026-11-24T00:00:00+01:00", "2026-02-29T00:00:00Z", "1969-12-31T23:59:59Z"] {
+        for bad in [
+            "2026-11-24",
+            "2026-11-24T24:00:00Z",
+            "2026-11-24T00:00:00+01:00",
+            "2026-02-29T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
             assert!(bad.parse::<UnixMs>().is_err(), "{bad}");
         }
     }

@@ -71,7 +71,8 @@ impl Trust {
         }
         roots.sort_by_key(|(version, _)| *version);
         let roots: Vec<Document> = roots.into_iter().map(|(_, document)| document).collect();
-        let (federation, root) = root::verify_chain(&roots, expected).map_err(|source| federation_wide(Label::Root, source))?;
+        let (federation, root) =
+            root::verify_chain(&roots, expected).map_err(|source| federation_wide(Label::Root, source))?;
 
         let document = of_label(Label::Roster).next().ok_or_else(|| missing(Label::Roster, "the federation"))?;
         let roster: Verified<Roster> = document
@@ -95,8 +96,9 @@ impl Trust {
             for document in of_label(Label::Officers) {
                 let of_this = document.unverified::<Officers>().is_ok_and(|list| list.node_id == *node_id);
                 if of_this {
-                    let list = officers::verify(document, &federation, keys)
-                        .map_err(|source| TrustError::NotVerified { label: Label::Officers, of: node_id.to_string(), source })?;
+                    let list = officers::verify(document, &federation, keys).map_err(|source| {
+                        TrustError::NotVerified { label: Label::Officers, of: node_id.to_string(), source }
+                    })?;
                     lists.insert(node_id.clone(), list);
                 }
             }
@@ -117,10 +119,16 @@ impl Trust {
                 .iter()
                 .find(|document| document.label() == Label::MemberKeys && document.hash() == member.anchor_hash)
                 .ok_or(TrustError::Missing { label: Label::MemberKeys, of: of.clone() })?;
-            let keys = member_keys::verify(document, federation)
-                .map_err(|source| TrustError::NotVerified { label: Label::MemberKeys, of, source })?;
+            let keys = member_keys::verify(document, federation).map_err(|source| TrustError::NotVerified {
+                label: Label::MemberKeys,
+                of,
+                source,
+            })?;
             if keys.node_id != member.node_id || keys.keys_version != member.anchor_version {
-                return Err(TrustError::Inconsistent(format!("the roster's anchor of {} is not of that member", member.node_id)));
+                return Err(TrustError::Inconsistent(format!(
+                    "the roster's anchor of {} is not of that member",
+                    member.node_id
+                )));
             }
             for key in keys.all_keys() {
                 if let Some(other) = owners.insert(key, &member.node_id) {

@@ -16,13 +16,20 @@ use crate::output::Failure;
 
 /// Refuses a target that exists, unless it is a regular file and may be replaced.
 pub(crate) fn check_target(flag: &str, path: &Path, force: bool) -> anyhow::Result<()> {
-    let usage = |message: String, next: &str| Failure::usage("TARGET", message, next).in_file(path.display().to_string());
+    let usage =
+        |message: String, next: &str| Failure::usage("TARGET", message, next).in_file(path.display().to_string());
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.is_file() {
-            return Err(usage(format!("{flag}: {} is not a regular file", path.display()), "choose another file").into());
+            return Err(
+                usage(format!("{flag}: {} is not a regular file", path.display()), "choose another file").into()
+            );
         }
         if !force {
-            return Err(usage(format!("{flag}: {} exists already", path.display()), "choose another file, or add --force").into());
+            return Err(usage(
+                format!("{flag}: {} exists already", path.display()),
+                "choose another file, or add --force",
+            )
+            .into());
         }
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -33,7 +40,12 @@ pub(crate) fn check_target(flag: &str, path: &Path, force: bool) -> anyhow::Resu
 }
 
 /// One line for each member, row and measure, and one for each pooled number.
-pub(crate) fn write_csv(path: &Path, asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable) -> anyhow::Result<()> {
+pub(crate) fn write_csv(
+    path: &Path,
+    asking: &Asking<'_>,
+    answers: &Answers,
+    pooled: &PooledTable,
+) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let protection = if answers.primary_only() { NOT_PROTECTED } else { "" };
     let mut header = vec!["row", "member"];
@@ -50,7 +62,16 @@ pub(crate) fn write_csv(path: &Path, asking: &Asking<'_>, answers: &Answers, poo
             };
             let mut cells = vec!["member".to_owned(), cell.member.to_string()];
             cells.extend(cell.key.iter().cloned());
-            cells.extend([measure.id.clone(), measure.unit.clone(), state.to_owned(), number, String::new(), String::new(), String::new(), protection.to_owned()]);
+            cells.extend([
+                measure.id.clone(),
+                measure.unit.clone(),
+                state.to_owned(),
+                number,
+                String::new(),
+                String::new(),
+                String::new(),
+                protection.to_owned(),
+            ]);
             line(cells)?;
         }
     }
@@ -83,9 +104,16 @@ fn harmless(cell: &str) -> String {
 }
 
 /// The evidence: exact bytes of everything that was said, and the trust documents by which it verifies.
-pub(crate) fn write_evidence(path: &Path, asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable) -> anyhow::Result<()> {
+pub(crate) fn write_evidence(
+    path: &Path,
+    asking: &Asking<'_>,
+    answers: &Answers,
+    pooled: &PooledTable,
+) -> anyhow::Result<()> {
     let mut documents = Vec::new();
-    for document in asking.documents.iter().filter(|document| document.label() != Label::Staff).chain(&answers.catalogues) {
+    for document in
+        asking.documents.iter().filter(|document| document.label() != Label::Staff).chain(&answers.catalogues)
+    {
         documents.push(to_hex(&encode(document)?));
     }
     let mut exchanges = Vec::new();
@@ -93,7 +121,12 @@ pub(crate) fn write_evidence(path: &Path, asking: &Asking<'_>, answers: &Answers
         let (reply, without_reply) = match &asked.reply {
             Replied::Verified(_, raw) => {
                 let edition = raw.edition.as_ref().map(encode).transpose()?.map(|bytes| to_hex(&bytes));
-                let reply = BundleReply { head: to_hex(&raw.head), signature: to_hex(&raw.signature.0), slice: to_hex(&raw.slice), edition };
+                let reply = BundleReply {
+                    head: to_hex(&raw.head),
+                    signature: to_hex(&raw.signature.0),
+                    slice: to_hex(&raw.slice),
+                    edition,
+                };
                 (Some(reply), None)
             }
             Replied::NotVerified(_) => (None, Some("not_verified".to_owned())),

@@ -9,7 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Answers, Asking, PartnerStatus, Replied};
 
-pub(super) fn result(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable, complete: bool, evidence: Option<String>) -> Value {
+pub(super) fn result(
+    asking: &Asking<'_>,
+    answers: &Answers,
+    pooled: &PooledTable,
+    complete: bool,
+    evidence: Option<String>,
+) -> Value {
     let table = asking.table;
     let axes_of = table.axes(asking.profile.member.country()).unwrap_or_default();
     let axes: Vec<Value> = table
@@ -33,15 +39,26 @@ pub(super) fn result(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTabl
         .measures
         .iter()
         .enumerate()
-        .filter_map(|(note, index)| table.measures.get(*index).map(|measure| json!({ "id": note + 1, "text": measure.note })))
+        .filter_map(|(note, index)| {
+            table.measures.get(*index).map(|measure| json!({ "id": note + 1, "text": measure.note }))
+        })
         .collect();
     let (asked, with_value) = counts(pooled);
     let footnotes: Vec<Value> = asking
         .partners
         .iter()
-        .flat_map(|member| answers.incomparable(asking, member).into_iter().map(move |reason| json!({ "member": member.as_str(), "text": reason })))
+        .flat_map(|member| {
+            answers
+                .incomparable(asking, member)
+                .into_iter()
+                .map(move |reason| json!({ "member": member.as_str(), "text": reason }))
+        })
         .collect();
-    let case_ref = answers.asked.first().filter(|asked| asked.case_ref_salt.is_some()).map(|asked| asked.case_ref_commit.to_string());
+    let case_ref = answers
+        .asked
+        .first()
+        .filter(|asked| asked.case_ref_salt.is_some())
+        .map(|asked| asked.case_ref_commit.to_string());
     json!({
         "question_id": answers.question_id.to_string(),
         "table": table.name,
@@ -93,11 +110,21 @@ pub(super) fn counts(pooled: &PooledTable) -> (u64, u64) {
 }
 
 fn names<'a>(asking: &'a Asking<'_>, pooled: &'a PooledTable) -> impl Iterator<Item = String> + use<'a> {
-    pooled.measures.iter().map(|index| asking.table.measures.get(*index).map(|measure| measure.id.clone()).unwrap_or_default())
+    pooled
+        .measures
+        .iter()
+        .map(|index| asking.table.measures.get(*index).map(|measure| measure.id.clone()).unwrap_or_default())
 }
 
 fn key(asking: &Asking<'_>, codes: &[String], skip: usize) -> Map<String, Value> {
-    asking.table.dimensions.iter().skip(skip).zip(codes).map(|(dimension, code)| (dimension.name.clone(), json!(code))).collect()
+    asking
+        .table
+        .dimensions
+        .iter()
+        .skip(skip)
+        .zip(codes)
+        .map(|(dimension, code)| (dimension.name.clone(), json!(code)))
+        .collect()
 }
 
 fn row_values(asking: &Asking<'_>, pooled: &PooledTable, row: &Row, with_members: bool) -> Map<String, Value> {
@@ -118,7 +145,8 @@ fn pooled_json(pooled: &Pooled, with_members: bool) -> Value {
     }
     if with_members {
         value.insert("from".into(), pooled.from().map(|member| json!(member.as_str())).collect());
-        let missing: Vec<Value> = pooled.missing().map(|(member, why)| json!({ "member": member.as_str(), "why": why.as_str() })).collect();
+        let missing: Vec<Value> =
+            pooled.missing().map(|(member, why)| json!({ "member": member.as_str(), "why": why.as_str() })).collect();
         value.insert("missing".into(), Value::Array(missing));
     }
     Value::Object(value)
@@ -172,8 +200,12 @@ pub(super) fn next_step(status: PartnerStatus, member: &accord_protocol::id::Nod
         PartnerStatus::Answered => None,
         PartnerStatus::Refused(refusal) => Some(refusal.next().replace("{member}", member.as_str())),
         PartnerStatus::Unreachable => Some(format!("try again later, or call {member}'s operator")),
-        PartnerStatus::NotVerified => Some(format!("do not use anything from {member}; check the trust documents with its administrators")),
-        PartnerStatus::NotComparable => Some(format!("ask {member} to publish an edition under the catalogue in force")),
+        PartnerStatus::NotVerified => {
+            Some(format!("do not use anything from {member}; check the trust documents with its administrators"))
+        }
+        PartnerStatus::NotComparable => {
+            Some(format!("ask {member} to publish an edition under the catalogue in force"))
+        }
     }
 }
 

@@ -6,11 +6,7 @@ pub(crate) mod export;
 mod json;
 mod text;
 
-use accord_edge::{
-    clock::Stopwatch,
-    random,
-    stream::NoBody,
-};
+use accord_edge::{clock::Stopwatch, random, stream::NoBody};
 use accord_protocol::{
     catalogue::{Catalogue, Table},
     codec::{Bounded, Cap, decode, encode},
@@ -137,7 +133,10 @@ pub(crate) async fn run(asking: &Asking<'_>, global: &Global) -> anyhow::Result<
     }
     let progress = if global.shows_progress() {
         let bar = indicatif::ProgressBar::new(requests.len() as u64);
-        bar.set_style(indicatif::ProgressStyle::with_template("{pos} of {len} answers").unwrap_or(indicatif::ProgressStyle::default_bar()));
+        bar.set_style(
+            indicatif::ProgressStyle::with_template("{pos} of {len} answers")
+                .unwrap_or(indicatif::ProgressStyle::default_bar()),
+        );
         bar
     } else {
         indicatif::ProgressBar::hidden()
@@ -173,7 +172,11 @@ async fn join_all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
                 }
             }
         }
-        if all { std::task::Poll::Ready(pinned.iter_mut().filter_map(|(_, output)| output.take()).collect()) } else { std::task::Poll::Pending }
+        if all {
+            std::task::Poll::Ready(pinned.iter_mut().filter_map(|(_, output)| output.take()).collect())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await
 }
@@ -186,11 +189,18 @@ struct Prepared {
     salt: Option<[u8; 32]>,
 }
 
-fn request(asking: &Asking<'_>, member: &NodeId, query: Query, now: UnixMs, key: &accord_protocol::key::SigningKey) -> anyhow::Result<Prepared> {
+fn request(
+    asking: &Asking<'_>,
+    member: &NodeId,
+    query: Query,
+    now: UnixMs,
+    key: &accord_protocol::key::SigningKey,
+) -> anyhow::Result<Prepared> {
     let selection = Selection::new(&query, asking.table, member.country())?;
     // Fresh salt for each audience, so that two partners cannot see that one case stands behind both requests.
     let salt: Option<[u8; 32]> = asking.case_ref.map(|_| random::bytes()).transpose()?;
-    let commit = salt.map_or(Hash::ZERO, |salt| Hash::of(&[salt.as_slice(), asking.case_ref.unwrap_or("").as_bytes()].concat()));
+    let commit =
+        salt.map_or(Hash::ZERO, |salt| Hash::of(&[salt.as_slice(), asking.case_ref.unwrap_or("").as_bytes()].concat()));
     let body = RequestBody {
         preamble: Preamble,
         request_id: RequestId(random::bytes()?),
@@ -216,10 +226,17 @@ fn request(asking: &Asking<'_>, member: &NodeId, query: Query, now: UnixMs, key:
     Ok(Prepared { member: member.clone(), body, bytes, signature, salt })
 }
 
-async fn ask_one(asking: &Asking<'_>, client: &Client, prepared: Prepared, deadline: u32, progress: &indicatif::ProgressBar) -> anyhow::Result<Asked> {
+async fn ask_one(
+    asking: &Asking<'_>,
+    client: &Client,
+    prepared: Prepared,
+    deadline: u32,
+    progress: &indicatif::ProgressBar,
+) -> anyhow::Result<Asked> {
     let watch = Stopwatch::start();
     let call = AskCall {
-        body: Bounded::new(prepared.bytes.clone()).ok_or_else(|| Failure::usage("TOO-LONG", "the question is too long", "name fewer codes"))?,
+        body: Bounded::new(prepared.bytes.clone())
+            .ok_or_else(|| Failure::usage("TOO-LONG", "the question is too long", "name fewer codes"))?,
         officer_signature: prepared.signature,
         officer_card: Bounded::new(asking.card_bytes.to_vec()).unwrap_or_default(),
         wait_ms: deadline.saturating_mul(1000),
@@ -249,10 +266,21 @@ fn believe(asking: &Asking<'_>, client: &Client, prepared: &Prepared, head: AskR
         (AskOutcome::Unreachable, _) => Replied::Unreachable(detail),
         (AskOutcome::NotVerified, _) | (AskOutcome::Replied, None) => Replied::NotVerified(detail),
         (AskOutcome::Replied, Some(answer)) => {
-            let edition = if head.edition.as_slice().is_empty() { None } else { decode::<Document>(head.edition.as_slice(), Cap::Document).ok() };
-            let raw = RawReply { head: answer.payload.as_slice().to_vec(), signature: answer.signature, slice, edition };
-            let exchange =
-                verify_exchange(asking.trust, &prepared.bytes, &prepared.signature, asking.card_bytes, &raw, client.node_time());
+            let edition = if head.edition.as_slice().is_empty() {
+                None
+            } else {
+                decode::<Document>(head.edition.as_slice(), Cap::Document).ok()
+            };
+            let raw =
+                RawReply { head: answer.payload.as_slice().to_vec(), signature: answer.signature, slice, edition };
+            let exchange = verify_exchange(
+                asking.trust,
+                &prepared.bytes,
+                &prepared.signature,
+                asking.card_bytes,
+                &raw,
+                client.node_time(),
+            );
             match exchange {
                 Ok(exchange) => Replied::Verified(Box::new(exchange), raw),
                 Err(error) => Replied::NotVerified(format!("{:#}", anyhow::Error::new(error))),
@@ -267,7 +295,10 @@ async fn other_catalogues(asking: &Asking<'_>, client: &Client, asked: &[Asked])
     let mut found: Vec<Document> = Vec::new();
     for asked in asked {
         let Replied::Verified(exchange, _) = &asked.reply else { continue };
-        let Some(hash) = exchange.edition.as_ref().map(|edition| edition.catalogue_hash).filter(|hash| *hash != ours) else { continue };
+        let Some(hash) = exchange.edition.as_ref().map(|edition| edition.catalogue_hash).filter(|hash| *hash != ours)
+        else {
+            continue;
+        };
         if found.iter().any(|document| document.hash() == hash) {
             continue;
         }
@@ -328,7 +359,9 @@ impl Answers {
     pub(crate) fn incomparable(&self, asking: &Asking<'_>, member: &NodeId) -> Vec<String> {
         match self.theirs(asking, member) {
             None => Vec::new(),
-            Some(theirs) => given(member, asking.table, Vec::new(), Some(theirs.as_ref())).incomparable.into_values().collect(),
+            Some(theirs) => {
+                given(member, asking.table, Vec::new(), Some(theirs.as_ref())).incomparable.into_values().collect()
+            }
         }
     }
 
@@ -340,7 +373,9 @@ impl Answers {
             for asked in self.of(member) {
                 let selection = Selection::new(&asked.query, asking.table, member.country())?;
                 let cells = match &asked.reply {
-                    Replied::Verified(exchange, raw) if exchange.edition.is_some() => selection.read(&raw.slice).map_err(|_| Why::NotVerified),
+                    Replied::Verified(exchange, raw) if exchange.edition.is_some() => {
+                        selection.read(&raw.slice).map_err(|_| Why::NotVerified)
+                    }
                     Replied::Verified(..) => Err(Why::Refused),
                     Replied::NotVerified(_) => Err(Why::NotVerified),
                     Replied::Unreachable(_) => Err(Why::Unreachable),
@@ -373,7 +408,11 @@ impl Answers {
             });
             if let Some(edition) = edition {
                 let hash: String = edition.commit.to_string().chars().take(16).collect();
-                sources.push(format!("{member} edition {} of {} ({hash})", edition.number, edition.published_at.date()));
+                sources.push(format!(
+                    "{member} edition {} of {} ({hash})",
+                    edition.number,
+                    edition.published_at.date()
+                ));
             }
         }
         let sources = if sources.is_empty() { "no partner answered".to_owned() } else { sources.join("; ") };
@@ -389,11 +428,21 @@ impl Answers {
 }
 
 /// The outcome of a question: text, JSON, exit code.
-pub(crate) fn outcome(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable, evidence: Option<String>, options: Options) -> Outcome {
+pub(crate) fn outcome(
+    asking: &Asking<'_>,
+    answers: &Answers,
+    pooled: &PooledTable,
+    evidence: Option<String>,
+    options: Options,
+) -> Outcome {
     let statuses: Vec<PartnerStatus> = asking.partners.iter().map(|member| answers.status(asking, member)).collect();
     let complete = statuses.iter().all(|status| *status == PartnerStatus::Answered);
-    let all_refused = statuses.iter().all(|status| matches!(status, PartnerStatus::Refused(_) | PartnerStatus::NotVerified));
-    let mut outcome = Outcome::done(json::result(asking, answers, pooled, complete, evidence), text::show(asking, answers, pooled, options));
+    let all_refused =
+        statuses.iter().all(|status| matches!(status, PartnerStatus::Refused(_) | PartnerStatus::NotVerified));
+    let mut outcome = Outcome::done(
+        json::result(asking, answers, pooled, complete, evidence),
+        text::show(asking, answers, pooled, options),
+    );
     outcome.exit = if complete {
         0
     } else if all_refused {
@@ -409,12 +458,23 @@ pub(crate) fn outcome(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTab
         let names: Vec<String> = asking.partners.iter().map(ToString::to_string).collect();
         let refusal = statuses.iter().find_map(|status| match status {
             PartnerStatus::Refused(refusal) => Some(*refusal),
-            PartnerStatus::Answered | PartnerStatus::Unreachable | PartnerStatus::NotVerified | PartnerStatus::NotComparable => None,
+            PartnerStatus::Answered
+            | PartnerStatus::Unreachable
+            | PartnerStatus::NotVerified
+            | PartnerStatus::NotComparable => None,
         });
-        let (code, next) = refusal.map_or(("NOT-VERIFIED", "check the trust documents on both sides (`accord trust`)".to_owned()), |refusal| {
-            (refusal.as_str(), refusal.next().replace("{member}", &names.join(", ")))
-        });
-        outcome.error = Some(*Failure::refused(code, format!("no partner answered: {} refused or could not be verified", names.join(", ")), next).fault);
+        let (code, next) = refusal.map_or(
+            ("NOT-VERIFIED", "check the trust documents on both sides (`accord trust`)".to_owned()),
+            |refusal| (refusal.as_str(), refusal.next().replace("{member}", &names.join(", "))),
+        );
+        outcome.error = Some(
+            *Failure::refused(
+                code,
+                format!("no partner answered: {} refused or could not be verified", names.join(", ")),
+                next,
+            )
+            .fault,
+        );
     }
     outcome
 }

@@ -48,7 +48,14 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
                 Replied::Verified(exchange, _) => {
                     if let Some(edition) = &exchange.edition {
                         let handling = &exchange.answer.handling;
-                        detail = format!("edition {} of {}, {}, {} TLP:{}", edition.number, edition.as_of.date(), edition.protection, handling.code, handling.tlp);
+                        detail = format!(
+                            "edition {} of {}, {}, {} TLP:{}",
+                            edition.number,
+                            edition.as_of.date(),
+                            edition.protection,
+                            handling.code,
+                            handling.tlp
+                        );
                     }
                 }
                 Replied::NotVerified(error) | Replied::Unreachable(error) => detail.clone_from(error),
@@ -72,10 +79,15 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
 }
 
 fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
-    let measures: Vec<&Measure> = pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index)).collect();
+    let measures: Vec<&Measure> =
+        pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index)).collect();
     let mut header: Vec<String> = asking.table.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
     let mut right = vec![false; header.len()];
-    header.extend(measures.iter().map(|measure| format!("{} [{}]", measure.id.trim_end_matches("_mg").trim_end_matches("_ml"), unit(measure))));
+    header.extend(
+        measures.iter().map(|measure| {
+            format!("{} [{}]", measure.id.trim_end_matches("_mg").trim_end_matches("_ml"), unit(measure))
+        }),
+    );
     header.push(String::new());
     right.extend(vec![true; measures.len()]);
     right.push(false);
@@ -175,8 +187,10 @@ impl Legend {
         if reasons.is_empty() {
             return None;
         }
-        let words: Vec<String> =
-            reasons.into_iter().map(|(why, members)| format!("{} {}", members.join(", "), why.replace('_', " "))).collect();
+        let words: Vec<String> = reasons
+            .into_iter()
+            .map(|(why, members)| format!("{} {}", members.join(", "), why.replace('_', " ")))
+            .collect();
         let next = self.marks.len();
         let index = *self.marks.entry(format!("without {}", words.join("; "))).or_insert(next);
         Some(letters(index))

@@ -81,7 +81,8 @@ impl Ask {
         let partners = self.partners(&trust, &profile.member, now)?;
         let question = self.question(&table, now)?;
         let purpose = word("--purpose", &self.purpose, Purpose::from_word, Purpose::ALL, Purpose::as_str)?;
-        let legal_basis = word("--legal-basis", &self.legal_basis, LegalBasis::from_word, LegalBasis::ALL, LegalBasis::as_str)?;
+        let legal_basis =
+            word("--legal-basis", &self.legal_basis, LegalBasis::from_word, LegalBasis::ALL, LegalBasis::as_str)?;
         for (flag, path) in [("--csv", &self.csv), ("--evidence", &self.evidence)] {
             if let Some(path) = path {
                 ask::export::check_target(flag, path, self.force)?;
@@ -123,7 +124,13 @@ impl Ask {
             }
             None => None,
         };
-        Ok(ask::outcome(&asking, &answers, &pooled, evidence, ask::Options { all_rows: self.all_rows, cite: self.cite }))
+        Ok(ask::outcome(
+            &asking,
+            &answers,
+            &pooled,
+            evidence,
+            ask::Options { all_rows: self.all_rows, cite: self.cite },
+        ))
     }
 
     fn partners(&self, trust: &Trust, me: &NodeId, now: UnixMs) -> anyhow::Result<Vec<NodeId>> {
@@ -139,7 +146,12 @@ impl Ask {
         if self.from.is_empty() {
             let others: Vec<NodeId> = providers().filter(|member| member != me).collect();
             if others.is_empty() {
-                return Err(Failure::usage("NO-PARTNER", "the roster lists no other active provider", "see `accord trust`").into());
+                return Err(Failure::usage(
+                    "NO-PARTNER",
+                    "the roster lists no other active provider",
+                    "see `accord trust`",
+                )
+                .into());
             }
             return Ok(others);
         }
@@ -150,11 +162,24 @@ impl Ask {
                 let near = nearest(name, names.iter().map(String::as_str));
                 let list = if near.is_empty() { names.join(", ") } else { near.join(", ") };
                 let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
-                return Err(Failure::usage("UNKNOWN-MEMBER", format!("`{shown}` is no active provider of the federation"), format!("members: {list}")).into());
+                return Err(Failure::usage(
+                    "UNKNOWN-MEMBER",
+                    format!("`{shown}` is no active provider of the federation"),
+                    format!("members: {list}"),
+                )
+                .into());
             };
-            let partner: NodeId = names.get(index).map_or_else(|| name.parse(), |name| name.parse()).map_err(|error| Failure::usage("UNKNOWN-MEMBER", format!("{error}"), "see `accord trust`"))?;
+            let partner: NodeId = names
+                .get(index)
+                .map_or_else(|| name.parse(), |name| name.parse())
+                .map_err(|error| Failure::usage("UNKNOWN-MEMBER", format!("{error}"), "see `accord trust`"))?;
             if partners.contains(&partner) {
-                return Err(Failure::usage("MEMBER-TWICE", format!("{partner} stands twice in --from"), "name each partner once").into());
+                return Err(Failure::usage(
+                    "MEMBER-TWICE",
+                    format!("{partner} stands twice in --from"),
+                    "name each partner once",
+                )
+                .into());
             }
             partners.push(partner);
         }
@@ -174,18 +199,38 @@ impl Ask {
                 continue;
             }
             let index = table.dimension(&name).filter(|index| *index > 0).ok_or_else(|| {
-                let known = table.dimensions.iter().skip(1).map(|dimension| dimension.name.as_str()).collect::<Vec<_>>().join(", ");
-                Failure::usage("UNKNOWN-DIMENSION", format!("table {} has no dimension `{name}` to choose codes from", table.name), format!("dimensions: {known}"))
+                let known = table
+                    .dimensions
+                    .iter()
+                    .skip(1)
+                    .map(|dimension| dimension.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Failure::usage(
+                    "UNKNOWN-DIMENSION",
+                    format!("table {} has no dimension `{name}` to choose codes from", table.name),
+                    format!("dimensions: {known}"),
+                )
             })?;
             if only.insert(index, codes.split(',').map(str::to_owned).collect()).is_some() {
-                return Err(Failure::usage("DIMENSION-TWICE", format!("`{name}` stands twice in --where"), "name all codes of a dimension in one --where").into());
+                return Err(Failure::usage(
+                    "DIMENSION-TWICE",
+                    format!("`{name}` stands twice in --where"),
+                    "name all codes of a dimension in one --where",
+                )
+                .into());
             }
         }
         let range = match (&period, time) {
             (Some(range), _) => range.clone(),
             (None, TimeLevel::Year) => format!("2000..{}", now.date().year()),
             (None, TimeLevel::Quarter | TimeLevel::Month) => {
-                return Err(Failure::usage("PERIOD", format!("which periods? by {time} there are too many to ask for all"), "add --period, for example --period 2014-01..2014-12").into());
+                return Err(Failure::usage(
+                    "PERIOD",
+                    format!("which periods? by {time} there are too many to ask for all"),
+                    "add --period, for example --period 2014-01..2014-12",
+                )
+                .into());
             }
         };
         let periods = Question::periods(&range, time).map_err(|error| cannot(&error))?;
@@ -199,7 +244,12 @@ fn pairs(flag: &str, list: &[String]) -> anyhow::Result<Vec<(String, String)>> {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
             if value.is_empty() {
                 let shown: String = text.chars().take(40).flat_map(char::escape_default).collect();
-                return Err(Failure::usage("PAIR", format!("{flag} `{shown}` is not NAME=VALUE"), format!("for example {flag} drug=group")).into());
+                return Err(Failure::usage(
+                    "PAIR",
+                    format!("{flag} `{shown}` is not NAME=VALUE"),
+                    format!("for example {flag} drug=group"),
+                )
+                .into());
             }
             Ok((name.to_owned(), value.to_owned()))
         })
@@ -213,17 +263,30 @@ fn cannot(error: &CannotAsk) -> Failure {
         CannotAsk::Levels { .. } => ("OFF-GRID", "see the combinations in `accord tables TABLE`"),
         CannotAsk::Measure { .. } => ("UNKNOWN-MEASURE", "leave --measure out to get all that exist"),
         CannotAsk::Code { .. } => ("UNKNOWN-CODE", "see the codes in `accord tables TABLE`"),
-        CannotAsk::Period(_) => ("PERIOD", "choose periods of that level with --period, or another level with --by time=LEVEL"),
+        CannotAsk::Period(_) => {
+            ("PERIOD", "choose periods of that level with --period, or another level with --by time=LEVEL")
+        }
         CannotAsk::TooManyCodes => ("TOO-MANY-CODES", "leave --where out"),
         CannotAsk::TooLarge => ("TOO-LARGE", "choose coarser levels or fewer measures"),
     };
     Failure::usage(code, error.to_string(), next)
 }
 
-fn word<T: Copy>(flag: &str, text: &str, parse: impl Fn(&str) -> Option<T>, all: &[T], show: impl Fn(T) -> &'static str) -> anyhow::Result<T> {
+fn word<T: Copy>(
+    flag: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    all: &[T],
+    show: impl Fn(T) -> &'static str,
+) -> anyhow::Result<T> {
     parse(text).ok_or_else(|| {
         let known: Vec<&str> = all.iter().map(|item| show(*item)).collect();
         let shown: String = text.chars().take(40).flat_map(char::escape_default).collect();
-        Failure::usage("UNKNOWN-WORD", format!("{flag}: `{shown}` does not exist"), format!("one of {}", known.join(", "))).into()
+        Failure::usage(
+            "UNKNOWN-WORD",
+            format!("{flag}: `{shown}` does not exist"),
+            format!("one of {}", known.join(", ")),
+        )
+        .into()
     })
 }

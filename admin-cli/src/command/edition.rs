@@ -60,7 +60,9 @@ fn list_text(result: &Value) -> String {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .map(|edition| ["/edition", "/state", "/protection", "/as_of", "/published_at"].map(|path| field(edition, path)).to_vec())
+        .map(|edition| {
+            ["/edition", "/state", "/protection", "/as_of", "/published_at"].map(|path| field(edition, path)).to_vec()
+        })
         .collect();
     if rows.is_empty() {
         return "no edition has been published yet".to_owned();
@@ -70,7 +72,8 @@ fn list_text(result: &Value) -> String {
 
 fn show_text(result: &Value) -> String {
     let number = field(result, "/edition");
-    let name = if number == "null" { "preview".to_owned() } else { format!("edition {number} ({})", field(result, "/state")) };
+    let name =
+        if number == "null" { "preview".to_owned() } else { format!("edition {number} ({})", field(result, "/state")) };
     let mut text = format!(
         "{name} of {}, {}\n  rules: at least {} cases, p {} %, dominance {} %, zeros {}\n",
         field(result, "/member"),
@@ -81,7 +84,13 @@ fn show_text(result: &Value) -> String {
         field(result, "/rules/zeros"),
     );
     for row in result.get("coverage").and_then(Value::as_array).into_iter().flatten() {
-        text += &format!("  {} {}..{} {}\n", field(row, "/kind"), field(row, "/from"), field(row, "/to"), field(row, "/state"));
+        text += &format!(
+            "  {} {}..{} {}\n",
+            field(row, "/kind"),
+            field(row, "/from"),
+            field(row, "/to"),
+            field(row, "/state")
+        );
     }
     let mut rows = Vec::new();
     for of in result.get("tables").and_then(Value::as_array).into_iter().flatten() {

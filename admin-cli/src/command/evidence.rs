@@ -54,14 +54,21 @@ impl Verify {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let federation = self.federation(global)?;
         let at: UnixMs = match &self.at {
-            Some(text) => text.parse().map_err(|error| Failure::usage("TIME", format!("--at: {error}"), "for example 2026-11-24T00:38:00Z"))?,
+            Some(text) => text.parse().map_err(|error| {
+                Failure::usage("TIME", format!("--at: {error}"), "for example 2026-11-24T00:38:00Z")
+            })?,
             None => clock::now(),
         };
         let name = self.file.display().to_string();
         let bytes = files::read_limited(&self.file, EVIDENCE_MAX)
             .map_err(|error| Failure::usage("FILE", format!("{:#}", anyhow::Error::new(error)), "check the path"))?;
         let bundle: Bundle = serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::refused("EVIDENCE", format!("not an evidence file: {error}"), "get the file again from the officer").in_file(&name)
+            Failure::refused(
+                "EVIDENCE",
+                format!("not an evidence file: {error}"),
+                "get the file again from the officer",
+            )
+            .in_file(&name)
         })?;
         let mut report = verify(&bundle, &federation, at);
         if self.require != "signed" {
@@ -81,13 +88,21 @@ impl Verify {
                 })
             })
             .collect();
-        let failed: Vec<_> = report.failed.iter().map(|failed| json!({ "part": failed.part, "rule": failed.rule })).collect();
+        let failed: Vec<_> =
+            report.failed.iter().map(|failed| json!({ "part": failed.part, "rule": failed.rule })).collect();
         let mut text = String::new();
         for statement in &report.statements {
             let edition = statement.edition.map_or(String::new(), |edition| format!(" from edition {edition}"));
-            text += &format!("{} signed its {} to {}{edition} at {}\n", statement.who, statement.what, statement.to, statement.at);
+            text += &format!(
+                "{} signed its {} to {}{edition} at {}\n",
+                statement.who, statement.what, statement.to, statement.at
+            );
         }
-        text += if verified { "verified: every signature holds and the pooled table follows from the answers\n" } else { "NOT VERIFIED\n" };
+        text += if verified {
+            "verified: every signature holds and the pooled table follows from the answers\n"
+        } else {
+            "NOT VERIFIED\n"
+        };
         let result = json!({
             "verified": verified, "federation": federation.to_string(), "question_id": bundle.question_id, "statements": statements,
             "pool_recomputed": report.pool_recomputed, "failed": failed,
@@ -96,7 +111,9 @@ impl Verify {
         if let Some(first) = report.failed.first() {
             outcome.exit = 3;
             let next = "do not rely on this file; ask the officer for the original";
-            outcome.error = Some(*Failure::refused("NOT-VERIFIED", format!("{}: {}", first.part, first.rule), next).in_file(&name).fault);
+            outcome.error = Some(
+                *Failure::refused("NOT-VERIFIED", format!("{}: {}", first.part, first.rule), next).in_file(&name).fault,
+            );
         }
         Ok(outcome)
     }
@@ -110,7 +127,9 @@ impl Verify {
             )
         };
         match &self.federation {
-            Some(text) => Ok(text.parse().map_err(|error| Failure::usage("FEDERATION", format!("--federation: {error}"), "64 hex digits"))?),
+            Some(text) => Ok(text
+                .parse()
+                .map_err(|error| Failure::usage("FEDERATION", format!("--federation: {error}"), "64 hex digits"))?),
             None => {
                 let profile = Profile::open(global).map_err(|_| missing())?;
                 Ok(*profile.trust().map_err(|_| missing())?.0.federation())

@@ -18,7 +18,10 @@ use accord_protocol::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Global, people::{read_claim, signing_ring}};
+use super::{
+    Global,
+    people::{read_claim, signing_ring},
+};
 use crate::output::{Failure, Outcome};
 
 /// `accord federation`
@@ -113,7 +116,8 @@ pub(crate) struct Sign {
 /// Reads a document file.
 pub(crate) fn open_document(path: &Path) -> anyhow::Result<Document> {
     files::read_document(path).map_err(|error| {
-        Failure::refused("DOCUMENT", format!("{:#}", anyhow::Error::new(error)), "get the file again from its source").into()
+        Failure::refused("DOCUMENT", format!("{:#}", anyhow::Error::new(error)), "get the file again from its source")
+            .into()
     })
 }
 
@@ -121,19 +125,33 @@ pub(crate) fn open_document(path: &Path) -> anyhow::Result<Document> {
 pub(crate) fn open_root(path: &Path) -> anyhow::Result<(FederationId, Verified<Root>)> {
     let document = open_document(path)?;
     root::verify_chain(std::slice::from_ref(&document), None).map_err(|error| {
-        Failure::refused("ROOT", format!("{:#}", anyhow::Error::new(error)), "every root holder signs it: accord federation sign")
-            .in_file(path.display().to_string())
-            .into()
+        Failure::refused(
+            "ROOT",
+            format!("{:#}", anyhow::Error::new(error)),
+            "every root holder signs it: accord federation sign",
+        )
+        .in_file(path.display().to_string())
+        .into()
     })
 }
 
 /// Signs with every key of every ring.
-pub(crate) fn sign_with(document: &mut Document, rings: &[PathBuf], federation: &FederationId, global: &Global) -> anyhow::Result<()> {
+pub(crate) fn sign_with(
+    document: &mut Document,
+    rings: &[PathBuf],
+    federation: &FederationId,
+    global: &Global,
+) -> anyhow::Result<()> {
     for path in rings {
         let ring = signing_ring(path, global)?;
         for (_, key) in ring.keys() {
             if !document.add_signature(key, federation) {
-                return Err(Failure::refused("SIGNATURES", "the document has no room for another signature", "start from a fresh proposal").into());
+                return Err(Failure::refused(
+                    "SIGNATURES",
+                    "the document has no room for another signature",
+                    "start from a fresh proposal",
+                )
+                .into());
             }
         }
     }
@@ -154,7 +172,8 @@ impl Federation {
 
 fn text<const MAX: usize>(flag: &str, value: &str) -> anyhow::Result<Text<MAX>> {
     Text::new(value).ok_or_else(|| {
-        Failure::usage("NAME", format!("{flag}: at most {MAX} printable ASCII characters"), "choose a shorter name").into()
+        Failure::usage("NAME", format!("{flag}: at most {MAX} printable ASCII characters"), "choose a shorter name")
+            .into()
     })
 }
 
@@ -164,7 +183,8 @@ impl NewRoot {
         for path in &self.root_keys {
             let claim = read_claim(path)?;
             let key = claim.key(KeyRole::Root).ok_or_else(|| {
-                Failure::refused("CLAIM", "the claim holds no root key", "take the claim of `accord root new`").in_file(path.display().to_string())
+                Failure::refused("CLAIM", "the claim holds no root key", "take the claim of `accord root new`")
+                    .in_file(path.display().to_string())
             })?;
             keys.push(key);
         }
@@ -175,7 +195,9 @@ impl NewRoot {
             epoch: 1,
             genesis_nonce: random::bytes()?,
             name: text("--name", &self.name)?,
-            keys: Bounded::sorted(keys).ok_or_else(|| Failure::usage("ROOT", "one key stands twice, or there are more than 16", "one claim for each holder"))?,
+            keys: Bounded::sorted(keys).ok_or_else(|| {
+                Failure::usage("ROOT", "one key stands twice, or there are more than 16", "one claim for each holder")
+            })?,
             threshold: self.threshold,
             issued_at: now,
             expires_at: now.plus(u64::from(self.valid_days) * DAY_MS),
@@ -192,7 +214,10 @@ impl NewRoot {
             threshold_words(root.threshold, root.keys.as_slice().len()),
             self.out.display()
         );
-        Ok(Outcome::done(json!({ "document": self.out, "federation": federation.to_string(), "fingerprint": words }), text))
+        Ok(Outcome::done(
+            json!({ "document": self.out, "federation": federation.to_string(), "fingerprint": words }),
+            text,
+        ))
     }
 }
 
@@ -207,16 +232,23 @@ impl NewCatalogue {
             Some(path) => String::from_utf8_lossy(&files::read_limited(path, 512 << 10)?).into_owned(),
         };
         let catalogue = Catalogue::parse(&source).map_err(|error| {
-            let failure = Failure::refused("CATALOGUE", format!("{:#}", anyhow::Error::new(error)), "correct the catalogue");
+            let failure =
+                Failure::refused("CATALOGUE", format!("{:#}", anyhow::Error::new(error)), "correct the catalogue");
             match &self.file {
                 Some(path) => failure.in_file(path.display().to_string()),
                 None => failure,
             }
         })?;
-        let text = Bounded::new(source.into_bytes()).ok_or_else(|| Failure::refused("CATALOGUE", "the catalogue is too long", "at most 512 KiB"))?;
+        let text = Bounded::new(source.into_bytes())
+            .ok_or_else(|| Failure::refused("CATALOGUE", "the catalogue is too long", "at most 512 KiB"))?;
         let document = Document::new(&CatalogueDocument { preamble: Preamble, text })?;
         files::write_document(&self.out, &document)?;
-        let text = format!("proposed catalogue {} with {} tables\n  {}", catalogue.id, catalogue.tables().len(), catalogue.hash);
+        let text = format!(
+            "proposed catalogue {} with {} tables\n  {}",
+            catalogue.id,
+            catalogue.tables().len(),
+            catalogue.hash
+        );
         Ok(Outcome::done(json!({ "document": self.out, "id": catalogue.id, "hash": catalogue.hash.to_string() }), text))
     }
 }
@@ -226,8 +258,17 @@ impl Propose {
         let (federation, root) = open_root(&self.root)?;
         let catalogue = open_document(&self.catalogue)?;
         let _: CatalogueDocument = catalogue.unverified()?;
-        let before: Option<Roster> = self.previous.as_ref().map(|path| open_document(path)?.unverified().map_err(anyhow::Error::new)).transpose()?;
-        let prev_hash = self.previous.as_ref().map(|path| open_document(path)).transpose()?.map_or(Hash::ZERO, |document| document.hash());
+        let before: Option<Roster> = self
+            .previous
+            .as_ref()
+            .map(|path| open_document(path)?.unverified().map_err(anyhow::Error::new))
+            .transpose()?;
+        let prev_hash = self
+            .previous
+            .as_ref()
+            .map(|path| open_document(path))
+            .transpose()?
+            .map_or(Hash::ZERO, |document| document.hash());
         let now = clock::now();
         let until = now.plus(u64::from(self.valid_days) * DAY_MS);
         let mut members = Vec::new();
@@ -261,12 +302,17 @@ impl Propose {
             catalogue_hash: catalogue.hash(),
             min_protocol: accord_protocol::PROTOCOL,
             max_protocol: accord_protocol::PROTOCOL,
-            members: Bounded::new(members).ok_or_else(|| Failure::refused("ROSTER", "more than 64 members", "fewer members"))?,
+            members: Bounded::new(members)
+                .ok_or_else(|| Failure::refused("ROSTER", "more than 64 members", "fewer members"))?,
         };
-        let document = Document::new(&roster).map_err(|error| Failure::refused("ROSTER", error.to_string(), "correct the list of members"))?;
+        let document = Document::new(&roster)
+            .map_err(|error| Failure::refused("ROSTER", error.to_string(), "correct the list of members"))?;
         files::write_document(&self.out, &document)?;
         let lines = explain(&document)?;
-        Ok(Outcome::done(json!({ "document": self.out, "version": roster.roster_version, "words": lines }), lines.join("\n")))
+        Ok(Outcome::done(
+            json!({ "document": self.out, "version": roster.roster_version, "words": lines }),
+            lines.join("\n"),
+        ))
     }
 }
 
@@ -287,7 +333,10 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             let roster: Roster = document.unverified()?;
             lines.push(format!("roster {} (epoch {})", roster.roster_version, roster.epoch));
             for member in roster.members.iter() {
-                lines.push(format!("  {} {}, keys {} {}", member.node_id, member.state, member.anchor_version, member.anchor_hash));
+                lines.push(format!(
+                    "  {} {}, keys {} {}",
+                    member.node_id, member.state, member.anchor_version, member.anchor_hash
+                ));
             }
             lines.push(format!("  catalogue {}", roster.catalogue_hash));
             lines.push(format!("  valid until {}", roster.expires_at));
@@ -296,7 +345,12 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             let document: CatalogueDocument = document.unverified()?;
             let catalogue = accord_protocol::trust::read_catalogue(&document)?;
             lines.push(format!("catalogue {} with {} tables", catalogue.id, catalogue.tables().len()));
-            lines.extend(catalogue.tables().iter().map(|table| format!("  {} version {}: {}", table.name, table.version, table.title)));
+            lines.extend(
+                catalogue
+                    .tables()
+                    .iter()
+                    .map(|table| format!("  {} version {}: {}", table.name, table.version, table.title)),
+            );
         }
         Label::MemberKeys => {
             let keys: MemberKeys = document.unverified()?;
@@ -310,25 +364,41 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
                 (KeyRole::Sign, keys.sign_keys.as_slice()),
                 (KeyRole::Log, keys.log_keys.as_slice()),
             ] {
-                lines.extend(list.iter().map(|key: &PublicKey| format!("  {role} key {}", key.fingerprint(role.as_str(), of))));
+                lines.extend(
+                    list.iter().map(|key: &PublicKey| format!("  {role} key {}", key.fingerprint(role.as_str(), of))),
+                );
             }
             lines.extend(keys.addresses.iter().map(|address| format!("  reached at {}", address.as_str())));
             lines.push(format!("  valid until {}", keys.expires_at));
         }
         Label::Officers => {
             let list: Officers = document.unverified()?;
-            lines.push(format!("officers list {} of {} with {} cards", list.list_version, list.node_id, list.cards.as_slice().len()));
+            lines.push(format!(
+                "officers list {} of {} with {} cards",
+                list.list_version,
+                list.node_id,
+                list.cards.as_slice().len()
+            ));
             lines.push(format!("  valid until {}", list.expires_at));
         }
         Label::Staff => {
             let list: Staff = document.unverified()?;
             lines.push(format!("staff list {} of {}", list.list_version, list.node_id));
             let of = list.node_id.as_str();
-            lines.extend(list.people.iter().map(|person| format!("  {} {}", person.role, person.key.fingerprint(person.role.as_str(), of))));
+            lines.extend(
+                list.people
+                    .iter()
+                    .map(|person| format!("  {} {}", person.role, person.key.fingerprint(person.role.as_str(), of))),
+            );
             lines.push(format!("  valid until {}", list.expires_at));
         }
         label => {
-            return Err(Failure::refused("UNEXPLAINED", format!("a document of kind {label} cannot be explained here, so it is not signed"), "update accord").into());
+            return Err(Failure::refused(
+                "UNEXPLAINED",
+                format!("a document of kind {label} cannot be explained here, so it is not signed"),
+                "update accord",
+            )
+            .into());
         }
     }
     Ok(lines)
@@ -353,7 +423,12 @@ impl Sign {
             (Label::Root, _) => Hash::ZERO,
             (_, Some(root)) => open_root(root)?.0,
             (_, None) => {
-                return Err(Failure::usage("ROOT", "which federation is it for? name its root document", "add --root root.accord").into());
+                return Err(Failure::usage(
+                    "ROOT",
+                    "which federation is it for? name its root document",
+                    "add --root root.accord",
+                )
+                .into());
             }
         };
         eprintln!("{}", lines.join("\n"));
@@ -361,8 +436,12 @@ impl Sign {
         sign_with(&mut document, &self.ring, &federation, global)?;
         files::write_document(&self.file, &document)?;
         let added = document.signed_by().len() - before;
-        let text = format!("signed {} ({added} new signature(s), {} in all)", self.file.display(), document.signed_by().len());
-        Ok(Outcome::done(json!({ "document": self.file, "added": added, "signatures": document.signed_by().len(), "words": lines }), text))
+        let text =
+            format!("signed {} ({added} new signature(s), {} in all)", self.file.display(), document.signed_by().len());
+        Ok(Outcome::done(
+            json!({ "document": self.file, "added": added, "signatures": document.signed_by().len(), "words": lines }),
+            text,
+        ))
     }
 }
 
@@ -401,7 +480,10 @@ impl Member {
         let Self::Keys(new) = self;
         let (federation, _) = open_root(&new.root)?;
         let claim = read_claim(&new.claim)?;
-        let missing = |what: &str| Failure::refused("CLAIM", format!("the claim holds no {what}"), "take the claim of `accord-node init`").in_file(new.claim.display().to_string());
+        let missing = |what: &str| {
+            Failure::refused("CLAIM", format!("the claim holds no {what}"), "take the claim of `accord-node init`")
+                .in_file(new.claim.display().to_string())
+        };
         let key = |role: KeyRole| claim.key(role).ok_or_else(|| missing(role.as_str()));
         let node_id = claim.node_id.clone().ok_or_else(|| missing("member"))?;
         let mut admins = Vec::new();
@@ -409,7 +491,12 @@ impl Member {
             let admin = read_claim(path)?;
             let fits = admin.node_id.as_ref() == Some(&node_id);
             let key = admin.key(KeyRole::Administrator).filter(|_| fits).ok_or_else(|| {
-                Failure::refused("CLAIM", format!("the claim holds no administrator key of {node_id}"), "take the claim of `accord admin new`").in_file(path.display().to_string())
+                Failure::refused(
+                    "CLAIM",
+                    format!("the claim holds no administrator key of {node_id}"),
+                    "take the claim of `accord admin new`",
+                )
+                .in_file(path.display().to_string())
             })?;
             admins.push(key);
         }
@@ -422,7 +509,13 @@ impl Member {
             prev_hash: Hash::ZERO,
             issued_at: now,
             expires_at: now.plus(u64::from(new.valid_days) * DAY_MS),
-            admin_keys: Bounded::sorted(admins).ok_or_else(|| Failure::usage("ADMINS", "one administrator stands twice, or there are more than 8", "one claim for each"))?,
+            admin_keys: Bounded::sorted(admins).ok_or_else(|| {
+                Failure::usage(
+                    "ADMINS",
+                    "one administrator stands twice, or there are more than 8",
+                    "one claim for each",
+                )
+            })?,
             admin_threshold: new.threshold,
             tls_keys: Bounded::new(vec![key(KeyRole::Tls)?]).unwrap_or_default(),
             sign_keys: Bounded::new(vec![key(KeyRole::Sign)?]).unwrap_or_default(),
@@ -431,7 +524,8 @@ impl Member {
             addresses: claim.addresses.clone(),
             officers_version_min: 0,
         };
-        let document = Document::new(&keys).map_err(|error| Failure::usage("MEMBER-KEYS", error.to_string(), "two administrators, threshold 2"))?;
+        let document = Document::new(&keys)
+            .map_err(|error| Failure::usage("MEMBER-KEYS", error.to_string(), "two administrators, threshold 2"))?;
         files::write_document(&new.out, &document)?;
         let lines = explain(&document)?;
         Ok(Outcome::done(json!({ "document": new.out, "member": node_id.as_str(), "words": lines }), lines.join("\n")))

@@ -55,19 +55,33 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         if self.file.as_os_str() == "-" {
-            return Err(Failure::usage("FILE", "standard input is not imported", "give a file, so that it can be read again").into());
+            return Err(Failure::usage(
+                "FILE",
+                "standard input is not imported",
+                "give a file, so that it can be read again",
+            )
+            .into());
         }
         if let Some(report) = self.report.as_ref().filter(|report| report.exists()) {
-            return Err(Failure::usage("EXISTS", format!("{} exists already", report.display()), "choose a new file for --report").into());
+            return Err(Failure::usage(
+                "EXISTS",
+                format!("{} exists already", report.display()),
+                "choose a new file for --report",
+            )
+            .into());
         }
         let profile = Profile::open(global)?;
         let only = self
             .only
             .as_deref()
             .map(|text| {
-                text.split_once('=')
-                    .map(|(field, code)| (field.to_owned(), code.to_owned()))
-                    .ok_or_else(|| Failure::usage("ONLY", format!("--only `{text}` is not FIELD=CODE"), "for example --only reporting_country=ES"))
+                text.split_once('=').map(|(field, code)| (field.to_owned(), code.to_owned())).ok_or_else(|| {
+                    Failure::usage(
+                        "ONLY",
+                        format!("--only `{text}` is not FIELD=CODE"),
+                        "for example --only reporting_country=ES",
+                    )
+                })
             })
             .transpose()?;
         let mapping = self.mapping.as_deref().map(mapping_source).transpose()?;
@@ -88,14 +102,19 @@ impl Import {
         };
         let progress = if global.shows_progress() {
             let bar = indicatif::ProgressBar::new(source.bytes);
-            bar.set_style(indicatif::ProgressStyle::with_template("{bytes:>10} of {total_bytes} sent").unwrap_or(indicatif::ProgressStyle::default_bar()));
+            bar.set_style(
+                indicatif::ProgressStyle::with_template("{bytes:>10} of {total_bytes} sent")
+                    .unwrap_or(indicatif::ProgressStyle::default_bar()),
+            );
             bar
         } else {
             indicatif::ProgressBar::hidden()
         };
         let (reply, warnings) = block_on(async {
             let client = Client::connect(&profile, global).await?;
-            let reply: PersonReply<Value> = client.call_with(MessageKind::Import, &call, FileSource::new(source.reader()?, progress.clone())).await?;
+            let reply: PersonReply<Value> = client
+                .call_with(MessageKind::Import, &call, FileSource::new(source.reader()?, progress.clone()))
+                .await?;
             let warnings = client.warnings.clone();
             client.close().await;
             Ok((reply, warnings))
@@ -113,9 +132,11 @@ impl Import {
 fn mapping_source(name: &str) -> anyhow::Result<MappingSource> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension == "toml") || name.contains('/') {
-        let bytes = files::read_limited(path, MAPPING_MAX)
-            .map_err(|error| Failure::usage("MAPPING", format!("{:#}", anyhow::Error::new(error)), "check the path of --mapping"))?;
-        let text = String::from_utf8(bytes).map_err(|_| Failure::usage("MAPPING", format!("{name} is not UTF-8"), "save it as UTF-8"))?;
+        let bytes = files::read_limited(path, MAPPING_MAX).map_err(|error| {
+            Failure::usage("MAPPING", format!("{:#}", anyhow::Error::new(error)), "check the path of --mapping")
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::usage("MAPPING", format!("{name} is not UTF-8"), "save it as UTF-8"))?;
         return Ok(MappingSource::Text(text));
     }
     Ok(MappingSource::Name(name.to_owned()))
@@ -132,32 +153,48 @@ struct CsvFile {
 
 impl CsvFile {
     fn open(path: &Path) -> anyhow::Result<Self> {
-        let usage = |message: String| Failure::usage("FILE", message, "give a regular file: CSV, or a zip with one CSV in it").in_file(path.display().to_string());
-        let metadata = std::fs::metadata(path).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
+        let usage = |message: String| {
+            Failure::usage("FILE", message, "give a regular file: CSV, or a zip with one CSV in it")
+                .in_file(path.display().to_string())
+        };
+        let metadata =
+            std::fs::metadata(path).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
         if !metadata.is_file() {
             return Err(usage(format!("{} is not a regular file", path.display())).into());
         }
         let mut magic = [0; 4];
-        let in_zip = File::open(path).and_then(|mut file| file.read(&mut magic)).is_ok_and(|read| read == 4) && magic == *b"PK\x03\x04";
+        let in_zip = File::open(path).and_then(|mut file| file.read(&mut magic)).is_ok_and(|read| read == 4)
+            && magic == *b"PK\x03\x04";
         let mut file = Self { path: path.to_owned(), in_zip, format: "csv", sha256: Hash::ZERO, bytes: 0 };
         let mut reader = file.reader()?;
         let mut digest = Digest::default();
-        file.bytes = io::copy(&mut reader, &mut digest).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
+        file.bytes = io::copy(&mut reader, &mut digest)
+            .map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
         file.sha256 = digest.finish();
         Ok(file)
     }
 
     fn reader(&self) -> anyhow::Result<Box<dyn Read>> {
-        let file = File::open(&self.path).map_err(|error| Failure::usage("FILE", format!("cannot read {}: {error}", self.path.display()), "check the path"))?;
+        let file = File::open(&self.path).map_err(|error| {
+            Failure::usage("FILE", format!("cannot read {}: {error}", self.path.display()), "check the path")
+        })?;
         if !self.in_zip {
             return Ok(Box::new(io::BufReader::with_capacity(1 << 18, file)));
         }
-        let bad = |message: String| Failure::refused("ZIP", message, "unpack it and import the CSV").in_file(self.path.display().to_string());
+        let bad = |message: String| {
+            Failure::refused("ZIP", message, "unpack it and import the CSV").in_file(self.path.display().to_string())
+        };
         let mut archive = zip::ZipArchive::new(file).map_err(|error| bad(format!("not a readable zip: {error}")))?;
         let names: Vec<usize> = (0..archive.len())
-            .filter(|index| archive.by_index(*index).is_ok_and(|member| member.name().is_ok_and(|name| name.to_ascii_lowercase().ends_with(".csv"))))
+            .filter(|index| {
+                archive
+                    .by_index(*index)
+                    .is_ok_and(|member| member.name().is_ok_and(|name| name.to_ascii_lowercase().ends_with(".csv")))
+            })
             .collect();
-        let [index] = names.as_slice() else { return Err(bad(format!("the zip holds {} CSV files instead of one", names.len())).into()) };
+        let [index] = names.as_slice() else {
+            return Err(bad(format!("the zip holds {} CSV files instead of one", names.len())).into());
+        };
         // A zip member cannot be read without its archive: unpacked into memory, bounded by what a node takes at most.
         let mut member = archive.by_index(*index).map_err(|error| bad(error.to_string()))?;
         let mut bytes = Vec::new();
@@ -208,20 +245,63 @@ fn report_text(report: &Value) -> String {
         (false, false) => "nothing stored".to_owned(),
     };
     let mut out = format!("{} with mapping {}: {verdict}\n", text("/file/name"), text("/mapping/name"));
-    out += &format!("  rows      {} read, {} selected: {} new, {} unchanged, {} conflicting, {} bad\n", number(report, "/rows/read"), number(report, "/rows/selected"), number(report, "/rows/new"), number(report, "/rows/unchanged"), number(report, "/rows/conflict"), number(report, "/rows/skipped"));
-    out += &format!("  cases     {} distinct, {} exact duplicates, {} rows without a mass\n", number(report, "/cases/distinct"), number(report, "/exact_duplicates"), number(report, "/without_mass"));
-    out += &format!("  places    {} by code, {} by name, {} by alias, {} region unknown\n", number(report, "/place/code"), number(report, "/place/name"), number(report, "/place/alias"), number(report, "/place/region_unknown"));
+    out += &format!(
+        "  rows      {} read, {} selected: {} new, {} unchanged, {} conflicting, {} bad\n",
+        number(report, "/rows/read"),
+        number(report, "/rows/selected"),
+        number(report, "/rows/new"),
+        number(report, "/rows/unchanged"),
+        number(report, "/rows/conflict"),
+        number(report, "/rows/skipped")
+    );
+    out += &format!(
+        "  cases     {} distinct, {} exact duplicates, {} rows without a mass\n",
+        number(report, "/cases/distinct"),
+        number(report, "/exact_duplicates"),
+        number(report, "/without_mass")
+    );
+    out += &format!(
+        "  places    {} by code, {} by name, {} by alias, {} region unknown\n",
+        number(report, "/place/code"),
+        number(report, "/place/name"),
+        number(report, "/place/alias"),
+        number(report, "/place/region_unknown")
+    );
     out += &format!("  seen      {} to {}\n", text("/coverage/seen_from"), text("/coverage/seen_to"));
     let lines = |path: &str, show: &dyn Fn(&Value) -> Vec<String>, header: [&str; 3], out: &mut String| {
-        let rows: Vec<Vec<String>> = report.pointer(path).and_then(Value::as_array).into_iter().flatten().take(20).map(show).collect();
+        let rows: Vec<Vec<String>> =
+            report.pointer(path).and_then(Value::as_array).into_iter().flatten().take(20).map(show).collect();
         if !rows.is_empty() {
             *out += &format!("\n{}", table(&header.map(str::to_owned), &rows, &[false, false, true]));
         }
     };
-    let field = |row: &Value, name: &str| row.get(name).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    lines("/skipped", &|row| vec![field(row, "rule"), field(row, "column"), field(row, "count")], ["rule", "column", "rows"], &mut out);
-    lines("/unknown_words", &|row| vec![field(row, "column"), field(row, "word"), field(row, "count")], ["column", "unknown word", "rows"], &mut out);
-    lines("/errors", &|row| vec![format!("line {}", field(row, "line")), format!("{} {}", field(row, "rule"), field(row, "column")), field(row, "message")], ["where", "what", "why"], &mut out);
+    let field = |row: &Value, name: &str| {
+        row.get(name).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    lines(
+        "/skipped",
+        &|row| vec![field(row, "rule"), field(row, "column"), field(row, "count")],
+        ["rule", "column", "rows"],
+        &mut out,
+    );
+    lines(
+        "/unknown_words",
+        &|row| vec![field(row, "column"), field(row, "word"), field(row, "count")],
+        ["column", "unknown word", "rows"],
+        &mut out,
+    );
+    lines(
+        "/errors",
+        &|row| {
+            vec![
+                format!("line {}", field(row, "line")),
+                format!("{} {}", field(row, "rule"), field(row, "column")),
+                field(row, "message"),
+            ]
+        },
+        ["where", "what", "why"],
+        &mut out,
+    );
     out
 }
 
@@ -242,7 +322,11 @@ impl MappingCommand {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|mapping| ["name", "kind", "acknowledgement"].map(|field| mapping.get(field).and_then(Value::as_str).unwrap_or("").to_owned()).to_vec())
+            .map(|mapping| {
+                ["name", "kind", "acknowledgement"]
+                    .map(|field| mapping.get(field).and_then(Value::as_str).unwrap_or("").to_owned())
+                    .to_vec()
+            })
             .collect();
         outcome.text = table(&["mapping", "kind", "whose data"].map(str::to_owned), &rows, &[]);
         outcome.result = Some(json!({ "mappings": mappings }));
@@ -280,9 +364,17 @@ impl Coverage {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten()
-                .map(|row| ["kind", "from", "to", "state"].map(|field| row.get(field).and_then(Value::as_str).unwrap_or("").to_owned()).to_vec())
+                .map(|row| {
+                    ["kind", "from", "to", "state"]
+                        .map(|field| row.get(field).and_then(Value::as_str).unwrap_or("").to_owned())
+                        .to_vec()
+                })
                 .collect();
-            if rows.is_empty() { "nothing is declared: every cell is not available".to_owned() } else { table(&["kind", "from", "to", "state"].map(str::to_owned), &rows, &[]) }
+            if rows.is_empty() {
+                "nothing is declared: every cell is not available".to_owned()
+            } else {
+                table(&["kind", "from", "to", "state"].map(str::to_owned), &rows, &[])
+            }
         }))
     }
 }

@@ -62,7 +62,12 @@ impl Global {
         let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
         let config = config.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
         config.map(|config| config.join("accord")).ok_or_else(|| {
-            Failure::usage("PROFILE", "neither --profile nor XDG_CONFIG_HOME nor HOME is set", "name a profile with --profile DIR").into()
+            Failure::usage(
+                "PROFILE",
+                "neither --profile nor XDG_CONFIG_HOME nor HOME is set",
+                "name a profile with --profile DIR",
+            )
+            .into()
         })
     }
 

@@ -18,7 +18,10 @@ use accord_protocol::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Global, federation::{open_document, open_root, sign_with}};
+use super::{
+    Global,
+    federation::{open_document, open_root, sign_with},
+};
 use crate::{
     output::{Failure, Outcome},
     profile::create_ring,
@@ -39,8 +42,9 @@ pub(crate) struct NewRing {
 
 impl NewRing {
     fn make(&self, kind: RingKind, role: KeyRole, member: Option<NodeId>, global: &Global) -> anyhow::Result<Outcome> {
-        let name = Text::<64>::new(&self.name)
-            .ok_or_else(|| Failure::usage("NAME", "--name: at most 64 printable ASCII characters", "choose a shorter name"))?;
+        let name = Text::<64>::new(&self.name).ok_or_else(|| {
+            Failure::usage("NAME", "--name: at most 64 printable ASCII characters", "choose a shorter name")
+        })?;
         let ring = create_ring(&self.file, kind, &[role], self.unprotected, global)?;
         let key = ring.key(role)?;
         let of = member.as_ref().map_or(String::new(), ToString::to_string);
@@ -186,17 +190,28 @@ impl AddToList {
             let claim = read_claim(path)?;
             if claim.node_id.as_ref() != Some(&keys.node_id) {
                 let message = format!("the claim is for another member than {}", keys.node_id);
-                return Err(Failure::refused("CLAIM", message, "take the claim of that member's person").in_file(path.display().to_string()).into());
+                return Err(Failure::refused("CLAIM", message, "take the claim of that member's person")
+                    .in_file(path.display().to_string())
+                    .into());
             }
             if !claim.keys.iter().all(|entry| wanted.contains(&entry.role)) {
                 let message = "the claim's key is for another role".to_owned();
-                return Err(Failure::refused("CLAIM", message, "take a claim of the right role").in_file(path.display().to_string()).into());
+                return Err(Failure::refused("CLAIM", message, "take a claim of the right role")
+                    .in_file(path.display().to_string())
+                    .into());
             }
             claims.push(claim);
         }
         let previous = self.previous.as_ref().map(|path| open_document(path)).transpose()?;
         let now = clock::now();
-        Ok(ListContext { federation, keys, claims, previous, now, until: now.plus(u64::from(self.valid_days) * DAY_MS) })
+        Ok(ListContext {
+            federation,
+            keys,
+            claims,
+            previous,
+            now,
+            until: now.plus(u64::from(self.valid_days) * DAY_MS),
+        })
     }
 
     fn finish<T: Signable>(&self, value: &T, context: &ListContext, global: &Global) -> anyhow::Result<Document> {
@@ -207,7 +222,9 @@ impl AddToList {
         let have = document.valid_signers(&context.federation, keys.admin_keys.as_slice()).len();
         if have < need {
             let message = format!("{have} of {need} administrators have signed; nothing was written");
-            return Err(Failure::refused("THRESHOLD", message, "name one --ring for each administrator who signs").into());
+            return Err(
+                Failure::refused("THRESHOLD", message, "name one --ring for each administrator who signs").into()
+            );
         }
         files::write_document(&self.out, &document)?;
         Ok(document)
@@ -215,7 +232,8 @@ impl AddToList {
 }
 
 fn refused(path: &Path, error: &anyhow::Error) -> Failure {
-    Failure::refused("NOT-VERIFIED", format!("{error:#}"), "get the file again from its source").in_file(path.display().to_string())
+    Failure::refused("NOT-VERIFIED", format!("{error:#}"), "get the file again from its source")
+        .in_file(path.display().to_string())
 }
 
 /// Reads a claim and checks that every key in it has signed it.
@@ -242,11 +260,16 @@ impl AddOfficer {
             .map(|word| {
                 Purpose::from_word(word).ok_or_else(|| {
                     let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
-                    Failure::usage("PURPOSE", format!("`{word}` is not a purpose"), format!("purposes: {}", known.join(", ")))
+                    Failure::usage(
+                        "PURPOSE",
+                        format!("`{word}` is not a purpose"),
+                        format!("purposes: {}", known.join(", ")),
+                    )
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let purposes = Bounded::sorted(purposes).ok_or_else(|| Failure::usage("PURPOSE", "a purpose stands twice", "name each once"))?;
+        let purposes = Bounded::sorted(purposes)
+            .ok_or_else(|| Failure::usage("PURPOSE", "a purpose stands twice", "name each once"))?;
         let before: Option<Officers> = context.previous.as_ref().map(Document::unverified).transpose()?;
         let mut hashes: Vec<Hash> = before.as_ref().map(|list| list.cards.as_slice().to_vec()).unwrap_or_default();
         let mut cards = Vec::new();
@@ -272,7 +295,8 @@ impl AddOfficer {
             prev_hash: context.previous.as_ref().map_or(Hash::ZERO, Document::hash),
             issued_at: context.now,
             expires_at: context.until,
-            cards: Bounded::sorted(hashes).ok_or_else(|| Failure::refused("OFFICERS", "too many officers", "remove some first"))?,
+            cards: Bounded::sorted(hashes)
+                .ok_or_else(|| Failure::refused("OFFICERS", "too many officers", "remove some first"))?,
         };
         self.list.finish(&list, &context, global)?;
         let mut written = Vec::new();
@@ -281,7 +305,8 @@ impl AddOfficer {
             files::write_new(&path, &bytes)?;
             written.push(json!({ "officer": card.officer_id.to_string(), "name": name, "card": path }));
         }
-        let text = format!("wrote officers list {} of {} and {} card(s)", list.list_version, list.node_id, written.len());
+        let text =
+            format!("wrote officers list {} of {} and {} card(s)", list.list_version, list.node_id, written.len());
         Ok(Outcome::done(json!({ "list": self.list.out, "version": list.list_version, "cards": written }), text))
     }
 }
@@ -311,9 +336,14 @@ impl StaffCommand {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         match self {
             Self::New(new) => {
-                let role = KeyRole::from_word(&new.role)
-                    .filter(|role| STAFF_ROLES.contains(role))
-                    .ok_or_else(|| Failure::usage("ROLE", format!("`{}` is no staff role", new.role), "operator, approver or auditor"))?;
+                let role =
+                    KeyRole::from_word(&new.role).filter(|role| STAFF_ROLES.contains(role)).ok_or_else(|| {
+                        Failure::usage(
+                            "ROLE",
+                            format!("`{}` is no staff role", new.role),
+                            "operator, approver or auditor",
+                        )
+                    })?;
                 new.person.make(role, global)
             }
             Self::Add(list) => add_staff(&list, global),
@@ -341,7 +371,8 @@ fn add_staff(add: &AddToList, global: &Global) -> anyhow::Result<Outcome> {
         prev_hash: context.previous.as_ref().map_or(Hash::ZERO, Document::hash),
         issued_at: context.now,
         expires_at: context.until,
-        people: Bounded::new(people).ok_or_else(|| Failure::refused("STAFF", "too many people", "remove some first"))?,
+        people: Bounded::new(people)
+            .ok_or_else(|| Failure::refused("STAFF", "too many people", "remove some first"))?,
     };
     add.finish(&list, &context, global)?;
     let count = list.people.as_slice().len();

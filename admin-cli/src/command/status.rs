@@ -17,7 +17,11 @@ use crate::{
 pub(crate) struct Status {}
 
 /// Asks the own node one thing.
-pub(crate) fn ask_node(global: &Global, kind: MessageKind, call: &impl Serialize) -> anyhow::Result<PersonReply<Value>> {
+pub(crate) fn ask_node(
+    global: &Global,
+    kind: MessageKind,
+    call: &impl Serialize,
+) -> anyhow::Result<PersonReply<Value>> {
     let profile = Profile::open(global)?;
     block_on(async {
         let client = Client::connect(&profile, global).await?;
@@ -32,17 +36,34 @@ impl Status {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let reply = ask_node(global, MessageKind::Status, &json!({}))?;
         Ok(Outcome::from_reply(reply, |status| {
-            let text = |path: &str| status.pointer(path).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            let text = |path: &str| {
+                status
+                    .pointer(path)
+                    .map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            };
             let edition = if status.get("edition").is_none_or(Value::is_null) {
                 "none published".to_owned()
             } else {
-                format!("{} ({}), published {}", text("/edition/number"), text("/edition/protection"), text("/edition/published_at"))
+                format!(
+                    "{} ({}), published {}",
+                    text("/edition/number"),
+                    text("/edition/protection"),
+                    text("/edition/published_at")
+                )
             };
             format!(
                 "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  {} grant(s)\n",
-                text("/member"), text("/version"), text("/now"), text("/listen/members"), text("/listen/people"),
-                text("/roster/version"), text("/roster/expires_at"),
-                text("/store/lines"), text("/store/imports"), text("/store/sequence"), text("/grants"),
+                text("/member"),
+                text("/version"),
+                text("/now"),
+                text("/listen/members"),
+                text("/listen/people"),
+                text("/roster/version"),
+                text("/roster/expires_at"),
+                text("/store/lines"),
+                text("/store/imports"),
+                text("/store/sequence"),
+                text("/grants"),
             )
         }))
     }

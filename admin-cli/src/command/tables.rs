@@ -29,7 +29,8 @@ pub(crate) fn find<'a>(catalogue: &'a Catalogue, name: &str) -> anyhow::Result<&
         let near = nearest(name, names());
         let list = if near.is_empty() { names().collect::<Vec<_>>() } else { near };
         let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
-        Failure::usage("UNKNOWN-TABLE", format!("there is no table `{shown}`"), format!("tables: {}", list.join(", "))).into()
+        Failure::usage("UNKNOWN-TABLE", format!("there is no table `{shown}`"), format!("tables: {}", list.join(", ")))
+            .into()
     })
 }
 
@@ -48,16 +49,23 @@ impl Tables {
         let about = json!({ "id": catalogue.id, "hash": catalogue.hash.to_string(), "source": source });
         match &self.table {
             None => {
-                let tables: Vec<Value> = catalogue.tables().iter().map(|table| describe(table, &country, false)).collect();
-                let rows: Vec<Vec<String>> =
-                    catalogue.tables().iter().map(|table| vec![table.name.clone(), table.kind.to_string(), table.title.clone()]).collect();
+                let tables: Vec<Value> =
+                    catalogue.tables().iter().map(|table| describe(table, &country, false)).collect();
+                let rows: Vec<Vec<String>> = catalogue
+                    .tables()
+                    .iter()
+                    .map(|table| vec![table.name.clone(), table.kind.to_string(), table.title.clone()])
+                    .collect();
                 let header = ["table", "kind", "what"].map(str::to_owned);
                 let text = format!("catalogue {} ({source})\n\n{}", catalogue.id, table_text(&header, &rows));
                 Ok(Outcome::done(json!({ "catalogue": about, "tables": tables }), text))
             }
             Some(name) => {
                 let table = find(&catalogue, name)?;
-                Ok(Outcome::done(json!({ "catalogue": about, "tables": [describe(table, &country, true)] }), words(table, &country)))
+                Ok(Outcome::done(
+                    json!({ "catalogue": about, "tables": [describe(table, &country, true)] }),
+                    words(table, &country),
+                ))
             }
         }
     }
@@ -108,7 +116,9 @@ fn describe(table: &Table, country: &str, with_codes: bool) -> Value {
                 .iter()
                 .zip(&axes)
                 .zip(&set.levels)
-                .map(|((dimension, axis), level)| (dimension.name.as_str(), axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default()))
+                .map(|((dimension, axis), level)| {
+                    (dimension.name.as_str(), axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default())
+                })
                 .collect();
             let measures: Vec<&str> = table
                 .measures

@@ -35,9 +35,19 @@ impl Trust {
             let days = at.0.saturating_sub(now.0) / DAY_MS;
             let problem = |code: &str, severity: &str, message: String, next: &str| json!({ "code": code, "severity": severity, "message": message, "next": next });
             if at <= now {
-                problems.push(problem("T-EXPIRED", "error", format!("{what} of {who} has expired"), "issue and install a new one"));
+                problems.push(problem(
+                    "T-EXPIRED",
+                    "error",
+                    format!("{what} of {who} has expired"),
+                    "issue and install a new one",
+                ));
             } else if days < WARN_DAYS {
-                problems.push(problem("T-EXPIRES-SOON", "warning", format!("{what} of {who} expires in {days} days"), "issue and install a new one"));
+                problems.push(problem(
+                    "T-EXPIRES-SOON",
+                    "warning",
+                    format!("{what} of {who} expires in {days} days"),
+                    "issue and install a new one",
+                ));
             }
             expires.push(json!({ "what": what, "who": who, "at": at.to_string(), "days": days }));
         };
@@ -101,26 +111,51 @@ impl Trust {
             })
             .into_iter()
             .collect();
-        let worst = problems.iter().map(|problem| if problem["severity"] == "error" { 3u8 } else { 1 }).max().unwrap_or(0);
+        let worst =
+            problems.iter().map(|problem| if problem["severity"] == "error" { 3u8 } else { 1 }).max().unwrap_or(0);
         let print = fingerprint("federation", "", &federation.0);
         let mut text = format!(
             "federation {} ({print})\n  root {} of epoch {}: {} of {} keys, valid until {}\n  roster {} ({state}), valid until {}\n  you: {} of {}\n\n",
-            root.name.as_str(), root.root_version, root.epoch, root.threshold, root.keys.as_slice().len(), root.expires_at.date(),
-            roster.roster_version, roster.expires_at.date(), profile.role, profile.member,
+            root.name.as_str(),
+            root.root_version,
+            root.epoch,
+            root.threshold,
+            root.keys.as_slice().len(),
+            root.expires_at.date(),
+            roster.roster_version,
+            roster.expires_at.date(),
+            profile.role,
+            profile.member,
         );
         let rows: Vec<Vec<String>> = roster
             .members
             .iter()
             .map(|member| {
                 let keys = trust.keys(&member.node_id);
-                let address = keys.and_then(|keys| keys.addresses.as_slice().first()).map_or("", |address| address.as_str()).to_owned();
-                let print = keys.and_then(|keys| keys.sign_keys.as_slice().first()).map_or(String::new(), |key| key.fingerprint("sign", member.node_id.as_str()));
-                vec![member.node_id.to_string(), member.state.to_string(), address, print, member.valid_to.date().to_string()]
+                let address = keys
+                    .and_then(|keys| keys.addresses.as_slice().first())
+                    .map_or("", |address| address.as_str())
+                    .to_owned();
+                let print = keys
+                    .and_then(|keys| keys.sign_keys.as_slice().first())
+                    .map_or(String::new(), |key| key.fingerprint("sign", member.node_id.as_str()));
+                vec![
+                    member.node_id.to_string(),
+                    member.state.to_string(),
+                    address,
+                    print,
+                    member.valid_to.date().to_string(),
+                ]
             })
             .collect();
         text += &table(&["member", "state", "address", "signing key", "valid to"].map(str::to_owned), &rows, &[]);
         for problem in &problems {
-            text += &format!("\n{}: {}\n  next: {}\n", problem["severity"].as_str().unwrap_or(""), problem["message"].as_str().unwrap_or(""), problem["next"].as_str().unwrap_or(""));
+            text += &format!(
+                "\n{}: {}\n  next: {}\n",
+                problem["severity"].as_str().unwrap_or(""),
+                problem["message"].as_str().unwrap_or(""),
+                problem["next"].as_str().unwrap_or("")
+            );
         }
         let result = json!({
             "federation": { "id": federation.to_string(), "name": root.name.as_str(), "fingerprint": print },

@@ -46,7 +46,8 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let member: NodeId = self.member.parse().map_err(|error| Usage(format!("--member: {error}")))?;
-        let name = Text::<64>::new(&self.name).ok_or_else(|| Usage("--name: at most 64 printable ASCII characters".into()))?;
+        let name =
+            Text::<64>::new(&self.name).ok_or_else(|| Usage("--name: at most 64 printable ASCII characters".into()))?;
         if self.dir.exists() {
             return Err(Usage(format!("{} exists already; choose a new folder", self.dir.display())).into());
         }
@@ -62,7 +63,11 @@ impl Init {
         for entry in claim.keys.iter() {
             println!("  {:9} {}", entry.role.to_string(), entry.key.fingerprint(entry.role.as_str(), member.as_str()));
         }
-        println!("next: give {} and {} to your administrators", self.dir.join("claim.accord").display(), operator_profile(&self.dir).join("operator.claim").display());
+        println!(
+            "next: give {} and {} to your administrators",
+            self.dir.join("claim.accord").display(),
+            operator_profile(&self.dir).join("operator.claim").display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 
@@ -76,7 +81,13 @@ impl Init {
     }
 }
 
-fn make(dir: &Path, member: &NodeId, name: Text<64>, members: SocketAddr, people: SocketAddr) -> anyhow::Result<KeyClaim> {
+fn make(
+    dir: &Path,
+    member: &NodeId,
+    name: Text<64>,
+    members: SocketAddr,
+    people: SocketAddr,
+) -> anyhow::Result<KeyClaim> {
     let ring = KeyRing::create(&dir.join("node.ring"), RingKind::Node, &NODE_ROLES, None)?;
     let address = Text::new(&members.to_string()).unwrap_or_default();
     let keys = ring
@@ -101,11 +112,15 @@ fn make(dir: &Path, member: &NodeId, name: Text<64>, members: SocketAddr, people
         preamble: Preamble,
         name: Text::new("operator of the service host").unwrap_or_default(),
         node_id: Some(member.clone()),
-        keys: Bounded::new(vec![RoleKey { role: KeyRole::Operator, key: operator.key(KeyRole::Operator)?.public() }]).unwrap_or_default(),
+        keys: Bounded::new(vec![RoleKey { role: KeyRole::Operator, key: operator.key(KeyRole::Operator)?.public() }])
+            .unwrap_or_default(),
         addresses: Bounded::default(),
     };
     write_claim(&profile.join("operator.claim"), &operator_claim, &operator)?;
-    let settings = format!("member = \"{member}\"\nrole = \"operator\"\nnode = \"{people}\"\nnode_key = \"{}\"\n", ring.key(KeyRole::Tls)?.public());
+    let settings = format!(
+        "member = \"{member}\"\nrole = \"operator\"\nnode = \"{people}\"\nnode_key = \"{}\"\n",
+        ring.key(KeyRole::Tls)?.public()
+    );
     files::write_new(&profile.join("profile.toml"), settings.as_bytes())?;
 
     files::make_dir(&dir.join("trust"))?;

@@ -7,8 +7,8 @@ use std::{
 
 use accord_edge::{
     files,
-    linux,
     keyring::{KeyRing, RingKind},
+    linux,
 };
 use accord_node::io::{config::Config, identity};
 use accord_protocol::{
@@ -38,7 +38,13 @@ impl Possess {
         let mut document = files::read_document(&self.file)?;
         let keys: MemberKeys = document.unverified().with_context(|| self.file.display().to_string())?;
         if keys.node_id != config.member {
-            return Err(Refused(format!("{} is for {}, this node is {}", self.file.display(), keys.node_id, config.member)).into());
+            return Err(Refused(format!(
+                "{} is for {}, this node is {}",
+                self.file.display(),
+                keys.node_id,
+                config.member
+            ))
+            .into());
         }
         let ring = KeyRing::open(&self.dir.join("node.ring"), || None)?.expect_kind(RingKind::Node)?;
         let listed = keys.all_keys();
@@ -72,11 +78,13 @@ pub(crate) struct Install {
 
 impl Install {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let federation: FederationId = self.federation.parse().map_err(|error| Usage(format!("--federation: {error}")))?;
+        let federation: FederationId =
+            self.federation.parse().map_err(|error| Usage(format!("--federation: {error}")))?;
         let config = Config::load(&self.dir)?;
         let (cards, documents): (Vec<_>, Vec<_>) =
             self.files.iter().partition(|path| path.extension().is_some_and(|extension| extension == "card"));
-        let documents: Vec<Document> = documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
+        let documents: Vec<Document> =
+            documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
         let trust = Trust::build(&documents, Some(&federation)).context("nothing was installed")?;
         let folder = config.trust_dir();
         refuse_going_back(&folder, &trust)?;
@@ -94,7 +102,12 @@ impl Install {
         // Everything that the node checks at its start is checked now, so that `run` does not surprise.
         let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
         standing.check_own_keys(&identity::load_keys(&config.dir)?)?;
-        println!("installed roster {} of {} with {} members", trust.roster().roster_version, trust.root().name.as_str(), trust.roster().members.as_slice().len());
+        println!(
+            "installed roster {} of {} with {} members",
+            trust.roster().roster_version,
+            trust.root().name.as_str(),
+            trust.roster().members.as_slice().len()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,23 +117,38 @@ fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
     if !folder.join(identity::FEDERATION_FILE).exists() {
         return Ok(());
     }
-    let old = Trust::build(&files::read_documents(folder)?, None).context("the documents in force do not hold together")?;
+    let old =
+        Trust::build(&files::read_documents(folder)?, None).context("the documents in force do not hold together")?;
     if old.federation() != new.federation() {
         return Err(Refused("these documents are of another federation than the node's".into()).into());
     }
-    let (before, after) = ((old.roster().epoch, old.roster().roster_version), (new.roster().epoch, new.roster().roster_version));
+    let (before, after) =
+        ((old.roster().epoch, old.roster().roster_version), (new.roster().epoch, new.roster().roster_version));
     if after < before {
-        return Err(Refused(format!("roster {} is older than roster {} in force; nothing was changed", after.1, before.1)).into());
+        return Err(Refused(format!(
+            "roster {} is older than roster {} in force; nothing was changed",
+            after.1, before.1
+        ))
+        .into());
     }
     if after == before && old.roster().hash() != new.roster().hash() {
-        return Err(Refused(format!("a second roster {} with another content: keep both files and tell the root holders", after.1)).into());
+        return Err(Refused(format!(
+            "a second roster {} with another content: keep both files and tell the root holders",
+            after.1
+        ))
+        .into());
     }
     Ok(())
 }
 
 // The new set is written whole beside the old one, then the two folders change places in one step: a kill at any moment leaves
 // the old set or the new one, never a mixture.
-fn write(folder: &Path, federation: &FederationId, documents: &[Document], cards: &[(Vec<u8>, Card)]) -> anyhow::Result<()> {
+fn write(
+    folder: &Path,
+    federation: &FederationId,
+    documents: &[Document],
+    cards: &[(Vec<u8>, Card)],
+) -> anyhow::Result<()> {
     let fresh = folder.with_extension("new");
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
@@ -138,7 +166,8 @@ fn write(folder: &Path, federation: &FederationId, documents: &[Document], cards
     }
     files::write_atomically(&fresh.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
     files::make_dir(folder)?;
-    linux::exchange(&fresh, folder).with_context(|| format!("cannot exchange {} and {}", fresh.display(), folder.display()))?;
+    linux::exchange(&fresh, folder)
+        .with_context(|| format!("cannot exchange {} and {}", fresh.display(), folder.display()))?;
     files::sync_dir(folder.parent().unwrap_or(folder))?;
     std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())
 }

@@ -29,13 +29,17 @@ impl Run {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if linux::is_root() {
             if !self.allow_root {
-                return Err(Refused("will not run as root: use a user of its own, or --allow-root in a container".into()).into());
+                return Err(Refused(
+                    "will not run as root: use a user of its own, or --allow-root in a container".into(),
+                )
+                .into());
             }
             tracing::warn!("running as root");
         }
         let config = Config::load(&self.dir).map_err(StartError::from)?;
         let node = Arc::new(Node::open(config)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
         let code = runtime.block_on(self.serve(node));
         // Blocking work that still runs (an import that nobody waits for) changes nothing half: do not wait for it.
         runtime.shutdown_background();
@@ -48,7 +52,10 @@ impl Run {
         let mut hangup = signal(SignalKind::hangup())?;
         let sockets = Sockets::listen(Arc::clone(&node))?;
         let (members, people) = sockets.addresses()?;
-        self.ready(&format!("{{\"ready\":true,\"members\":\"{members}\",\"people\":\"{people}\",\"pid\":{}}}\n", std::process::id()))?;
+        self.ready(&format!(
+            "{{\"ready\":true,\"members\":\"{members}\",\"people\":\"{people}\",\"pid\":{}}}\n",
+            std::process::id()
+        ))?;
         tracing::info!(member = %node.config.member, %members, %people, "ready");
         let serving = sockets.serve();
         tokio::pin!(serving);
@@ -71,7 +78,8 @@ impl Run {
     fn ready(&self, line: &str) -> anyhow::Result<()> {
         match self.ready_fd {
             Some(descriptor) => {
-                let mut file = linux::write_descriptor(descriptor).with_context(|| format!("--ready-fd {descriptor}"))?;
+                let mut file =
+                    linux::write_descriptor(descriptor).with_context(|| format!("--ready-fd {descriptor}"))?;
                 file.write_all(line.as_bytes())?;
             }
             None => {

@@ -131,7 +131,9 @@ impl Grants {
 
     /// Whether a member may receive anything of a table at all, at any level and for any purpose: then its grid is no secret.
     pub fn discoverable(&self, principal: &NodeId, table: &str, now: UnixMs) -> bool {
-        self.grants.iter().any(|grant| grant.partners.contains(principal) && grant.tables.contains(table) && now < grant.until)
+        self.grants
+            .iter()
+            .any(|grant| grant.partners.contains(principal) && grant.tables.contains(table) && now < grant.until)
     }
 
     /// How many rows there are.

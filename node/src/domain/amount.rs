@@ -40,7 +40,8 @@ impl Decimal {
             Some(_) => return Err(BadAmount::NotDecimal),
             None => (text, 0),
         };
-        let (whole, fraction) = number.split_once(decimal_sign).map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+        let (whole, fraction) =
+            number.split_once(decimal_sign).map_or((number, None), |(whole, rest)| (whole, Some(rest)));
         let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         if whole.is_empty() || !all_digits(whole) || fraction.is_some_and(|part| part.is_empty() || !all_digits(part)) {
             return Err(BadAmount::NotDecimal);
@@ -48,7 +49,10 @@ impl Decimal {
         let fraction = fraction.unwrap_or("").trim_end_matches('0');
         let mut digits = 0u128;
         for byte in whole.bytes().chain(fraction.bytes()) {
-            digits = digits.checked_mul(10).and_then(|digits| digits.checked_add(u128::from(byte - b'0'))).ok_or(BadAmount::Range)?;
+            digits = digits
+                .checked_mul(10)
+                .and_then(|digits| digits.checked_add(u128::from(byte - b'0')))
+                .ok_or(BadAmount::Range)?;
         }
         let scale = i32::try_from(fraction.len()).map_err(|_| BadAmount::Range)? - exponent;
         Ok(Self { digits, scale })
@@ -68,7 +72,11 @@ impl Decimal {
     /// The whole number, if it is one.
     pub fn whole(self) -> Result<u64, BadAmount> {
         let (value, exact) = self.divide();
-        if !exact { Err(BadAmount::Fraction) } else { value.and_then(|value| u64::try_from(value).ok()).ok_or(BadAmount::Range) }
+        if !exact {
+            Err(BadAmount::Fraction)
+        } else {
+            value.and_then(|value| u64::try_from(value).ok()).ok_or(BadAmount::Range)
+        }
     }
 
     /// The nearest whole number, half to even.
@@ -178,7 +186,9 @@ pub fn amount(value: Decimal, unit: Unit, times: Option<Decimal>) -> Result<Amou
     match unit.factor() {
         Some((factor, true)) => value.times(factor)?.rounded().map(Amount::MassMg),
         Some((factor, false)) => value.times(factor)?.rounded().map(Amount::VolumeMl),
-        None => value.whole().and_then(|count| if count <= AMOUNT_MAX { Ok(Amount::Count(unit, count)) } else { Err(BadAmount::Range) }),
+        None => value
+            .whole()
+            .and_then(|count| if count <= AMOUNT_MAX { Ok(Amount::Count(unit, count)) } else { Err(BadAmount::Range) }),
     }
 }
 
@@ -219,7 +229,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_amount_is_refused() {
-        for text in ["", "-1", "+1", "1,5", "1.5.2", " 50 ", "50%", "∞", "1e", "1e1000", "0x10", ".5", "5.", "1 000", "NaN"] {
+        for text in
+            ["", "-1", "+1", "1,5", "1.5.2", " 50 ", "50%", "∞", "1e", "1e1000", "0x10", ".5", "5.", "1 000", "NaN"]
+        {
             assert_eq!(mg(text, Unit::Gram), Err(BadAmount::NotDecimal), "{text}");
         }
         assert_eq!(Decimal::parse("1e3", '.', false), Err(BadAmount::NotDecimal));
@@ -229,7 +241,10 @@ mod tests {
         assert_eq!(mg(&"9".repeat(400), Unit::Gram), Err(BadAmount::Range));
         assert_eq!(mg("1e400", Unit::Gram), Err(BadAmount::Range));
         assert_eq!(mg("99999999999999999", Unit::Kilogram), Err(BadAmount::Range));
-        assert_eq!(Decimal::parse("1,5", ',', false).and_then(|value| amount(value, Unit::Gram, None)), Ok(Amount::MassMg(1_500)));
+        assert_eq!(
+            Decimal::parse("1,5", ',', false).and_then(|value| amount(value, Unit::Gram, None)),
+            Ok(Amount::MassMg(1_500))
+        );
     }
 
     proptest! {

@@ -56,12 +56,15 @@ impl Leaves {
     pub fn new(catalogue: &Catalogue, country: &str) -> Result<Self, ListError> {
         let mut trees = Vec::new();
         for name in DIMENSIONS {
-            let dimension = catalogue.tables().iter().flat_map(|table| &table.dimensions).find(|dimension| dimension.name == name);
+            let dimension =
+                catalogue.tables().iter().flat_map(|table| &table.dimensions).find(|dimension| dimension.name == name);
             trees.push(dimension.map(|dimension| code::tree(&dimension.list, country)).transpose()?);
         }
         let tabulated_as = code::rows("countries-1")
             .into_iter()
-            .filter_map(|mut row| Some((row.remove("code")?, row.remove("tabulated_as").filter(|code| !code.is_empty())?)))
+            .filter_map(|mut row| {
+                Some((row.remove("code")?, row.remove("tabulated_as").filter(|code| !code.is_empty())?))
+            })
             .collect();
         let weight = code::tree("weight-1", country)?;
         let bands = code::rows("weight-1")
@@ -149,7 +152,9 @@ impl Contributions {
             *first = (*first).min(when);
         }
         let at = leaves.of(line);
-        if let (Some(groups), Some(Some(tree)), Some(drug)) = (self.groups.get_mut(slot), leaves.trees.first(), at.first()) {
+        if let (Some(groups), Some(Some(tree)), Some(drug)) =
+            (self.groups.get_mut(slot), leaves.trees.first(), at.first())
+        {
             // Bit i: the i-th group of the list, in the order of the pairs list.
             let group = tree.ancestor_at(usize::from(*drug), 1);
             let position = tree.at_level(1).into_iter().position(|index| Some(index) == group);

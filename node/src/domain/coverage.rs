@@ -88,8 +88,16 @@ mod tests {
         let months = |text: &str| text.parse::<Months>().unwrap();
         coverage.declare(Kind::Seizure, months("2011..2012"), CoverageState::Complete);
         coverage.declare(Kind::Seizure, months("2011-07..2011-08"), CoverageState::Partial);
-        let shown: Vec<_> = coverage.rows().iter().map(|row| format!("{:?} {}", row.months.ends(), row.state)).collect();
-        assert_eq!(shown, ["(\"2011-01\", \"2011-06\") complete", "(\"2011-07\", \"2011-08\") partial", "(\"2011-09\", \"2012-12\") complete"]);
+        let shown: Vec<_> =
+            coverage.rows().iter().map(|row| format!("{:?} {}", row.months.ends(), row.state)).collect();
+        assert_eq!(
+            shown,
+            [
+                "(\"2011-01\", \"2011-06\") complete",
+                "(\"2011-07\", \"2011-08\") partial",
+                "(\"2011-09\", \"2012-12\") complete"
+            ]
+        );
         assert_eq!(Coverage::from_rows(&coverage.rows()), coverage);
     }
 

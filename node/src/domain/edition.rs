@@ -99,7 +99,12 @@ pub fn fill(filling: &Filling<'_>) -> Result<Filled, ListError> {
     Ok(filled)
 }
 
-fn fill_block(table: &Table, year: u16, filling: &Filling<'_>, shares: &mut BTreeMap<Vec<u8>, Share>) -> Result<Block, ListError> {
+fn fill_block(
+    table: &Table,
+    year: u16,
+    filling: &Filling<'_>,
+    shares: &mut BTreeMap<Vec<u8>, Share>,
+) -> Result<Block, ListError> {
     let layout = Layout::new(table, filling.country, year)?;
     let raw = tabulate(table, &layout, filling.contributions, year);
     let mut cells = Vec::with_capacity(layout.len_bytes());

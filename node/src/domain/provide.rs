@@ -69,9 +69,10 @@ pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: Un
     let mut about = About { body_hash: Hash::of(payload), request_id: RequestId::ZERO, reply_class: 0 };
     let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about };
 
-    let signed: SignedBytes = decode(payload, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
-    let claimed: Request =
-        decode(signed.payload.as_slice(), Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    let signed: SignedBytes =
+        decode(payload, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    let claimed: Request = decode(signed.payload.as_slice(), Cap::Head)
+        .map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
     let body_bytes = claimed.body.as_slice();
     about.body_hash = Hash::of(body_bytes);
 
@@ -91,7 +92,8 @@ pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: Un
         return Err(deny(Refusal::Auth, "the request was made for another connection", about));
     }
 
-    let body: RequestBody = decode(body_bytes, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    let body: RequestBody =
+        decode(body_bytes, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
     about.request_id = body.request_id;
     body.check().map_err(|rule| deny(Refusal::Encoding, rule, about))?;
     about.reply_class = body.reply_class;
@@ -153,7 +155,13 @@ impl Permitted {
 
 /// Decides a request by the grants, then resolves it. What may not be discovered looks exactly like what does not exist.
 /// `catalogue` is that of the edition which would answer.
-pub fn permit(checked: &Checked, catalogue: &Catalogue, me: &NodeId, grants: &Grants, now: UnixMs) -> Result<Permitted, Denied> {
+pub fn permit(
+    checked: &Checked,
+    catalogue: &Catalogue,
+    me: &NodeId,
+    grants: &Grants,
+    now: UnixMs,
+) -> Result<Permitted, Denied> {
     let body = &checked.body;
     let own = body.requester == *me;
     let Some(table) = catalogue.table_by_id(body.query.table_id) else {
@@ -176,7 +184,8 @@ pub fn permit(checked: &Checked, catalogue: &Catalogue, me: &NodeId, grants: &Gr
         return Err(checked.deny(Refusal::Encoding, "another reply class than the query's"));
     }
     if !own {
-        let request = AccessRequest { principal: &body.requester, table, levels: &selection.levels, purpose: body.purpose };
+        let request =
+            AccessRequest { principal: &body.requester, table, levels: &selection.levels, purpose: body.purpose };
         match grants.decide(request, now) {
             Decision::Permit => {}
             Decision::Deny(reason) => return Err(checked.deny(Refusal::Unavailable, reason.as_str())),

@@ -71,7 +71,9 @@ pub fn tabulate(table: &Table, layout: &Layout, contributions: &Contributions, y
 fn line_entries(table: &Table, layout: &Layout, set: &LevelSet, lines: &[Contribution]) -> Vec<(u32, u32, u32)> {
     let numbers = layout.numbers(set);
     let mut axes: Vec<(Option<usize>, Vec<Option<u32>>, u32)> = Vec::new();
-    for ((axis, level), (codes, dimension)) in layout.axes().iter().zip(&set.levels).zip(numbers.iter().zip(&table.dimensions)) {
+    for ((axis, level), (codes, dimension)) in
+        layout.axes().iter().zip(&set.levels).zip(numbers.iter().zip(&table.dimensions))
+    {
         let size = u32::try_from(codes.len()).unwrap_or(u32::MAX);
         match axis {
             Axis::Time => axes.push((None, Vec::new(), size)),

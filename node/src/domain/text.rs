@@ -52,7 +52,15 @@ mod tests {
 
     #[test]
     fn words_compare_by_letters_and_digits_alone() {
-        for (word, folded) in [("Málaga", "malaga"), ("Palmas (Las)", "palmas las"), ("  CÁDIZ. ", "cadiz"), ("Prat de  Llobregat (El)", "prat de llobregat el"), ("Łódź", "łodz"), ("", ""), ("()", "")] {
+        for (word, folded) in [
+            ("Málaga", "malaga"),
+            ("Palmas (Las)", "palmas las"),
+            ("  CÁDIZ. ", "cadiz"),
+            ("Prat de  Llobregat (El)", "prat de llobregat el"),
+            ("Łódź", "łodz"),
+            ("", ""),
+            ("()", ""),
+        ] {
             assert_eq!(fold_word(word), folded);
         }
     }

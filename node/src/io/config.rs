@@ -187,8 +187,8 @@ impl Config {
 
     /// Reads settings from a text.
     pub fn parse(dir: &Path, path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw: Raw =
-            toml::from_str(text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        let raw: Raw = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
         let bad = |field, rule: String| ConfigError::Value { path: path.to_owned(), field, rule };
         let member = raw.member.parse().map_err(|error| bad("member", format!("{error}")))?;
         let key_exchange = match raw.post_quantum.as_str() {
@@ -196,10 +196,12 @@ impl Config {
             "require" => KeyExchange::RequirePostQuantum,
             _ => return Err(bad("post_quantum", "`prefer` or `require`".into())),
         };
-        let zeros = Zeros::from_word(&raw.rules.zeros).ok_or_else(|| bad("rules.zeros", "`hidden` or `shown`".into()))?;
+        let zeros =
+            Zeros::from_word(&raw.rules.zeros).ok_or_else(|| bad("rules.zeros", "`hidden` or `shown`".into()))?;
         let rules = Rules::new(raw.rules.k, raw.rules.p_percent, raw.rules.dominance_percent, zeros)
             .map_err(|error: BadRules| bad("rules", error.to_string()))?;
-        let code = HandlingCode::from_word(&raw.handling.code).ok_or_else(|| bad("handling.code", "`H0` to `H3`".into()))?;
+        let code =
+            HandlingCode::from_word(&raw.handling.code).ok_or_else(|| bad("handling.code", "`H0` to `H3`".into()))?;
         let tlp = Tlp::from_word(&raw.handling.tlp)
             .ok_or_else(|| bad("handling.tlp", "`CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT` or `RED`".into()))?;
         if raw.quota.burst == 0 || raw.quota.per_minute == 0 {
@@ -250,8 +252,13 @@ mod tests {
         let config = parse(&shipped()).unwrap();
         assert_eq!(config.rules, Rules::DEFAULT);
         assert!(!config.accept_primary_only, "the dangerous option is off");
-        let bare = parse("member = \"ES-AGENCY\"\nlisten_members = \"127.0.0.1:4433\"\nlisten_people = \"127.0.0.1:4434\"").unwrap();
-        assert_eq!((bare.rules, bare.quota, bare.publish_delay_days), (config.rules, config.quota, config.publish_delay_days));
+        let bare =
+            parse("member = \"ES-AGENCY\"\nlisten_members = \"127.0.0.1:4433\"\nlisten_people = \"127.0.0.1:4434\"")
+                .unwrap();
+        assert_eq!(
+            (bare.rules, bare.quota, bare.publish_delay_days),
+            (config.rules, config.quota, config.publish_delay_days)
+        );
     }
 
     #[test]

@@ -139,7 +139,9 @@ fn load_cards(dir: &Path, trust: &Trust, me: &NodeId) -> Result<Vec<Card>, FileE
         let listed = trust.officers(me).is_some_and(|list| list.cards.as_slice().contains(&Hash::of(&bytes)));
         match decode::<Card>(&bytes, Cap::Small) {
             Ok(card) if listed => cards.push(card),
-            Ok(_) | Err(_) => tracing::warn!(file = %path.display(), "a card that the officers list does not vouch for is ignored"),
+            Ok(_) | Err(_) => {
+                tracing::warn!(file = %path.display(), "a card that the officers list does not vouch for is ignored")
+            }
         }
     }
     Ok(cards)
@@ -149,7 +151,8 @@ impl Standing {
     /// Refuses to run under keys that the roster does not list (C117).
     pub fn check_own_keys(&self, keys: &NodeKeys) -> Result<(), IdentityError> {
         let listed = self.trust.keys(&self.me).is_some_and(|listed| {
-            listed.tls_keys.as_slice().contains(&keys.tls.public()) && listed.sign_keys.as_slice().contains(&keys.sign.public())
+            listed.tls_keys.as_slice().contains(&keys.tls.public())
+                && listed.sign_keys.as_slice().contains(&keys.sign.public())
         });
         if listed {
             Ok(())
@@ -161,7 +164,8 @@ impl Standing {
     /// The role in which a key may work at this node now.
     pub fn person(&self, key: &PublicKey, now: UnixMs) -> Option<KeyRole> {
         let staff = self.staff.iter().filter(|staff| now < staff.expires_at).flat_map(|staff| staff.people.iter());
-        let found = staff.into_iter().find(|person| person.key == *key && person.valid_from <= now && now < person.valid_to);
+        let found =
+            staff.into_iter().find(|person| person.key == *key && person.valid_from <= now && now < person.valid_to);
         if let Some(person) = found {
             return Some(person.role);
         }

@@ -92,7 +92,11 @@ impl Node {
         let body = &checked.body;
         if let Some(entry) = self.store.replay(&checked.card.key, &body.request_id)? {
             if entry.body_hash != checked.body_hash {
-                let denied = Denied { refusal: Refusal::Conflict, why: "the request id is used already".into(), about: checked.about() };
+                let denied = Denied {
+                    refusal: Refusal::Conflict,
+                    why: "the request id is used already".into(),
+                    about: checked.about(),
+                };
                 return Ok(self.refuse(&denied, &body.requester, now));
             }
             return self.again(checked, &entry);
@@ -103,7 +107,9 @@ impl Node {
             head: Bounded::new(answer.head.clone()).unwrap_or_default(),
             signature: answer.signature,
             reply_class: answer.reply_class,
-            keep_until: now.plus(REMEMBER_MS).max(body.deliver_by.max(body.wanted_until).plus(accord_protocol::request::SKEW_MS)),
+            keep_until: now
+                .plus(REMEMBER_MS)
+                .max(body.deliver_by.max(body.wanted_until).plus(accord_protocol::request::SKEW_MS)),
         };
         let mut batch = Batch::default();
         batch.put_replay(&checked.card.key, &body.request_id, &entry);
@@ -129,8 +135,9 @@ impl Node {
             let denied = Denied { refusal: Refusal::Edition, why: "no such edition".into(), about: checked.about() };
             return Ok(self.refuse(&denied, &body.requester, now));
         };
-        let slice = select(table, self.config.member.country(), permitted.selection(), |year| edition.block(table.id, year))
-            .map_err(|error| StoreError::Read(error.to_string()))?;
+        let slice =
+            select(table, self.config.member.country(), permitted.selection(), |year| edition.block(table.id, year))
+                .map_err(|error| StoreError::Read(error.to_string()))?;
         let head = self.speaker(now).answer(checked, &edition.header, &slice, &self.config.handling);
         tracing::info!(peer = %body.requester, request = %body.request_id, table = %table.name, edition = edition.header.number, "answered");
         Ok(self.sign(&head, slice, body.reply_class))
@@ -142,7 +149,8 @@ impl Node {
             .map_err(|error| StoreError::Read(error.to_string()))?;
         let mut slice = Vec::new();
         if head.refusal().is_none() {
-            let edition = self.edition(head.edition)?.ok_or_else(|| StoreError::Read("an answered edition is gone".into()))?;
+            let edition =
+                self.edition(head.edition)?.ok_or_else(|| StoreError::Read("an answered edition is gone".into()))?;
             let table = edition.catalogue.table_by_id(checked.body.query.table_id);
             let table = table.ok_or_else(|| StoreError::Read("an answered table is gone".into()))?;
             let country = self.config.member.country();
@@ -151,7 +159,12 @@ impl Node {
             slice = select(table, country, &selection, |year| edition.block(table.id, year))
                 .map_err(|error| StoreError::Read(error.to_string()))?;
         }
-        Ok(SignedAnswer { head: entry.head.as_slice().to_vec(), signature: entry.signature, slice, reply_class: entry.reply_class })
+        Ok(SignedAnswer {
+            head: entry.head.as_slice().to_vec(),
+            signature: entry.signature,
+            slice,
+            reply_class: entry.reply_class,
+        })
     }
 }
 

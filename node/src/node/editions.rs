@@ -81,7 +81,8 @@ impl Node {
         let catalogue = if in_force.hash == header.catalogue_hash {
             Arc::clone(in_force)
         } else {
-            let document = self.store.catalogue(&header.catalogue_hash)?.ok_or_else(|| fault("its catalogue is gone"))?;
+            let document =
+                self.store.catalogue(&header.catalogue_hash)?.ok_or_else(|| fault("its catalogue is gone"))?;
             let document = document.unverified().map_err(|_| fault("its catalogue does not decode"))?;
             Arc::new(read_catalogue(&document).map_err(|_| fault("its catalogue does not hold"))?)
         };
@@ -113,7 +114,11 @@ impl Node {
 
     /// The signed document of a catalogue in force or of an edition, for partners.
     pub fn catalogue_document(&self, hash: &Hash) -> Result<Option<Document>, StoreError> {
-        let in_force = self.standing.documents.iter().find(|document| document.label() == Label::Catalogue && document.hash() == *hash);
+        let in_force = self
+            .standing
+            .documents
+            .iter()
+            .find(|document| document.label() == Label::Catalogue && document.hash() == *hash);
         match in_force {
             Some(document) => Ok(Some(document.clone())),
             None => self.store.catalogue(hash),
@@ -157,7 +162,8 @@ impl Node {
         if let Some(unknown) = unknown_table(catalogue, table) {
             return unknown;
         }
-        let blocks: HashMap<_, _> = filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
+        let blocks: HashMap<_, _> =
+            filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
         let view = View { catalogue, country: self.config.member.country(), blocks: &blocks, shares: &filled.shares };
         let mut result = Map::new();
         result.insert("member".into(), json!(self.config.member.as_str()));
@@ -214,7 +220,9 @@ impl Node {
             && before.header.catalogue_hash == catalogue_hash
         {
             let mut reply = self.show(Some(before.header.number), None, false);
-            reply.warnings.push(notice("UNCHANGED", "the content equals the current edition's, so no new edition was made"));
+            reply
+                .warnings
+                .push(notice("UNCHANGED", "the content equals the current edition's, so no new edition was made"));
             return Ok(reply);
         }
         let now = clock::now();
@@ -248,10 +256,19 @@ impl Node {
         if let Some(catalogue) = self.catalogue_document(&catalogue_hash)?
             && self.store.catalogue(&catalogue_hash)?.is_none()
         {
-            batch.put_catalogue(&catalogue_hash, &encode(&catalogue).map_err(|error| StoreError::Read(error.to_string()))?);
+            batch.put_catalogue(
+                &catalogue_hash,
+                &encode(&catalogue).map_err(|error| StoreError::Read(error.to_string()))?,
+            );
         }
         let number = header.number;
-        batch.put_edition(&EditionEntry { header: document, number, record_sequence: sequence, rules: self.config.rules, detail });
+        batch.put_edition(&EditionEntry {
+            header: document,
+            number,
+            record_sequence: sequence,
+            rules: self.config.rules,
+            detail,
+        });
         self.store.commit(batch)?;
         self.records().editions = number;
         tracing::info!(edition = number, "published");
@@ -305,7 +322,10 @@ impl Node {
         result.insert("published_at".into(), json!(header.published_at.to_string()));
         result.insert("as_of".into(), json!(header.as_of.date().to_string()));
         result.insert("record_sequence".into(), json!(edition.record_sequence));
-        result.insert("catalogue".into(), json!({ "id": edition.catalogue.id, "hash": header.catalogue_hash.to_string() }));
+        result.insert(
+            "catalogue".into(),
+            json!({ "id": edition.catalogue.id, "hash": header.catalogue_hash.to_string() }),
+        );
         result.insert("rules".into(), rules_json(&edition.rules));
         result.insert("protection".into(), json!(header.protection.as_str()));
         result.insert("coverage".into(), coverage_rows_json(header.coverage.as_slice()));
@@ -390,7 +410,11 @@ impl View<'_> {
         let mut years: Vec<u16> = self.blocks.keys().filter(|(id, _)| *id == table.id).map(|(_, year)| *year).collect();
         years.sort_unstable();
         for year in years {
-            let (Some(block), Ok(layout)) = (self.blocks.get(&(table.id, year)), Layout::new(table, self.country, year)) else { continue };
+            let (Some(block), Ok(layout)) =
+                (self.blocks.get(&(table.id, year)), Layout::new(table, self.country, year))
+            else {
+                continue;
+            };
             for (set, first) in layout.sets() {
                 let numbers = layout.numbers(set);
                 let count: usize = numbers.iter().map(Vec::len).product();
@@ -399,7 +423,9 @@ impl View<'_> {
                     .iter()
                     .zip(&set.levels)
                     .zip(&numbers)
-                    .map(|((axis, level), numbers)| numbers.iter().map(|number| axis.name(*level, *number).unwrap_or_default()).collect())
+                    .map(|((axis, level), numbers)| {
+                        numbers.iter().map(|number| axis.name(*level, *number).unwrap_or_default()).collect()
+                    })
                     .collect();
                 let level = levels.entry(set.levels.clone()).or_default();
                 for offset in 0..count {
@@ -407,7 +433,8 @@ impl View<'_> {
                     let numbers_of = |index: usize| {
                         let at = cell * layout.measures() + index;
                         let bytes = block.cells.as_chunks::<CELL_LEN>().0.get(at).copied();
-                        let released = bytes.and_then(|bytes| Released::from_bytes(bytes).ok()).unwrap_or(Released::NOT_AVAILABLE);
+                        let released =
+                            bytes.and_then(|bytes| Released::from_bytes(bytes).ok()).unwrap_or(Released::NOT_AVAILABLE);
                         (released, block.reasons.get(at).copied().and_then(reason))
                     };
                     cells += 1;
@@ -416,7 +443,9 @@ impl View<'_> {
                     level.1 += u64::from(first_measure.state() == State::Value);
                     *states.entry(first_measure.state().as_str()).or_default() += 1;
                     let mut values = Map::new();
-                    for (index, measure) in table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1) {
+                    for (index, measure) in
+                        table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1)
+                    {
                         let (released, reason) = numbers_of(index);
                         if let Some(reason) = reason {
                             *reasons.entry(reason.as_str()).or_default() += 1;
@@ -437,10 +466,8 @@ impl View<'_> {
                 }
             }
         }
-        let levels: Vec<Value> = levels
-            .into_iter()
-            .map(|(set, (count, value))| self.level(table, &set, count, value))
-            .collect();
+        let levels: Vec<Value> =
+            levels.into_iter().map(|(set, (count, value))| self.level(table, &set, count, value)).collect();
         json!({ "table": table.name, "cells": cells, "states": states, "levels": levels, "reasons": reasons })
     }
 
@@ -451,9 +478,16 @@ impl View<'_> {
             .iter()
             .zip(&axes)
             .zip(set)
-            .map(|((dimension, axis), level)| (dimension.name.clone(), axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default()))
+            .map(|((dimension, axis), level)| {
+                (dimension.name.clone(), axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default())
+            })
             .collect();
-        let share = self.shares.iter().find(|share| share.table == table.name && share.levels == levels).cloned().unwrap_or_default();
+        let share = self
+            .shares
+            .iter()
+            .find(|share| share.table == table.name && share.levels == levels)
+            .cloned()
+            .unwrap_or_default();
         json!({
             "levels": levels, "cells": cells, "value": value,
             "cells_shown_percent": percent(share.shown, share.nonzero),

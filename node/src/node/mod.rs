@@ -157,7 +157,9 @@ fn load_grants(config: &Config, standing: &Standing) -> Result<Grants, StartErro
     let bytes = match files::read_limited(&path, GRANTS_MAX) {
         Ok(bytes) => bytes,
         // No file: nothing is granted.
-        Err(files::FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Grants::default()),
+        Err(files::FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Grants::default());
+        }
         Err(error) => return Err(error.into()),
     };
     let text = String::from_utf8_lossy(&bytes);
@@ -174,16 +176,19 @@ fn done(result: Value) -> Reply {
 }
 
 fn failed(exit: u8, code: &str, message: impl Into<String>, next: &str) -> Reply {
-    let error = Fault { code: code.to_owned(), message: message.into(), place: Where::default(), next: Some(next.to_owned()) };
+    let error =
+        Fault { code: code.to_owned(), message: message.into(), place: Where::default(), next: Some(next.to_owned()) };
     Reply { exit, result: None, warnings: Vec::new(), error: Some(error) }
 }
 
 fn store_failed(error: &StoreError) -> Reply {
     let (code, next) = match error {
         StoreError::DiskFull { .. } => ("DISK-FULL", "free space on the node's disk, then try again"),
-        StoreError::Busy { .. } | StoreError::Damaged { .. } | StoreError::TooNew(_) | StoreError::Broken(_) | StoreError::Read(_) => {
-            ("STORE", "look at the node's log; if the store is damaged, restore it from a backup")
-        }
+        StoreError::Busy { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::TooNew(_)
+        | StoreError::Broken(_)
+        | StoreError::Read(_) => ("STORE", "look at the node's log; if the store is damaged, restore it from a backup"),
     };
     failed(4, code, error.to_string(), next)
 }

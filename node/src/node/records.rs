@@ -44,12 +44,23 @@ impl Node {
         match Kind::from_word(&call.kind) {
             Some(Kind::Seizure) => {}
             Some(kind) => {
-                return Err(usage("KIND", format!("this version imports seizures; {kind} records come with a later one"), "use --kind seizure"));
+                return Err(usage(
+                    "KIND",
+                    format!("this version imports seizures; {kind} records come with a later one"),
+                    "use --kind seizure",
+                ));
             }
-            None => return Err(usage("KIND", format!("`{}` is not a kind of record", call.kind.escape_default()), "use --kind seizure")),
+            None => {
+                return Err(usage(
+                    "KIND",
+                    format!("`{}` is not a kind of record", call.kind.escape_default()),
+                    "use --kind seizure",
+                ));
+            }
         }
         if call.bytes > self.config.import_bytes_max {
-            let message = format!("the file has {} bytes, this node takes at most {}", call.bytes, self.config.import_bytes_max);
+            let message =
+                format!("the file has {} bytes, this node takes at most {}", call.bytes, self.config.import_bytes_max);
             return Err(usage("TOO-LARGE", message, "split the file, or raise limits.import_bytes in node.toml"));
         }
         let mapping = match &call.mapping {
@@ -57,21 +68,21 @@ impl Node {
             Some(MappingSource::Name(name)) => Mapping::shipped(name),
             Some(MappingSource::Text(text)) => Mapping::parse(text),
         };
-        let mapping = mapping.map_err(|error| usage("MAPPING", error.to_string(), "see accord mapping list and docs/operator.md"))?;
+        let mapping = mapping
+            .map_err(|error| usage("MAPPING", error.to_string(), "see accord mapping list and docs/operator.md"))?;
         let only = call.only.clone().map(|(field, code)| Only { field, code });
         if let Some(only) = &only {
-            let known = only.field != REPORTING_COUNTRY || code::rows("countries-1").iter().any(|row| row.get("code") == Some(&only.code));
+            let known = only.field != REPORTING_COUNTRY
+                || code::rows("countries-1").iter().any(|row| row.get("code") == Some(&only.code));
             if !known {
                 let message = format!("`{}` is not an ISO 3166 alpha-2 code", only.code.escape_default());
                 return Err(usage("UNKNOWN-CODE", message, "use --only reporting_country=CC with two capital letters"));
             }
         }
-        let months = call
-            .coverage
-            .as_deref()
-            .map(str::parse::<Months>)
-            .transpose()
-            .map_err(|error| usage("PERIOD", format!("--coverage: {error}"), "for example --coverage 2011..2016"))?;
+        let months =
+            call.coverage.as_deref().map(str::parse::<Months>).transpose().map_err(|error| {
+                usage("PERIOD", format!("--coverage: {error}"), "for example --coverage 2011..2016")
+            })?;
         let key = from_hex(&call.import_key).and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| usage("KEY", "the import key is not 32 hex digits".into(), "update accord"))?;
         Ok(Prepared { call, mapping, only, months, key })
@@ -95,7 +106,9 @@ impl Node {
         let now = clock::now();
         let file = match spool.reopen() {
             Ok(file) => file,
-            Err(error) => return failed(4, "SPOOL", format!("the spool cannot be read: {error}"), "look at the node's disk"),
+            Err(error) => {
+                return failed(4, "SPOOL", format!("the spool cannot be read: {error}"), "look at the node's disk");
+            }
         };
         if let Err(error) = self.store.room(prepared.call.bytes) {
             return store_failed(&error);
@@ -148,7 +161,13 @@ impl Node {
         }
     }
 
-    fn describe(&self, report: &mut Report, prepared: &Prepared, coverage: &crate::domain::coverage::Coverage, watch: Stopwatch) {
+    fn describe(
+        &self,
+        report: &mut Report,
+        prepared: &Prepared,
+        coverage: &crate::domain::coverage::Coverage,
+        watch: Stopwatch,
+    ) {
         let call = &prepared.call;
         report.kind = call.kind.clone();
         report.file = FileInfo {
@@ -159,7 +178,8 @@ impl Node {
             sheet: None,
         };
         let mapping = &prepared.mapping;
-        report.mapping = MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
+        report.mapping =
+            MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
         report.coverage.declared = coverage
             .rows()
             .iter()
@@ -182,7 +202,9 @@ impl Node {
                 let usage = |message: String| {
                     failed(2, "COVERAGE", message, "for example accord coverage set seizure 2011..2016 complete")
                 };
-                let Some(kind) = Kind::from_word(kind) else { return usage(format!("`{}` is not a kind of record", kind.escape_default())) };
+                let Some(kind) = Kind::from_word(kind) else {
+                    return usage(format!("`{}` is not a kind of record", kind.escape_default()));
+                };
                 let Ok(months) = months.parse::<Months>() else {
                     return usage(format!("`{}` is not a range of periods", months.escape_default()));
                 };
@@ -249,12 +271,18 @@ fn import_reply(report: Report, prepared: &Prepared) -> Reply {
 fn import_failed(error: &ImportError, prepared: &Prepared) -> Reply {
     match error {
         ImportError::Store(error) => store_failed(error),
-        ImportError::Spool(source) if source.kind() == std::io::ErrorKind::StorageFull => {
-            failed(4, "DISK-FULL", "the node's disk is full; nothing was stored", "free space on the node's disk, then import again")
+        ImportError::Spool(source) if source.kind() == std::io::ErrorKind::StorageFull => failed(
+            4,
+            "DISK-FULL",
+            "the node's disk is full; nothing was stored",
+            "free space on the node's disk, then import again",
+        ),
+        ImportError::Spool(source) => {
+            failed(4, "SPOOL", format!("the spool cannot be used: {source}"), "look at the node's disk")
         }
-        ImportError::Spool(source) => failed(4, "SPOOL", format!("the spool cannot be used: {source}"), "look at the node's disk"),
         ImportError::File(fault) => {
-            let mut reply = failed(3, fault.rule.as_str(), format!("{}; nothing was stored", fault.message), file_hint(fault.rule));
+            let mut reply =
+                failed(3, fault.rule.as_str(), format!("{}; nothing was stored", fault.message), file_hint(fault.rule));
             if let Some(error) = &mut reply.error {
                 error.place = Where {
                     file: Some(prepared.call.file_name.clone()),

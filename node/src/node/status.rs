@@ -17,7 +17,10 @@ impl Node {
         let edition = self.current_number().and_then(|number| self.edition(number).ok().flatten());
         let mut warnings = Vec::new();
         if !trust.roster_is_current(now) {
-            warnings.push(super::notice("ROSTER-EXPIRED", "the roster has expired: no data is exchanged until a new one is installed"));
+            warnings.push(super::notice(
+                "ROSTER-EXPIRED",
+                "the roster has expired: no data is exchanged until a new one is installed",
+            ));
         }
         let mut reply = done(json!({
             "member": self.config.member.as_str(),

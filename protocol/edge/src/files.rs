@@ -149,7 +149,11 @@ pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let folder = parent(path);
     let mode = fs::metadata(folder).map_err(at("read", folder))?.permissions().mode();
     if mode & 0o022 != 0 {
-        return Err(FileError::Open { path: folder.to_owned(), rule: "others may write to the folder of a key", fix: "700" });
+        return Err(FileError::Open {
+            path: folder.to_owned(),
+            rule: "others may write to the folder of a key",
+            fix: "700",
+        });
     }
     read_limited(path, max)
 }

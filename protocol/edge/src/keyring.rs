@@ -269,7 +269,9 @@ mod tests {
     fn a_ring_that_asks_for_the_whole_machine_is_refused_before_any_work() {
         let mut file = seal(RingKind::Person, b"x", None).unwrap();
         file[9] = KDF_ARGON2ID;
-        for (m, t, p) in [(u32::MAX, 3, 4), (1 << 16, 3, u32::MAX), (1 << 16, u32::MAX, 4), (1024, 3, 4), (1 << 16, 1, 4)] {
+        for (m, t, p) in
+            [(u32::MAX, 3, 4), (1 << 16, 3, u32::MAX), (1 << 16, u32::MAX, 4), (1024, 3, 4), (1 << 16, 1, 4)]
+        {
             for (slot, value) in [m, t, p].into_iter().enumerate() {
                 file[10 + slot * 4..14 + slot * 4].copy_from_slice(&value.to_be_bytes());
             }
@@ -283,6 +285,9 @@ mod tests {
         let path = folder.path().join("node.ring");
         KeyRing::create(&path, RingKind::Node, &[KeyRole::Tls, KeyRole::Sign], None).unwrap();
         assert!(KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Node).is_ok());
-        assert!(matches!(KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Root), Err(RingError::Kind { .. })));
+        assert!(matches!(
+            KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Root),
+            Err(RingError::Kind { .. })
+        ));
     }
 }

@@ -121,7 +121,13 @@ impl Incoming {
 }
 
 /// Writes a whole reply.
-pub async fn reply(send: &mut SendStream, kind: MessageKind, head: Vec<u8>, body: Option<&[u8]>, size: Option<usize>) -> Result<(), StreamError> {
+pub async fn reply(
+    send: &mut SendStream,
+    kind: MessageKind,
+    head: Vec<u8>,
+    body: Option<&[u8]>,
+    size: Option<usize>,
+) -> Result<(), StreamError> {
     let head = Head::new(kind, head).ok_or(StreamError::DoesNotFit)?.to_bytes()?;
     let bytes = frame::message(&head, body, size).ok_or(StreamError::DoesNotFit)?;
     send.write_chunk(bytes.into()).await?;

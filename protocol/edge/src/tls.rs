@@ -107,17 +107,37 @@ impl ClientCertVerifier for ClientPin {
         &[]
     }
 
-    fn verify_client_cert(&self, end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], _now: UnixTime) -> Result<ClientCertVerified, Error> {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
         let admitted = intermediates.is_empty() && from_spki(end_entity).is_some_and(|key| self.admit.admits(&key));
         if admitted { Ok(ClientCertVerified::assertion()) } else { Err(refused()) }
     }
 
-    fn verify_tls12_signature(&self, _message: &[u8], _cert: &CertificateDer<'_>, _dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         Err(refused())
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(cert.as_ref()), dss, &self.algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(cert.as_ref()),
+            dss,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -149,12 +169,27 @@ impl ServerCertVerifier for ServerPin {
         if expected { Ok(ServerCertVerified::assertion()) } else { Err(refused()) }
     }
 
-    fn verify_tls12_signature(&self, _message: &[u8], _cert: &CertificateDer<'_>, _dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         Err(refused())
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(cert.as_ref()), dss, &self.algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(cert.as_ref()),
+            dss,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -172,7 +207,11 @@ fn refused() -> Error {
 }
 
 /// TLS for a listening socket.
-pub fn server(key: Arc<SigningKey>, admit: Arc<dyn Admit>, exchange: KeyExchange) -> Result<rustls::ServerConfig, TlsError> {
+pub fn server(
+    key: Arc<SigningKey>,
+    admit: Arc<dyn Admit>,
+    exchange: KeyExchange,
+) -> Result<rustls::ServerConfig, TlsError> {
     let provider = provider(exchange);
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -189,7 +228,11 @@ pub fn server(key: Arc<SigningKey>, admit: Arc<dyn Admit>, exchange: KeyExchange
 }
 
 /// TLS for connecting to the holder of one of these keys.
-pub fn client(key: Arc<SigningKey>, expected: Vec<PublicKey>, exchange: KeyExchange) -> Result<rustls::ClientConfig, TlsError> {
+pub fn client(
+    key: Arc<SigningKey>,
+    expected: Vec<PublicKey>,
+    exchange: KeyExchange,
+) -> Result<rustls::ClientConfig, TlsError> {
     let provider = provider(exchange);
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

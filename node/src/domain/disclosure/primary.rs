@@ -47,7 +47,12 @@ mod tests {
             largest: sorted.first().copied().unwrap_or(0),
             second: sorted.get(1).copied().unwrap_or(0),
         };
-        Cell { cases: parts.len() as u64, lines: parts.len() as u64, lines_weighed: parts.len() as u64, magnitudes: vec![magnitude; 3] }
+        Cell {
+            cases: parts.len() as u64,
+            lines: parts.len() as u64,
+            lines_weighed: parts.len() as u64,
+            magnitudes: vec![magnitude; 3],
+        }
     }
 
     fn measures() -> Vec<Measure> {
@@ -80,7 +85,8 @@ mod tests {
             ("rounded half up to 0.1 kg", kg(&[50, 50, 50, 50, 50])),
             ("rounded down", kg(&[49, 50, 50, 50, 50])),
         ];
-        let shown: String = table.iter().map(|(name, cell)| format!("{name}: {}\n", show(cell, &Rules::DEFAULT))).collect();
+        let shown: String =
+            table.iter().map(|(name, cell)| format!("{name}: {}\n", show(cell, &Rules::DEFAULT))).collect();
         expect![[r#"
             no case: seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)
             four cases: seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)
@@ -97,7 +103,10 @@ mod tests {
         .assert_eq(&shown);
         let shows_zeros = Rules::new(5, 15, 75, Zeros::Shown).unwrap();
         assert_eq!(show(&cell(&[]), &shows_zeros), "seizures 0, quantity_mg 0");
-        assert_eq!(show(&kg(&[1000; 4]), &shows_zeros), "seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)");
+        assert_eq!(
+            show(&kg(&[1000; 4]), &shows_zeros),
+            "seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)"
+        );
     }
 
     #[test]

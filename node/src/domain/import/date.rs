@@ -7,7 +7,9 @@ use crate::domain::record::When;
 /// Reads `2014-05-17`, `2014-05`, `2014-Q2` or `2014`.
 pub fn canonical(text: &str) -> Option<When> {
     let number = |part: &str, length: usize| {
-        (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse::<u16>().ok()).flatten()
+        (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| part.parse::<u16>().ok())
+            .flatten()
     };
     let mut parts = text.split('-');
     let year = parts.next().and_then(|part| number(part, 4)).filter(|year| *year >= 1900)?;
@@ -88,7 +90,19 @@ mod tests {
         assert_eq!(canonical("2014-05"), when(2014, 0, 5, 0));
         assert_eq!(canonical("2014-Q2"), when(2014, 2, 0, 0));
         assert_eq!(canonical("2014"), when(2014, 0, 0, 0));
-        for bad in ["2026-02-29", "29/02/2024", "0001-01-01", "2014-13", "2014-00", "2014-05-00", "2014-5-1", "2014-05-17T00:00:00Z", "2014-Q5", "", "14"] {
+        for bad in [
+            "2026-02-29",
+            "29/02/2024",
+            "0001-01-01",
+            "2014-13",
+            "2014-00",
+            "2014-05-00",
+            "2014-5-1",
+            "2014-05-17T00:00:00Z",
+            "2014-Q5",
+            "",
+            "14",
+        ] {
             assert_eq!(canonical(bad), None, "{bad}");
         }
         assert_eq!(by_pattern("17/05/2014", "DD/MM/YYYY"), when(2014, 0, 5, 17));

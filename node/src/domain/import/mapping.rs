@@ -145,9 +145,32 @@ enum RawWord {
 
 /// The fields that a seizure mapping may fill.
 pub const SEIZURE_FIELDS: [&str; 26] = [
-    "record_id", "case_id", "date", "nuts", "unlocode", "agency", "source", "status", "line", "drug", "form", "amount", "unit",
-    "quantity_kind", "transport", "place_type", "concealment", "direction", "departure", "destination", "transit", "market_level",
-    "level_rule", "controlled_delivery", "joint_operation", "joint_with",
+    "record_id",
+    "case_id",
+    "date",
+    "nuts",
+    "unlocode",
+    "agency",
+    "source",
+    "status",
+    "line",
+    "drug",
+    "form",
+    "amount",
+    "unit",
+    "quantity_kind",
+    "transport",
+    "place_type",
+    "concealment",
+    "direction",
+    "departure",
+    "destination",
+    "transit",
+    "market_level",
+    "level_rule",
+    "controlled_delivery",
+    "joint_operation",
+    "joint_with",
 ];
 /// Fields without which a seizure is no record.
 pub const SEIZURE_REQUIRED: [&str; 7] = ["record_id", "case_id", "date", "source", "line", "drug", "quantity_kind"];
@@ -222,7 +245,9 @@ impl Mapping {
             Some("row-hash") => true,
             Some(_) => return Err(broken("", "id", "`row-hash`, or leave it out and map record_id")),
         };
-        for (section, name) in raw.fields.keys().map(|name| ("fields", name)).chain(raw.constants.keys().map(|name| ("constants", name))) {
+        for (section, name) in
+            raw.fields.keys().map(|name| ("fields", name)).chain(raw.constants.keys().map(|name| ("constants", name)))
+        {
             if !SEIZURE_FIELDS.contains(&name.as_str()) && name != REPORTING_COUNTRY {
                 return Err(broken(section, name, "no such field"));
             }
@@ -264,19 +289,28 @@ impl Mapping {
     }
 }
 
-fn tables(raw: BTreeMap<String, BTreeMap<String, RawWord>>) -> Result<BTreeMap<String, BTreeMap<String, Word>>, MappingError> {
+fn tables(
+    raw: BTreeMap<String, BTreeMap<String, RawWord>>,
+) -> Result<BTreeMap<String, BTreeMap<String, Word>>, MappingError> {
     let mut tables = BTreeMap::new();
     for (name, words) in raw {
         let mut table = BTreeMap::new();
         for (word, meaning) in words {
-            let broken = |rule: &str| MappingError::Rule { section: format!("tables.{name}"), entry: word.clone(), rule: rule.to_owned() };
+            let broken = |rule: &str| MappingError::Rule {
+                section: format!("tables.{name}"),
+                entry: word.clone(),
+                rule: rule.to_owned(),
+            };
             let meaning = match meaning {
                 RawWord::Code(code) if code == "?" => return Err(broken("still to be decided: `?`")),
                 RawWord::Code(code) => Word::Code(code),
                 RawWord::Unit { unit, times } => {
                     let unit = Unit::from_word(&unit).ok_or_else(|| broken("no such unit"))?;
                     let times = times
-                        .map(|times| Decimal::parse(&times, '.', false).map_err(|_| broken("`times` is a decimal number in quotes")))
+                        .map(|times| {
+                            Decimal::parse(&times, '.', false)
+                                .map_err(|_| broken("`times` is a decimal number in quotes"))
+                        })
                         .transpose()?;
                     Word::Unit(unit, times)
                 }
@@ -291,7 +325,9 @@ fn tables(raw: BTreeMap<String, BTreeMap<String, RawWord>>) -> Result<BTreeMap<S
     Ok(tables)
 }
 
-fn aliases(raw: BTreeMap<String, BTreeMap<String, String>>) -> Result<BTreeMap<String, BTreeMap<String, String>>, MappingError> {
+fn aliases(
+    raw: BTreeMap<String, BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, MappingError> {
     let mut aliases = BTreeMap::new();
     for (country, words) in raw {
         let mut table = BTreeMap::new();

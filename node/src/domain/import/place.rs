@@ -78,7 +78,11 @@ impl Places {
 
 /// Whether a text is a NUTS 2021 code of a country, at any level.
 pub fn is_nuts_of(code: &str, country: &str) -> bool {
-    code::nuts().binary_search_by(|region| region.code.as_str().cmp(code)).ok().and_then(|index| code::nuts().get(index)).is_some_and(|region| region.country == country)
+    code::nuts()
+        .binary_search_by(|region| region.code.as_str().cmp(code))
+        .ok()
+        .and_then(|index| code::nuts().get(index))
+        .is_some_and(|region| region.country == country)
 }
 
 #[cfg(test)]

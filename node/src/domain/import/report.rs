@@ -205,8 +205,10 @@ impl Tally {
 
     /// Writes the lists, most frequent first.
     pub fn into_report(self, report: &mut Report) {
-        report.skipped = self.skipped.into_iter().map(|((rule, column), count)| SkipCount { rule, column, count }).collect();
-        report.unknown_words = self.words.into_iter().map(|((column, word), count)| WordCount { column, word, count }).collect();
+        report.skipped =
+            self.skipped.into_iter().map(|((rule, column), count)| SkipCount { rule, column, count }).collect();
+        report.unknown_words =
+            self.words.into_iter().map(|((column, word), count)| WordCount { column, word, count }).collect();
         report.skipped.sort_by(|a, b| b.count.cmp(&a.count));
         report.unknown_words.sort_by(|a, b| b.count.cmp(&a.count));
     }

@@ -9,7 +9,7 @@ use accord_protocol::{
 };
 
 use super::{
-    Rule, RowFault, date,
+    RowFault, Rule, date,
     mapping::{FieldSource, Mapping, REPORTING_COUNTRY, SEIZURE_FIELDS, SEIZURE_REQUIRED, Word},
     place::{PlaceRule, Places, is_nuts_of},
 };
@@ -21,8 +21,28 @@ use crate::domain::{
 
 /// Headers that look like personal data; a file with one is refused unless the mapping ignores the column.
 const PERSONAL: [&str; 22] = [
-    "name", "surname", "first name", "last name", "family name", "full name", "birth", "birth date", "date of birth", "born",
-    "passport", "nationality", "suspect", "suspect name", "address", "phone", "telephone", "e mail", "email", "plate", "gender", "person",
+    "name",
+    "surname",
+    "first name",
+    "last name",
+    "family name",
+    "full name",
+    "birth",
+    "birth date",
+    "date of birth",
+    "born",
+    "passport",
+    "nationality",
+    "suspect",
+    "suspect name",
+    "address",
+    "phone",
+    "telephone",
+    "e mail",
+    "email",
+    "plate",
+    "gender",
+    "person",
 ];
 
 /// Only rows whose field has this code.
@@ -90,7 +110,13 @@ pub enum Row {
 
 impl RowReader {
     /// Applies a mapping to a header. `country` is the node's, ISO 3166 alpha-2; `today` bounds dates from above.
-    pub fn new(mapping: Mapping, header: &[&str], country: &str, only: Option<Only>, today: Date) -> Result<Self, FileFault> {
+    pub fn new(
+        mapping: Mapping,
+        header: &[&str],
+        country: &str,
+        only: Option<Only>,
+        today: Date,
+    ) -> Result<Self, FileFault> {
         let columns: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         check_columns(&mapping, &columns)?;
         let position = |name: &str| columns.iter().position(|column| column == name);
@@ -109,8 +135,11 @@ impl RowReader {
                 None => return Err(missing(&source.column)),
             }
         }
-        let place_index =
-            mapping.place_columns.iter().map(|name| position(name).ok_or_else(|| missing(name))).collect::<Result<_, _>>()?;
+        let place_index = mapping
+            .place_columns
+            .iter()
+            .map(|name| position(name).ok_or_else(|| missing(name)))
+            .collect::<Result<_, _>>()?;
         if let Some(only) = &only
             && !mapping.fields.contains_key(&only.field)
         {
@@ -122,7 +151,17 @@ impl RowReader {
         }
         let places = Places::new(country, &mapping);
         let latest = Date::from_days(today.to_days() + 1);
-        Ok(Self { mapping, country: country.to_owned(), columns, index, places, place_index, only, latest, lists: Lists::new() })
+        Ok(Self {
+            mapping,
+            country: country.to_owned(),
+            columns,
+            index,
+            places,
+            place_index,
+            only,
+            latest,
+            lists: Lists::new(),
+        })
     }
 
     /// The mapping.
@@ -349,7 +388,9 @@ impl Cells<'_> {
             status: match self.among("status", &["provisional", "confirmed"])? {
                 Stated::Is(status) => status,
                 Stated::Blank => "confirmed".to_owned(),
-                Stated::Unknown | Stated::Nothing => return Err(self.fault("status", Rule::Code, "`provisional` or `confirmed`")),
+                Stated::Unknown | Stated::Nothing => {
+                    return Err(self.fault("status", Rule::Code, "`provisional` or `confirmed`"));
+                }
             },
             transport: self.stated("transport", |code| self.reader.lists.transport.contains(code))?,
             place_type: self.stated("place_type", |code| self.reader.lists.place.contains(code))?,
@@ -384,7 +425,11 @@ impl Cells<'_> {
         let fits = id.len() <= 64
             && !id.starts_with('.')
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-        if fits { Ok(id.to_owned()) } else { Err(self.fault(field, Rule::Id, "1 to 64 letters, digits, `.`, `_` or `-`, no dot first")) }
+        if fits {
+            Ok(id.to_owned())
+        } else {
+            Err(self.fault(field, Rule::Id, "1 to 64 letters, digits, `.`, `_` or `-`, no dot first"))
+        }
     }
 
     fn case(&self) -> Result<String, RowFault> {
@@ -451,12 +496,23 @@ impl Cells<'_> {
     fn source_word(&self) -> Result<String, RowFault> {
         let source = self.required("source")?;
         let fits = source.len() <= 40 && source.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if fits { Ok(source.to_owned()) } else { Err(self.fault("source", Rule::Range, "at most 40 printable ASCII characters")) }
+        if fits {
+            Ok(source.to_owned())
+        } else {
+            Err(self.fault("source", Rule::Range, "at most 40 printable ASCII characters"))
+        }
     }
 
     fn level_rule(&self) -> Result<Stated<String>, RowFault> {
-        self.stated("level_rule", |text| text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '))
-            .map_err(|fault| RowFault { rule: Rule::Range, message: "at most 20 printable ASCII characters".into(), word: None, ..fault })
+        self.stated("level_rule", |text| {
+            text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        })
+        .map_err(|fault| RowFault {
+            rule: Rule::Range,
+            message: "at most 20 printable ASCII characters".into(),
+            word: None,
+            ..fault
+        })
     }
 
     fn line_number(&self) -> Result<u8, RowFault> {
@@ -465,10 +521,9 @@ impl Cells<'_> {
             return Ok(1);
         }
         let digits = !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
-        cell.parse::<u8>()
-            .ok()
-            .filter(|line| digits && (1..=50).contains(line))
-            .ok_or_else(|| self.fault("line", if digits { Rule::Range } else { Rule::Number }, "a whole number from 1 to 50"))
+        cell.parse::<u8>().ok().filter(|line| digits && (1..=50).contains(line)).ok_or_else(|| {
+            self.fault("line", if digits { Rule::Range } else { Rule::Number }, "a whole number from 1 to 50")
+        })
     }
 
     fn drug(&self) -> Result<String, RowFault> {
@@ -512,7 +567,11 @@ impl Cells<'_> {
             Some(Word::Code(_)) => return Err(self.fault("unit", Rule::Unit, "its table holds codes")),
             None => {
                 let known = Unit::from_word(unit).ok_or_else(|| {
-                    let mut fault = self.fault("unit", Rule::Unit, "not a unit: mg g kg t oz lb, tablet dose capsule blotter plant piece, ml l");
+                    let mut fault = self.fault(
+                        "unit",
+                        Rule::Unit,
+                        "not a unit: mg g kg t oz lb, tablet dose capsule blotter plant piece, ml l",
+                    );
                     fault.word = Some(shown(unit));
                     fault
                 })?;

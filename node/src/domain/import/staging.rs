@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use accord_protocol::id::Hash;
 
 use super::{
-    Rule, RowFault,
+    RowFault, Rule,
     place::PlaceRule,
     report::{ERRORS_MAX, ErrorLine, Report, Tally},
     row::{Row, RowReader, RowRecord},
@@ -223,13 +223,19 @@ impl<'a> Staging<'a> {
                 return Outcome::Unchanged;
             }
             Some(_) => {
-                self.fault(&conflict("record_id", "the same record and line is there already with another content"), at);
+                self.fault(
+                    &conflict("record_id", "the same record and line is there already with another content"),
+                    at,
+                );
                 return Outcome::Nothing;
             }
             None => {}
         }
         if known(|index| &index.seizures, &keys.seizure).is_some_and(|content| content != keys.seizure_content) {
-            self.fault(&conflict("record_id", "the lines of one seizure must agree in everything but the drug and its amount"), at);
+            self.fault(
+                &conflict("record_id", "the lines of one seizure must agree in everything but the drug and its amount"),
+                at,
+            );
             return Outcome::Nothing;
         }
         self.added.lines.insert(keys.line, keys.line_content);
@@ -284,14 +290,28 @@ mod tests {
     use crate::domain::import::{mapping::Mapping, row::Only};
     use accord_protocol::time::Date;
 
-    const HEADER: [&str; 12] = ["record_id", "case_id", "line", "date", "nuts", "source", "drug", "form", "amount", "unit", "quantity_kind", "concealment"];
+    const HEADER: [&str; 12] = [
+        "record_id",
+        "case_id",
+        "line",
+        "date",
+        "nuts",
+        "source",
+        "drug",
+        "form",
+        "amount",
+        "unit",
+        "quantity_kind",
+        "concealment",
+    ];
 
     fn reader() -> RowReader {
         RowReader::new(Mapping::canonical(), &HEADER, "ES", None, Date::new(2026, 11, 24).unwrap()).unwrap()
     }
 
     fn row<'a>(changes: &[(&str, &'a str)]) -> Vec<&'a str> {
-        let mut row = vec!["A1", "K1", "1", "2014-05-17", "ES30", "case-system", "COC", "COC_HCL", "1.5", "kg", "net", "none"];
+        let mut row =
+            vec!["A1", "K1", "1", "2014-05-17", "ES30", "case-system", "COC", "COC_HCL", "1.5", "kg", "net", "none"];
         for (column, value) in changes {
             let at = HEADER.iter().position(|name| name == column).unwrap();
             row[at] = value;
@@ -331,7 +351,10 @@ mod tests {
             let (report, _) = staging.finish();
             let found = report.errors.first().map(|error| format!("{} {}", error.rule, error.column)).unwrap();
             assert_eq!(found, *want, "{changes:?}");
-            assert_eq!((report.rows.selected, report.rows.skipped, report.errors[0].line, report.errors[0].row), (1, 1, 2, 1));
+            assert_eq!(
+                (report.rows.selected, report.rows.skipped, report.errors[0].line, report.errors[0].row),
+                (1, 1, 2, 1)
+            );
         }
     }
 
@@ -340,8 +363,15 @@ mod tests {
         use crate::domain::record::Stated;
         let reader = reader();
         let index = Index::default();
-        for (cell, want) in [("", Stated::Blank), ("unknown", Stated::Unknown), ("none", Stated::Nothing), ("rip_on", Stated::Is("rip_on".to_owned()))] {
-            let Outcome::New(line) = Staging::new(&reader, &index).row(&row(&[("concealment", cell)]), 2) else { panic!("{cell}") };
+        for (cell, want) in [
+            ("", Stated::Blank),
+            ("unknown", Stated::Unknown),
+            ("none", Stated::Nothing),
+            ("rip_on", Stated::Is("rip_on".to_owned())),
+        ] {
+            let Outcome::New(line) = Staging::new(&reader, &index).row(&row(&[("concealment", cell)]), 2) else {
+                panic!("{cell}")
+            };
             assert_eq!(line.seizure.concealment, want);
         }
     }
@@ -358,7 +388,10 @@ mod tests {
         assert_eq!(staging.row(&row(&[("amount", "2")]), 5), Outcome::Nothing);
         assert_eq!(staging.row(&row(&[("line", "3"), ("date", "2014-05-18")]), 6), Outcome::Nothing);
         let (report, added) = staging.finish();
-        assert_eq!((report.rows.new, report.rows.unchanged, report.rows.conflict, report.rows.skipped, report.records), (2, 1, 2, 0, 1));
+        assert_eq!(
+            (report.rows.new, report.rows.unchanged, report.rows.conflict, report.rows.skipped, report.records),
+            (2, 1, 2, 0, 1)
+        );
         let mut again = Staging::new(&reader, &added);
         assert_eq!(again.row(&row(&[]), 2), Outcome::Unchanged);
         assert_eq!(again.row(&row(&[("amount", "2")]), 3), Outcome::Nothing);
@@ -367,12 +400,48 @@ mod tests {
     #[test]
     fn rows_without_id_and_case_get_theirs_from_the_row_and_equal_rows_are_one_case() {
         let mapping = Mapping::shipped("unodc-ids").unwrap();
-        let header = ["REGION", "SUBREGION", "COUNTRY", "ADMINISTRATIVE_DIVISION", "PLACE", "SEIZURE_DATE", "DRUG_NAME", "AMOUNT", "DRUG_UNIT", "HIDING_PLACE", "INSTALLATION", "TRANSPORT", "PRODUCING_COUNTRY", "DEPARTURE_COUNTRY", "DESTINATION_COUNTRY", "ROUTING"];
+        let header = [
+            "REGION",
+            "SUBREGION",
+            "COUNTRY",
+            "ADMINISTRATIVE_DIVISION",
+            "PLACE",
+            "SEIZURE_DATE",
+            "DRUG_NAME",
+            "AMOUNT",
+            "DRUG_UNIT",
+            "HIDING_PLACE",
+            "INSTALLATION",
+            "TRANSPORT",
+            "PRODUCING_COUNTRY",
+            "DEPARTURE_COUNTRY",
+            "DESTINATION_COUNTRY",
+            "ROUTING",
+        ];
         let only = Some(Only { field: "reporting_country".into(), code: "CZ".into() });
         let reader = RowReader::new(mapping, &header, "CZ", only, Date::new(2026, 11, 24).unwrap()).unwrap();
         let index = Index::default();
         let mut staging = Staging::new(&reader, &index);
-        let fields = |country| vec!["Europe", "", country, "", "Praha", "2014-05-17", "Heroin", "9e-05", "Kilogram", "", "", "Unknown", "", "Unknown", "", ""];
+        let fields = |country| {
+            vec![
+                "Europe",
+                "",
+                country,
+                "",
+                "Praha",
+                "2014-05-17",
+                "Heroin",
+                "9e-05",
+                "Kilogram",
+                "",
+                "",
+                "Unknown",
+                "",
+                "Unknown",
+                "",
+                "",
+            ]
+        };
         let mut ids = Vec::new();
         for country in ["Czechia", "Czechia", "Czech Republic", "Spain"] {
             if let Outcome::New(line) = staging.row(&fields(country), 2) {
@@ -387,14 +456,19 @@ mod tests {
         let plain = Hash::of(fields("Czechia").join("\u{1f}").as_bytes()).to_string();
         assert_eq!(ids[1].0, format!("x-{}-1", &plain[..20]));
         let (report, _) = staging.finish();
-        assert_eq!((report.rows.read, report.rows.not_selected, report.exact_duplicates, report.cases.distinct), (4, 1, 1, 2));
+        assert_eq!(
+            (report.rows.read, report.rows.not_selected, report.exact_duplicates, report.cases.distinct),
+            (4, 1, 1, 2)
+        );
         assert!(report.cases.one_per_row);
     }
 
     #[test]
     fn a_header_is_checked_before_any_row() {
         let today = Date::new(2026, 11, 24).unwrap();
-        let open = |header: &[&str]| RowReader::new(Mapping::canonical(), header, "ES", None, today).map(|_| ()).map_err(|fault| fault.rule);
+        let open = |header: &[&str]| {
+            RowReader::new(Mapping::canonical(), header, "ES", None, today).map(|_| ()).map_err(|fault| fault.rule)
+        };
         let mut header = HEADER.to_vec();
         assert_eq!(open(&header), Ok(()));
         header.push("x_note");

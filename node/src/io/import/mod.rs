@@ -17,7 +17,7 @@ use accord_protocol::{
 
 use crate::{
     domain::import::{
-        Rule, RowFault,
+        RowFault, Rule,
         mapping::Mapping,
         report::Report,
         row::{FileFault, Only, RowReader},
@@ -163,7 +163,8 @@ impl Job<'_> {
             Split::Row { fields, .. } => fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        let reader = RowReader::new(self.mapping.clone(), &header, self.country, self.only.clone(), self.today).map_err(ImportError::File)?;
+        let reader = RowReader::new(self.mapping.clone(), &header, self.country, self.only.clone(), self.today)
+            .map_err(ImportError::File)?;
         let mut staging = Staging::new(&reader, self.index);
         let mut packer = Packer::default();
         let mut any = false;
@@ -200,7 +201,12 @@ impl Job<'_> {
         Ok(staging.finish())
     }
 
-    fn store_blocks(&self, file: File, report: &mut Report, finish: impl FnOnce(&mut Report, &mut Batch)) -> Result<(), ImportError> {
+    fn store_blocks(
+        &self,
+        file: File,
+        report: &mut Report,
+        finish: impl FnOnce(&mut Report, &mut Batch),
+    ) -> Result<(), ImportError> {
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let mut batch = Batch::default();
         let mut number = 0u32;

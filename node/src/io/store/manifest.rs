@@ -35,7 +35,10 @@ impl Manifest {
     pub(super) fn write(&self, dir: &Path) -> Result<(), String> {
         let text = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         files::write_atomically(&path(dir), &text).map_err(|error| {
-            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": ")
         })
     }
 }

@@ -53,7 +53,9 @@ pub enum StoreError {
     #[error("the store was written by a newer version of Accord (layout {0}); update this program")]
     TooNew(u32),
     /// No room.
-    #[error("the disk is nearly full: {free} bytes free, {needed} needed; free some space, then try again - nothing was changed")]
+    #[error(
+        "the disk is nearly full: {free} bytes free, {needed} needed; free some space, then try again - nothing was changed"
+    )]
     DiskFull {
         /// Bytes free.
         free: u64,

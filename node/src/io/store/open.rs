@@ -30,7 +30,8 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     };
     files::make_dir(dir).map_err(|error| StoreError::Read(error.to_string()))?;
     lock(dir)?;
-    let manifest = Manifest::read(dir).map_err(|error| damaged("the manifest cannot be read", "a manifest".into(), error))?;
+    let manifest =
+        Manifest::read(dir).map_err(|error| damaged("the manifest cannot be read", "a manifest".into(), error))?;
     let path = dir.join("sled");
     let is_new = manifest.is_none();
     if is_new && path.join("db").exists() {
@@ -42,9 +43,11 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         return Err(damaged("the database file is missing", "sled/db".into(), "nothing".into()));
     }
     remove_half_snapshots(&path)?;
-    let db = open_sled(&path, cache_bytes).map_err(|error| damaged("the database does not open", "an intact database".into(), error))?;
+    let db = open_sled(&path, cache_bytes)
+        .map_err(|error| damaged("the database does not open", "an intact database".into(), error))?;
 
-    let scan = Scan::of(&db).map_err(|(key, error)| damaged(&format!("a value cannot be read ({key})"), "an intact value".into(), error))?;
+    let scan = Scan::of(&db)
+        .map_err(|(key, error)| damaged(&format!("a value cannot be read ({key})"), "an intact value".into(), error))?;
     let meta = scan.meta.unwrap_or(Meta { schema: SCHEMA, sequence: 0, counts: Vec::new() });
     if meta.schema > SCHEMA {
         return Err(StoreError::TooNew(meta.schema));
@@ -52,14 +55,20 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     if let Some(manifest) = &manifest
         && meta.sequence < manifest.sequence
     {
-        return Err(damaged("acknowledged commits are missing", format!("commit {}", manifest.sequence), format!("commit {}", meta.sequence)));
+        return Err(damaged(
+            "acknowledged commits are missing",
+            format!("commit {}", manifest.sequence),
+            format!("commit {}", meta.sequence),
+        ));
     }
     let expected: BTreeMap<u8, u64> = meta.counts.iter().copied().collect();
     if expected != scan.counts {
         let words = |counts: &BTreeMap<u8, u64>| {
             let list: Vec<String> = counts
                 .iter()
-                .map(|(kind, count)| format!("{count} {}", KeyKind::from_number(*kind).map_or("unknown", KeyKind::as_str)))
+                .map(|(kind, count)| {
+                    format!("{count} {}", KeyKind::from_number(*kind).map_or("unknown", KeyKind::as_str))
+                })
                 .collect();
             if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
         };
@@ -73,7 +82,8 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         }
     }
     let sequence = Arc::new(AtomicU64::new(meta.sequence));
-    let writer = Writer::start(db.clone(), file, dir.to_owned(), meta).map_err(|error| StoreError::Read(error.to_string()))?;
+    let writer =
+        Writer::start(db.clone(), file, dir.to_owned(), meta).map_err(|error| StoreError::Read(error.to_string()))?;
     let store = Store { db, dir: dir.to_owned(), writer: Arc::new(writer), sequence };
     let stored = load(&store)?;
     Ok((store, stored))
@@ -109,7 +119,11 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
     let half: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating"))
+        })
         .collect();
     for path in half {
         tracing::warn!(file = %path.display(), "removing a half-written snapshot");
@@ -119,7 +133,11 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
 }
 
 fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
-    let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None).mode(sled::Mode::HighThroughput);
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(cache_bytes)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
         .map_err(|_| "sled panicked while opening".to_owned())?
         .map_err(|error| error.to_string())
@@ -144,7 +162,8 @@ impl Scan {
             let name = || accord_protocol::id::to_hex(&key);
             let value = unwrap(&value).ok_or_else(|| (name(), "the checksum does not fit".to_owned()))?;
             if key.as_ref() == META_KEY {
-                scan.meta = Some(from_bytes(value).ok_or_else(|| (name(), "the meta record does not decode".to_owned()))?);
+                scan.meta =
+                    Some(from_bytes(value).ok_or_else(|| (name(), "the meta record does not decode".to_owned()))?);
                 continue;
             }
             *scan.counts.entry(key.first().copied().unwrap_or(0)).or_default() += 1;

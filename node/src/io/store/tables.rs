@@ -138,7 +138,8 @@ impl Packer {
     /// Takes a line; returns a block's value when it is full.
     pub fn push(&mut self, line: SeizureLine) -> Option<Vec<u8>> {
         let size = to_bytes(&line).len();
-        let full = !self.lines.is_empty() && (self.lines.len() == BLOCK_LINES_MAX || self.bytes + size > VALUE_MAX - 16);
+        let full =
+            !self.lines.is_empty() && (self.lines.len() == BLOCK_LINES_MAX || self.bytes + size > VALUE_MAX - 16);
         let block = if full { self.finish() } else { None };
         self.bytes += size;
         self.lines.push(line);
@@ -204,9 +205,9 @@ impl Store {
         let found = self.db.get(key).map_err(|error| StoreError::Read(error.to_string()))?;
         found
             .map(|bytes| {
-                unwrap(&bytes)
-                    .map(<[u8]>::to_vec)
-                    .ok_or_else(|| StoreError::Read(format!("the checksum of {} does not fit", accord_protocol::id::to_hex(key))))
+                unwrap(&bytes).map(<[u8]>::to_vec).ok_or_else(|| {
+                    StoreError::Read(format!("the checksum of {} does not fit", accord_protocol::id::to_hex(key)))
+                })
             })
             .transpose()
     }
@@ -218,8 +219,9 @@ impl Store {
     fn scan_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Entry> + use<> {
         self.db.scan_prefix(prefix).map(|entry| {
             let (key, value) = entry.map_err(|error| StoreError::Read(error.to_string()))?;
-            let value = unwrap(&value)
-                .ok_or_else(|| StoreError::Read(format!("the checksum of {} does not fit", accord_protocol::id::to_hex(&key))))?;
+            let value = unwrap(&value).ok_or_else(|| {
+                StoreError::Read(format!("the checksum of {} does not fit", accord_protocol::id::to_hex(&key)))
+            })?;
             Ok((key.to_vec(), value.to_vec()))
         })
     }
@@ -244,7 +246,9 @@ impl Store {
 
     /// An edition by its number.
     pub fn edition(&self, number: u64) -> Result<Option<EditionEntry>, StoreError> {
-        self.value(&key(KeyKind::Edition, &[&number.to_be_bytes()]))?.map(|value| decoded(&value, "an edition")).transpose()
+        self.value(&key(KeyKind::Edition, &[&number.to_be_bytes()]))?
+            .map(|value| decoded(&value, "an edition"))
+            .transpose()
     }
 
     /// Every edition, oldest first.
@@ -260,7 +264,11 @@ impl Store {
     /// Bytes that never change by their hash, checked against it.
     pub fn frozen(&self, hash: &Hash) -> Result<Vec<u8>, StoreError> {
         let bytes = self.parts(KeyKind::Frozen, hash)?;
-        if Hash::of(&bytes) == *hash { Ok(bytes) } else { Err(StoreError::Read(format!("frozen block {hash} is not whole"))) }
+        if Hash::of(&bytes) == *hash {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Read(format!("frozen block {hash} is not whole")))
+        }
     }
 
     /// Whether a frozen block is there.
@@ -277,7 +285,9 @@ impl Store {
 
     /// A remembered reply.
     pub fn replay(&self, officer: &PublicKey, request: &RequestId) -> Result<Option<ReplayEntry>, StoreError> {
-        self.value(&key(KeyKind::Replay, &[officer.as_bytes(), &request.0]))?.map(|value| decoded(&value, "a reply")).transpose()
+        self.value(&key(KeyKind::Replay, &[officer.as_bytes(), &request.0]))?
+            .map(|value| decoded(&value, "a reply"))
+            .transpose()
     }
 
     /// Forgets replies that are no longer to be kept; returns how many.

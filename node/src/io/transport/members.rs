@@ -21,7 +21,10 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 
 use super::read_call;
-use crate::{domain::provide::Peer, node::{Node, SignedAnswer}};
+use crate::{
+    domain::provide::Peer,
+    node::{Node, SignedAnswer},
+};
 
 /// How long the old connection of a member may finish its streams when a new one comes.
 const OLD_CONNECTION_ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -34,7 +37,8 @@ pub(super) struct Registry(Mutex<HashMap<NodeId, Connection>>);
 
 impl Registry {
     fn enter(&self, member: &NodeId, connection: &Connection) {
-        let before = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(member.clone(), connection.clone());
+        let before =
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(member.clone(), connection.clone());
         if let Some(old) = before {
             tokio::spawn(async move {
                 tokio::time::sleep(OLD_CONNECTION_ENDS_WITHIN).await;
@@ -79,7 +83,13 @@ fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     node.standing.trust.member_by_tls_key(&key, clock::now()).filter(|member| **member != node.config.member).cloned()
 }
 
-async fn serve_stream(node: &Arc<Node>, connection: &Connection, member: &NodeId, mut send: SendStream, recv: quinn::RecvStream) -> Result<(), StreamError> {
+async fn serve_stream(
+    node: &Arc<Node>,
+    connection: &Connection,
+    member: &NodeId,
+    mut send: SendStream,
+    recv: quinn::RecvStream,
+) -> Result<(), StreamError> {
     let head = match read_call(recv).await {
         Ok(head) => head,
         Err(error @ (StreamError::Frame(_) | StreamError::Head(_))) => {
@@ -117,7 +127,13 @@ async fn serve_stream(node: &Arc<Node>, connection: &Connection, member: &NodeId
     }
 }
 
-async fn send_answer(node: &Node, connection: &Connection, member: &NodeId, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {
+async fn send_answer(
+    node: &Node,
+    connection: &Connection,
+    member: &NodeId,
+    send: &mut SendStream,
+    answer: SignedAnswer,
+) -> Result<(), StreamError> {
     // Once more before anything leaves: a member that was removed while its request ran gets nothing.
     if member_of(node, connection).as_ref() != Some(member) {
         connection.close(quic::CLOSE_REFUSED, b"");

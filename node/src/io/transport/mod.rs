@@ -16,7 +16,10 @@ use tokio::sync::Semaphore;
 
 pub use partners::{PartnerReply, Partners};
 
-use crate::{io::identity::{AdmitMembers, AdmitPeople}, node::Node};
+use crate::{
+    io::identity::{AdmitMembers, AdmitPeople},
+    node::Node,
+};
 
 /// Handshakes going on at once on one socket.
 const HANDSHAKES_MAX: usize = 64;
@@ -58,7 +61,11 @@ impl Sockets {
         let seats = Arc::new(people::Seats::default());
         let (for_members, for_people) = (Arc::clone(&self.node), Arc::clone(&self.node));
         tokio::join!(
-            accept(&self.members, move |connection| members::serve(Arc::clone(&for_members), Arc::clone(&registry), connection)),
+            accept(&self.members, move |connection| members::serve(
+                Arc::clone(&for_members),
+                Arc::clone(&registry),
+                connection
+            )),
             accept(&self.people, move |connection| {
                 people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
             }),

@@ -58,7 +58,12 @@ pub struct Partners {
 impl Partners {
     /// No connections yet.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, endpoints: Mutex::default(), connections: tokio::sync::Mutex::default(), headers: Mutex::default() }
+        Self {
+            node,
+            endpoints: Mutex::default(),
+            connections: tokio::sync::Mutex::default(),
+            headers: Mutex::default(),
+        }
     }
 
     /// Asks one partner on behalf of an officer. What goes wrong is part of the reply.
@@ -67,7 +72,8 @@ impl Partners {
         let within = Duration::from_millis(u64::from(call.wait_ms.min(600_000)));
         let asked = tokio::time::timeout(within, self.ask_inner(call)).await;
         let nothing = |outcome, detail: &str| {
-            let detail: String = detail.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(240).collect();
+            let detail: String =
+                detail.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(240).collect();
             AskReply {
                 outcome,
                 detail: Text::new(&detail).unwrap_or_default(),
@@ -81,8 +87,12 @@ impl Partners {
                 reply: AskReply { answer: Some(answer), edition, ..nothing(AskOutcome::Replied, "") },
                 slice,
             },
-            Ok(Err(AskError::NotAReply(detail))) => PartnerReply { reply: nothing(AskOutcome::NotVerified, &detail), slice: Vec::new() },
-            Ok(Err(AskError::Unreachable(detail))) => PartnerReply { reply: nothing(AskOutcome::Unreachable, &detail), slice: Vec::new() },
+            Ok(Err(AskError::NotAReply(detail))) => {
+                PartnerReply { reply: nothing(AskOutcome::NotVerified, &detail), slice: Vec::new() }
+            }
+            Ok(Err(AskError::Unreachable(detail))) => {
+                PartnerReply { reply: nothing(AskOutcome::Unreachable, &detail), slice: Vec::new() }
+            }
             Err(_) => PartnerReply {
                 reply: nothing(AskOutcome::Unreachable, &format!("no answer within {} s", within.as_secs())),
                 slice: Vec::new(),
@@ -91,7 +101,8 @@ impl Partners {
     }
 
     async fn ask_inner(&self, call: &AskCall) -> Result<(SignedBytes, Bounded<u8, { 32 << 10 }>, Vec<u8>), AskError> {
-        let body: RequestBody = decode(call.body.as_slice(), Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        let body: RequestBody =
+            decode(call.body.as_slice(), Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
         if body.audience == self.node.config.member {
             return self.ask_myself(call).await;
         }
@@ -114,7 +125,8 @@ impl Partners {
         if reply.stream_bytes != size as u64 {
             return Err(AskError::NotAReply("the reply does not have the size that was asked for".into()));
         }
-        let answer: SignedBytes = decode(&reply.head, Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        let answer: SignedBytes =
+            decode(&reply.head, Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
         let edition = self.edition_header(&connection, &body.audience, &answer).await?;
         Ok((answer, edition, reply.body))
     }
@@ -132,14 +144,18 @@ impl Partners {
         let signed = SignedBytes { payload, signature: answer.signature };
         let number = edition_of(&signed).map_or(0, |(number, _)| number);
         let node = Arc::clone(&self.node);
-        let document = tokio::task::spawn_blocking(move || if number == 0 { None } else { node.edition_document(number).ok().flatten() })
+        let document =
+            tokio::task::spawn_blocking(
+                move || if number == 0 { None } else { node.edition_document(number).ok().flatten() },
+            )
             .await
             .map_err(|error| AskError::Unreachable(error.to_string()))?;
         Ok((signed, to_bytes(document.as_ref())?, answer.slice))
     }
 
     fn envelope(&self, call: &AskCall, connection: &Connection) -> Result<Vec<u8>, AskError> {
-        let binding = quic::channel_binding(connection).ok_or_else(|| AskError::Unreachable("no channel binding".into()))?;
+        let binding =
+            quic::channel_binding(connection).ok_or_else(|| AskError::Unreachable("no channel binding".into()))?;
         self.sign_envelope(call, binding)
     }
 
@@ -164,7 +180,8 @@ impl Partners {
 
     async fn connection(&self, member: &NodeId, fresh: bool) -> Result<Connection, AskError> {
         if !fresh
-            && let Some(connection) = self.connections.lock().await.get(member).filter(|connection| connection.close_reason().is_none())
+            && let Some(connection) =
+                self.connections.lock().await.get(member).filter(|connection| connection.close_reason().is_none())
         {
             return Ok(connection.clone());
         }
@@ -234,7 +251,12 @@ impl Partners {
     }
 
     // The header of the edition that an answer names: from memory, or fetched once. The tool verifies it.
-    async fn edition_header(&self, connection: &Connection, member: &NodeId, answer: &SignedBytes) -> Result<Bounded<u8, { 32 << 10 }>, AskError> {
+    async fn edition_header(
+        &self,
+        connection: &Connection,
+        member: &NodeId,
+        answer: &SignedBytes,
+    ) -> Result<Bounded<u8, { 32 << 10 }>, AskError> {
         let Some((number, commit)) = edition_of(answer) else { return Ok(Bounded::default()) };
         let key = (member.clone(), number, commit);
         let lock = || self.headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

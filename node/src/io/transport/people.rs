@@ -16,7 +16,9 @@ use accord_protocol::{
     id::Hash,
     key::PublicKey,
     member_keys::KeyRole,
-    message::{AskCall, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, MessageKind, PersonReply, RelayCall, Where},
+    message::{
+        AskCall, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, MessageKind, PersonReply, RelayCall, Where,
+    },
 };
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,7 +113,12 @@ async fn serve_stream(
     if !may_open(role, kind) {
         incoming.stop();
         let message = format!("your key is {} here, which may not do this ({kind})", article(role));
-        return answer_json(&mut send, kind, &fault(3, "ROLE", message, "use the profile of the right person (--profile)")).await;
+        return answer_json(
+            &mut send,
+            kind,
+            &fault(3, "ROLE", message, "use the profile of the right person (--profile)"),
+        )
+        .await;
     }
     if kind != MessageKind::Import {
         finish_call(&mut incoming).await?;
@@ -187,7 +194,12 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
 }
 
 // Takes the upload whole before anything is read from it; a connection lost at any point changes nothing.
-async fn import(node: &Arc<Node>, call: ImportCall, incoming: &mut Incoming, send: &mut SendStream) -> Result<Reply, StreamError> {
+async fn import(
+    node: &Arc<Node>,
+    call: ImportCall,
+    incoming: &mut Incoming,
+    send: &mut SendStream,
+) -> Result<Reply, StreamError> {
     let (expected, size) = (call.sha256.clone(), call.bytes);
     let prepared = match node.prepare_import(call) {
         Ok(prepared) => prepared,
@@ -214,7 +226,8 @@ async fn import(node: &Arc<Node>, call: ImportCall, incoming: &mut Incoming, sen
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     let mut taken = 0u64;
     loop {
-        let piece = tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)??;
+        let piece =
+            tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)??;
         match piece {
             None => break,
             Some(Piece::Body(bytes)) => {
@@ -226,7 +239,12 @@ async fn import(node: &Arc<Node>, call: ImportCall, incoming: &mut Incoming, sen
                 digest.update(&bytes);
                 if let Err(error) = spool.write(&bytes) {
                     incoming.stop();
-                    let reply = fault(4, "DISK-FULL", format!("the upload cannot be kept: {error}; nothing was stored"), "free space on the node's disk, then import again");
+                    let reply = fault(
+                        4,
+                        "DISK-FULL",
+                        format!("the upload cannot be kept: {error}; nothing was stored"),
+                        "free space on the node's disk, then import again",
+                    );
                     return Ok(reply);
                 }
             }
@@ -244,7 +262,12 @@ async fn import(node: &Arc<Node>, call: ImportCall, incoming: &mut Incoming, sen
 }
 
 fn changed() -> Reply {
-    fault(3, "R-FILE-CHANGED", "the file changed while it was read; nothing was stored".into(), "import it again when nobody writes to it")
+    fault(
+        3,
+        "R-FILE-CHANGED",
+        "the file changed while it was read; nothing was stored".into(),
+        "import it again when nobody writes to it",
+    )
 }
 
 fn fault(exit: u8, code: &str, message: String, next: &str) -> Reply {
@@ -253,11 +276,22 @@ fn fault(exit: u8, code: &str, message: String, next: &str) -> Reply {
 }
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>> {
-    serde_json::from_slice(payload)
-        .map_err(|error| Box::new(fault(2, "CALL", format!("the node does not understand this call: {error}"), "use the same version of accord and accord-node")))
+    serde_json::from_slice(payload).map_err(|error| {
+        Box::new(fault(
+            2,
+            "CALL",
+            format!("the node does not understand this call: {error}"),
+            "use the same version of accord and accord-node",
+        ))
+    })
 }
 
-async fn blocking_json(node: &Arc<Node>, send: &mut SendStream, kind: MessageKind, work: impl FnOnce(&Node) -> PersonReply<Value> + Send + 'static) -> Result<(), StreamError> {
+async fn blocking_json(
+    node: &Arc<Node>,
+    send: &mut SendStream,
+    kind: MessageKind,
+    work: impl FnOnce(&Node) -> PersonReply<Value> + Send + 'static,
+) -> Result<(), StreamError> {
     let worker = Arc::clone(node);
     let reply = tokio::task::spawn_blocking(move || work(&worker)).await.map_err(|_| StreamError::Closed)?;
     answer_json(send, kind, &reply).await
