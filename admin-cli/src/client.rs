@@ -24,7 +24,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Client {
     connection: Connection,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     node: SocketAddr,
     /// The node's clock minus this machine's, in milliseconds.
     skew_ms: i64,
@@ -55,7 +55,7 @@ impl Client {
         )
         .await
         .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
-        let mut client = Self { connection, _endpoint: endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new() };
+        let mut client = Self { connection, endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new() };
         let hello: PersonReply<HelloReply> =
             client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
                 Failure::refused(
@@ -135,7 +135,7 @@ impl Client {
     /// Says goodbye, so that the node does not wait.
     pub(crate) async fn close(self) {
         self.connection.close(quic::CLOSE_DONE, b"");
-        self._endpoint.wait_idle().await;
+        self.endpoint.wait_idle().await;
     }
 }
 

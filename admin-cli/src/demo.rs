@@ -265,11 +265,11 @@ impl Stage {
             }
         }
         self.step("the officer asks");
-        let asked = self.ask()?;
+        let answer = self.ask()?;
         self.step("the evidence is verified offline");
         let verified = self.accord(&["evidence", "verify", "evidence.json", "--federation", &federation, "--json"])?;
         let verified: Value = serde_json::from_slice(&verified.stdout)?;
-        self.outcome(&federation, &nodes, &imports, &asked, &verified, watch.ms())
+        self.outcome(&federation, &nodes, &imports, &answer, &verified, watch.ms())
     }
 
     fn step(&self, text: &str) {
@@ -536,32 +536,29 @@ impl Stage {
         let profile = format!("{member}/node/operator");
         let country = member.split('-').next().unwrap_or("");
         let selected = format!("reporting_country={country}");
-        let output = match &self.plan.data {
-            Some(data) => {
-                let data = std::path::absolute(data)?.display().to_string();
-                // Rows that break a rule are left out and counted: the public file is not ours to correct.
-                let arguments = [
-                    "import",
-                    &data,
-                    "--mapping",
-                    "unodc-ids",
-                    "--only",
-                    &selected,
-                    "--coverage",
-                    "2011..2016",
-                    "--skip-bad",
-                    "--profile",
-                    &profile,
-                    "--json",
-                ];
-                self.checked(&std::env::current_exe()?, &arguments, &[0, 1])?
-            }
-            None => {
-                let sample = SAMPLES.iter().find(|(known, _)| *known == member).map_or("", |(_, text)| *text);
-                let file = format!("{member}/synthetic.csv");
-                files::write_atomically(&self.plan.dir.join(&file), sample.as_bytes())?;
-                self.accord(&["import", &file, "--coverage", "2021..2025", "--profile", &profile, "--json"])?
-            }
+        let output = if let Some(data) = &self.plan.data {
+            let data = std::path::absolute(data)?.display().to_string();
+            // Rows that break a rule are left out and counted: the public file is not ours to correct.
+            let arguments = [
+                "import",
+                &data,
+                "--mapping",
+                "unodc-ids",
+                "--only",
+                &selected,
+                "--coverage",
+                "2011..2016",
+                "--skip-bad",
+                "--profile",
+                &profile,
+                "--json",
+            ];
+            self.checked(&std::env::current_exe()?, &arguments, &[0, 1])?
+        } else {
+            let sample = SAMPLES.iter().find(|(known, _)| *known == member).map_or("", |(_, text)| *text);
+            let file = format!("{member}/synthetic.csv");
+            files::write_atomically(&self.plan.dir.join(&file), sample.as_bytes())?;
+            self.accord(&["import", &file, "--coverage", "2021..2025", "--profile", &profile, "--json"])?
         };
         let report: Value = serde_json::from_slice(&output.stdout)?;
         self.accord(&["edition", "publish", "--profile", &profile])?;

@@ -117,6 +117,7 @@ impl<T, const MAX: usize> Bounded<T, MAX> {
     }
 
     /// Iterates over the items.
+    #[expect(clippy::iter_without_into_iter, reason = "`for x in &list` is not used; one way is enough")]
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
@@ -265,21 +266,19 @@ macro_rules! codes {
 mod tests {
     use super::*;
 
-    codes! {
-        /// Two codes for the test.
-        pub enum Colour: u16 {
-            /// Red.
-            Red = 1 "red",
-            /// Blue.
-            Blue = 7 "blue",
-        }
-    }
+    use crate::refusal::Refusal;
 
     #[test]
     fn a_code_is_its_number_and_an_unknown_number_does_not_decode() {
-        assert_eq!(encode(&Colour::Blue).unwrap(), [0, 7]);
-        assert_eq!(decode::<Colour>(&[0, 1], Cap::Head).unwrap(), Colour::Red);
-        assert!(matches!(decode::<Colour>(&[0, 2], Cap::Head), Err(Malformed::Decode(_))));
+        assert_eq!(encode(&Refusal::Edition).unwrap(), [0, 7]);
+        assert_eq!(decode::<Refusal>(&[0, 1], Cap::Head).unwrap(), Refusal::Auth);
+        for unknown in [[0, 0], [0, 12], [1, 1], [0xff, 0xff]] {
+            assert!(matches!(decode::<Refusal>(&unknown, Cap::Head), Err(Malformed::Decode(_))));
+        }
+        for code in Refusal::ALL {
+            assert_eq!(Refusal::from_number(code.number()), Some(*code));
+            assert_eq!(Refusal::from_word(code.as_str()), Some(*code));
+        }
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
 
 #[derive(Default)]
 struct Gathered {
-    parts: Vec<crate::question::Part>,
+    parts: Vec<crate::pool::Part>,
     catalogue: Option<crate::id::Hash>,
 }
 

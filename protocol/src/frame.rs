@@ -88,10 +88,13 @@ enum Stage {
     Padding,
 }
 
+/// What may follow a head, decided by the head's own bytes; nothing for bytes that are no head.
+type LimitsByHead = fn(&[u8]) -> Option<Limits>;
+
 /// Reads frames from bytes as they arrive. Nothing in it waits, and it holds at most one frame.
 pub struct FrameReader {
     limits: Limits,
-    by_head: Option<fn(&[u8]) -> Option<Limits>>,
+    by_head: Option<LimitsByHead>,
     stage: Stage,
     buffer: Vec<u8>,
     body: u64,
@@ -121,7 +124,7 @@ impl FrameReader {
 
     /// A reader for the side that learns from the head what kind of message it is: `by_head` gives the kind's limits, or
     /// nothing for a head that is none.
-    pub fn by_head(head_max: usize, by_head: fn(&[u8]) -> Option<Limits>) -> Self {
+    pub fn by_head(head_max: usize, by_head: LimitsByHead) -> Self {
         Self { by_head: Some(by_head), ..Self::new(Limits { head: head_max, body: None, progress: false }) }
     }
 

@@ -89,13 +89,16 @@ impl Pooled {
     }
 }
 
+/// One request's selection with its cells in row-major order, or why there are none.
+pub type Part = (Selection, Result<Vec<Vec<Released>>, Why>);
+
 /// What one member gives to one question: its selections, each with its cells or the reason why there are none.
 #[derive(Debug, Clone)]
 pub struct Given {
     /// The member.
     pub member: NodeId,
     /// Each request's selection with its cells.
-    pub parts: Vec<(Selection, Result<Vec<Vec<Released>>, Why>)>,
+    pub parts: Vec<Part>,
     /// For each measure of the table, why its numbers are not comparable with ours.
     pub incomparable: BTreeMap<usize, String>,
 }

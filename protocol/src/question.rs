@@ -11,7 +11,7 @@ use crate::{
     id::NodeId,
     key::Signature,
     officers::Card,
-    pool::{Given, Why},
+    pool::{Given, Part},
     request::{CODES_MAX, DimQuery, Query, RequestBody, SKEW_MS},
     selection::{Selection, split_periods},
     signed::{Document, Label, NotVerified, Verified, verify_message},
@@ -276,7 +276,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a 
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance * 2 <= word.chars().count().max(candidate.chars().count()))
         .collect();
-    ranked.sort();
+    ranked.sort_unstable();
     ranked.into_iter().take(3).map(|(_, candidate)| candidate).collect()
 }
 
@@ -424,9 +424,6 @@ pub fn verified_catalogue(trust: &Trust, documents: &[Document], hash: &crate::i
         })
         .and_then(|document| crate::trust::read_catalogue(&document).ok())
 }
-
-/// How one exchange enters the pool: its selection, its cells or the reason why there are none.
-pub type Part = (Selection, Result<Vec<Vec<crate::cell::Released>>, Why>);
 
 /// What one partner gives, from its verified exchanges on a table of our catalogue. `theirs` is the partner's catalogue where its
 /// edition was made under another one; `None` there means that it is not known and nothing can be compared.

@@ -124,7 +124,7 @@ pub const fn days_in_month(year: u16, month: u8) -> u8 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         _ => 0,
     }
@@ -237,7 +237,7 @@ impl Period {
         match self {
             Self::Year(_) => None,
             Self::Quarter(year, _) | Self::QuarterUnknown(year) => Some(Self::Year(year)),
-            Self::Month(year, month) => Some(Self::Quarter(year, (month + 2) / 3)),
+            Self::Month(year, month) => Some(Self::Quarter(year, month.div_ceil(3))),
             Self::MonthUnknown(year, quarter) => Some(Self::Quarter(year, quarter)),
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn result(
     answers: &Answers,
     pooled: &PooledTable,
     complete: bool,
-    evidence: Option<String>,
+    evidence: Option<&str>,
 ) -> Value {
     let table = asking.table;
     let axes_of = table.axes(asking.profile.member.country()).unwrap_or_default();
@@ -213,7 +213,7 @@ fn handling(handling: &Handling) -> Value {
     let embargo = (handling.embargo_until != UnixMs(0)).then(|| handling.embargo_until.to_string());
     json!({
         "code": handling.code.as_str(), "tlp": handling.tlp.as_str(),
-        "recipients": handling.recipients.iter().map(|member| member.as_str()).collect::<Vec<_>>(),
+        "recipients": handling.recipients.iter().map(accord_protocol::id::NodeId::as_str).collect::<Vec<_>>(),
         "embargo_until": embargo,
     })
 }

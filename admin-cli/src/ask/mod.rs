@@ -432,7 +432,7 @@ pub(crate) fn outcome(
     asking: &Asking<'_>,
     answers: &Answers,
     pooled: &PooledTable,
-    evidence: Option<String>,
+    evidence: Option<&str>,
     options: Options,
 ) -> Outcome {
     let statuses: Vec<PartnerStatus> = asking.partners.iter().map(|member| answers.status(asking, member)).collect();
@@ -450,7 +450,7 @@ pub(crate) fn outcome(
     } else {
         1
     };
-    outcome.warnings = answers.warnings.clone();
+    outcome.warnings.clone_from(&answers.warnings);
     if answers.primary_only() {
         outcome.warnings.push(Notice { code: "NOT-PROTECTED".into(), message: NOT_PROTECTED.into() });
     }

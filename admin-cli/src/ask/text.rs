@@ -81,32 +81,36 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
 fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
     let measures: Vec<&Measure> =
         pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index)).collect();
+    // A measure without any number is said in one line instead of a column of dashes.
+    let has_number: Vec<bool> = (0..measures.len())
+        .map(|slot| {
+            let value = |row: &Row| row.pooled.get(slot).is_some_and(|value| value.value().is_some());
+            options.all_rows || pooled.rows.iter().any(value)
+        })
+        .collect();
+    let shown = Shown { measures: &measures, has_number: &has_number };
+
     let mut header: Vec<String> = asking.table.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
     let mut right = vec![false; header.len()];
-    header.extend(
-        measures.iter().map(|measure| {
-            format!("{} [{}]", measure.id.trim_end_matches("_mg").trim_end_matches("_ml"), unit(measure))
-        }),
-    );
+    header.extend(shown.iter().map(|(_, measure)| heading(measure)));
+    right.resize(header.len(), true);
     header.push(String::new());
-    right.extend(vec![true; measures.len()]);
     right.push(false);
 
     let mut legend = Legend::default();
     let mut lines = Vec::new();
     let mut folded = 0usize;
     for row in &pooled.rows {
-        let empty = row.pooled.iter().all(|value| value.value().is_none());
-        if empty && !options.all_rows {
+        if row.pooled.iter().all(|value| value.value().is_none()) && !options.all_rows {
             folded += 1;
-            continue;
+        } else {
+            lines.push(shown.line(row, &mut legend));
         }
-        lines.push(line(row, &measures, &mut legend));
     }
     let data = lines.len();
     if pooled.codes.first().is_some_and(|periods| periods.len() > 1) {
         for row in pooled.totals.iter().filter(|row| row.pooled.iter().any(|value| value.value().is_some())) {
-            let mut total = line(row, &measures, &mut legend);
+            let mut total = shown.line(row, &mut legend);
             total.insert(0, "all periods".to_owned());
             lines.push(total);
         }
@@ -116,36 +120,77 @@ fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
     for (mark, words) in legend.words() {
         text += &format!("[{mark}] {words}\n");
     }
+    text += &footer(asking, pooled, &shown, folded);
+    text
+}
+
+/// The measures that get a column.
+struct Shown<'a> {
+    measures: &'a [&'a Measure],
+    has_number: &'a [bool],
+}
+
+impl Shown<'_> {
+    fn iter(&self) -> impl Iterator<Item = (usize, &Measure)> {
+        self.measures.iter().copied().enumerate().filter(|(slot, _)| self.has_number.get(*slot) == Some(&true))
+    }
+
+    fn line(&self, row: &Row, legend: &mut Legend) -> Vec<String> {
+        let mut cells = row.key.clone();
+        let mut marks: Vec<String> = Vec::new();
+        for (slot, measure) in self.iter() {
+            let Some(value) = row.pooled.get(slot) else { continue };
+            cells.push(number(value, measure));
+            // Who is missing matters where there is a number to be read.
+            if value.value().is_some()
+                && let Some(mark) = legend.mark(value)
+                && !marks.contains(&mark)
+            {
+                marks.push(mark);
+            }
+        }
+        let marks: Vec<String> = marks.into_iter().map(|mark| format!("[{mark}]")).collect();
+        cells.push(marks.concat());
+        cells
+    }
+}
+
+fn footer(asking: &Asking<'_>, pooled: &PooledTable, shown: &Shown<'_>, folded: usize) -> String {
+    let mut text = String::new();
+    let empty: Vec<&str> = shown
+        .measures
+        .iter()
+        .zip(shown.has_number)
+        .filter(|(_, has_number)| !**has_number)
+        .map(|(measure, _)| measure.id.as_str())
+        .collect();
+    if !empty.is_empty() {
+        text += &format!("no row carries a number of {}\n", empty.join(", "));
+    }
     if folded > 0 {
         text += &format!("{folded} of {} rows carry no number (--all-rows shows them)\n", pooled.rows.len());
     }
     let (asked, with_value) = json::counts(pooled);
     text += &format!("{with_value} of {asked} cells asked carry a number");
-    if asked > 0 && with_value * 100 < asked * FEW_PERCENT {
-        if let Some(coarser) = coarser(asking, pooled) {
-            text += &format!("; a coarser question may show more: --by {coarser}");
-        }
+    if asked > 0
+        && with_value * 100 < asked * FEW_PERCENT
+        && let Some(coarser) = coarser(asking, pooled)
+    {
+        text += &format!("; a coarser question may show more: --by {coarser}");
     }
     text.push('\n');
-    for measure in measures {
+    for (_, measure) in shown.iter() {
         text += &format!("{}: {}\n", measure.id, measure.note);
     }
     text
 }
 
-fn line(row: &Row, measures: &[&Measure], legend: &mut Legend) -> Vec<String> {
-    let mut cells = row.key.clone();
-    let mut marks = Vec::new();
-    for (value, measure) in row.pooled.iter().zip(measures) {
-        cells.push(number(value, measure));
-        if let Some(mark) = legend.mark(value)
-            && !marks.contains(&mark)
-        {
-            marks.push(mark);
-        }
+fn heading(measure: &Measure) -> String {
+    let name = measure.id.trim_end_matches("_mg").trim_end_matches("_ml");
+    match unit(measure) {
+        "1" => name.to_owned(),
+        unit => format!("{name} [{unit}]"),
     }
-    cells.push(marks.into_iter().map(|mark| format!("[{mark}]")).collect::<String>());
-    cells
 }
 
 /// A pooled number for people: masses in kilograms, volumes in litres; `>=` where somebody's number is missing.

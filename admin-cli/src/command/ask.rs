@@ -128,7 +128,7 @@ impl Ask {
             &asking,
             &answers,
             &pooled,
-            evidence,
+            evidence.as_deref(),
             ask::Options { all_rows: self.all_rows, cite: self.cite },
         ))
     }

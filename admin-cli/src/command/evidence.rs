@@ -126,14 +126,13 @@ impl Verify {
                 "add --federation ID, or --profile DIR of a member of the federation",
             )
         };
-        match &self.federation {
-            Some(text) => Ok(text
+        if let Some(text) = &self.federation {
+            Ok(text
                 .parse()
-                .map_err(|error| Failure::usage("FEDERATION", format!("--federation: {error}"), "64 hex digits"))?),
-            None => {
-                let profile = Profile::open(global).map_err(|_| missing())?;
-                Ok(*profile.trust().map_err(|_| missing())?.0.federation())
-            }
+                .map_err(|error| Failure::usage("FEDERATION", format!("--federation: {error}"), "64 hex digits"))?)
+        } else {
+            let profile = Profile::open(global).map_err(|_| missing())?;
+            Ok(*profile.trust().map_err(|_| missing())?.0.federation())
         }
     }
 }

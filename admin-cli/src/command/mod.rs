@@ -100,9 +100,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Edition(edition::Edition),
     /// Show how the own node is.
-    Status(status::Status),
+    Status,
     /// Show who is trusted, and what needs attention.
-    Trust(trust::Trust),
+    Trust,
     /// Root keys: made and kept offline.
     #[command(subcommand)]
     Root(people::Root),
@@ -139,8 +139,8 @@ impl Command {
             Self::Mapping(_) => "mapping",
             Self::Coverage(_) => "coverage",
             Self::Edition(_) => "edition",
-            Self::Status(_) => "status",
-            Self::Trust(_) => "trust",
+            Self::Status => "status",
+            Self::Trust => "trust",
             Self::Root(_) => "root",
             Self::Admin(_) => "admin",
             Self::Officer(_) => "officer",
@@ -164,8 +164,8 @@ impl Cli {
             Command::Mapping(command) => command.run(global),
             Command::Coverage(command) => command.run(global),
             Command::Edition(command) => command.run(global),
-            Command::Status(command) => command.run(global),
-            Command::Trust(command) => command.run(global),
+            Command::Status => status::show(global),
+            Command::Trust => trust::show(global),
             Command::Root(command) => command.run(global),
             Command::Admin(command) => command.run(global),
             Command::Officer(command) => command.run(global),

@@ -1,7 +1,6 @@
 //! `accord status`, and the one call that the simple node commands share.
 
 use accord_protocol::message::{MessageKind, PersonReply};
-use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -11,10 +10,6 @@ use crate::{
     output::Outcome,
     profile::Profile,
 };
-
-/// `accord status`
-#[derive(Debug, Args)]
-pub(crate) struct Status {}
 
 /// Asks the own node one thing.
 pub(crate) fn ask_node(
@@ -32,39 +27,38 @@ pub(crate) fn ask_node(
     })
 }
 
-impl Status {
-    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let reply = ask_node(global, MessageKind::Status, &json!({}))?;
-        Ok(Outcome::from_reply(reply, |status| {
-            let text = |path: &str| {
-                status
-                    .pointer(path)
-                    .map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            };
-            let edition = if status.get("edition").is_none_or(Value::is_null) {
-                "none published".to_owned()
-            } else {
-                format!(
-                    "{} ({}), published {}",
-                    text("/edition/number"),
-                    text("/edition/protection"),
-                    text("/edition/published_at")
-                )
-            };
+/// Shows how the own node is.
+pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
+    let reply = ask_node(global, MessageKind::Status, &json!({}))?;
+    Ok(Outcome::from_reply(reply, |status| {
+        let text = |path: &str| {
+            status
+                .pointer(path)
+                .map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        };
+        let edition = if status.get("edition").is_none_or(Value::is_null) {
+            "none published".to_owned()
+        } else {
             format!(
-                "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  {} grant(s)\n",
-                text("/member"),
-                text("/version"),
-                text("/now"),
-                text("/listen/members"),
-                text("/listen/people"),
-                text("/roster/version"),
-                text("/roster/expires_at"),
-                text("/store/lines"),
-                text("/store/imports"),
-                text("/store/sequence"),
-                text("/grants"),
+                "{} ({}), published {}",
+                text("/edition/number"),
+                text("/edition/protection"),
+                text("/edition/published_at")
             )
-        }))
-    }
+        };
+        format!(
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  {} grant(s)\n",
+            text("/member"),
+            text("/version"),
+            text("/now"),
+            text("/listen/members"),
+            text("/listen/people"),
+            text("/roster/version"),
+            text("/roster/expires_at"),
+            text("/store/lines"),
+            text("/store/imports"),
+            text("/store/sequence"),
+            text("/grants"),
+        )
+    }))
 }

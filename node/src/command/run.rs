@@ -76,17 +76,13 @@ impl Run {
     }
 
     fn ready(&self, line: &str) -> anyhow::Result<()> {
-        match self.ready_fd {
-            Some(descriptor) => {
-                let mut file =
-                    linux::write_descriptor(descriptor).with_context(|| format!("--ready-fd {descriptor}"))?;
-                file.write_all(line.as_bytes())?;
-            }
-            None => {
-                let mut stdout = std::io::stdout().lock();
-                stdout.write_all(line.as_bytes())?;
-                stdout.flush()?;
-            }
+        if let Some(descriptor) = self.ready_fd {
+            let mut file = linux::write_descriptor(descriptor).with_context(|| format!("--ready-fd {descriptor}"))?;
+            file.write_all(line.as_bytes())?;
+        } else {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(line.as_bytes())?;
+            stdout.flush()?;
         }
         Ok(())
     }

@@ -72,10 +72,10 @@ impl Decimal {
     /// The whole number, if it is one.
     pub fn whole(self) -> Result<u64, BadAmount> {
         let (value, exact) = self.divide();
-        if !exact {
-            Err(BadAmount::Fraction)
-        } else {
+        if exact {
             value.and_then(|value| u64::try_from(value).ok()).ok_or(BadAmount::Range)
+        } else {
+            Err(BadAmount::Fraction)
         }
     }
 
@@ -102,7 +102,7 @@ impl Decimal {
             (_, _) if self.digits == 0 => (Some(0), true),
             (true, Some(power)) => (self.digits.checked_mul(power), true),
             (true, None) => (None, true),
-            (false, Some(power)) => (Some(self.digits / power), self.digits % power == 0),
+            (false, Some(power)) => (Some(self.digits / power), self.digits.is_multiple_of(power)),
             (false, None) => (Some(0), false),
         }
     }
@@ -160,20 +160,18 @@ impl Unit {
     /// Milligrams or millilitres in one unit; `None` for what is counted. The ounce is 28.349523125 g and the pound
     /// 453.59237 g by definition (international yard and pound agreement, 1959).
     const fn factor(self) -> Option<(Decimal, bool)> {
-        const fn mass(digits: u128, scale: i32) -> Option<(Decimal, bool)> {
-            Some((Decimal { digits, scale }, true))
-        }
-        match self {
-            Self::Milligram => mass(1, 0),
-            Self::Gram => mass(1_000, 0),
-            Self::Kilogram => mass(1_000_000, 0),
-            Self::Tonne => mass(1_000_000_000, 0),
-            Self::Ounce => mass(28_349_523_125, 6),
-            Self::Pound => mass(45_359_237, 2),
-            Self::Millilitre => Some((Decimal { digits: 1, scale: 0 }, false)),
-            Self::Litre => Some((Decimal { digits: 1_000, scale: 0 }, false)),
-            Self::Tablet | Self::Dose | Self::Capsule | Self::Blotter | Self::Plant | Self::Piece => None,
-        }
+        let (digits, scale, is_mass) = match self {
+            Self::Milligram => (1, 0, true),
+            Self::Gram => (1_000, 0, true),
+            Self::Kilogram => (1_000_000, 0, true),
+            Self::Tonne => (1_000_000_000, 0, true),
+            Self::Ounce => (28_349_523_125, 6, true),
+            Self::Pound => (45_359_237, 2, true),
+            Self::Millilitre => (1, 0, false),
+            Self::Litre => (1_000, 0, false),
+            Self::Tablet | Self::Dose | Self::Capsule | Self::Blotter | Self::Plant | Self::Piece => return None,
+        };
+        Some((Decimal { digits, scale }, is_mass))
     }
 }
 

@@ -175,8 +175,8 @@ pub fn select<'a>(
     for position in 0..selection.cells() {
         let numbers = selection.numbers_at(position);
         let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
-        if !layouts.contains_key(&year) {
-            layouts.insert(year, Layout::new(table, country, year)?);
+        if let std::collections::btree_map::Entry::Vacant(e) = layouts.entry(year) {
+            e.insert(Layout::new(table, country, year)?);
         }
         let cell = layouts
             .get(&year)

@@ -140,7 +140,7 @@ fn load_cards(dir: &Path, trust: &Trust, me: &NodeId) -> Result<Vec<Card>, FileE
         match decode::<Card>(&bytes, Cap::Small) {
             Ok(card) if listed => cards.push(card),
             Ok(_) | Err(_) => {
-                tracing::warn!(file = %path.display(), "a card that the officers list does not vouch for is ignored")
+                tracing::warn!(file = %path.display(), "a card that the officers list does not vouch for is ignored");
             }
         }
     }

@@ -15,11 +15,14 @@ use serde_json::json;
 
 use super::{Node, Reply, done, failed, store_failed};
 use crate::{
-    domain::import::{
-        Rule,
-        mapping::{Mapping, REPORTING_COUNTRY},
-        report::{CoverageLine, FileInfo, MappingInfo, Report},
-        row::Only,
+    domain::{
+        coverage::Coverage as Declared,
+        import::{
+            Rule,
+            mapping::{Mapping, REPORTING_COUNTRY},
+            report::{CoverageLine, FileInfo, MappingInfo, Report},
+            row::Only,
+        },
     },
     io::{
         import::{ImportError, Job, Spool},
@@ -135,7 +138,7 @@ impl Node {
             spool_dir: &self.spool,
         };
         let result = job.run(file, |report, batch: &mut Batch| {
-            self.describe(report, prepared, &coverage, watch);
+            describe(report, prepared, &coverage, watch);
             batch.put_coverage(&coverage);
         });
         // Nobody else holds it now, so that adding to it copies nothing.
@@ -151,46 +154,13 @@ impl Node {
                 }
                 let declared = records.coverage.clone();
                 drop(records);
-                self.describe(&mut report, prepared, &declared, watch);
+                describe(&mut report, prepared, &declared, watch);
                 import_reply(report, prepared)
             }
             Err(error) => {
                 drop(records);
                 import_failed(&error, prepared)
             }
-        }
-    }
-
-    fn describe(
-        &self,
-        report: &mut Report,
-        prepared: &Prepared,
-        coverage: &crate::domain::coverage::Coverage,
-        watch: Stopwatch,
-    ) {
-        let call = &prepared.call;
-        report.kind = call.kind.clone();
-        report.file = FileInfo {
-            name: call.file_name.clone(),
-            sha256: call.sha256.clone(),
-            bytes: call.bytes,
-            format: call.format.clone(),
-            sheet: None,
-        };
-        let mapping = &prepared.mapping;
-        report.mapping =
-            MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
-        report.coverage.declared = coverage
-            .rows()
-            .iter()
-            .map(|row| {
-                let (from, to) = row.months.ends();
-                CoverageLine { kind: row.kind.to_string(), from, to, state: row.state.to_string() }
-            })
-            .collect();
-        report.elapsed_ms = watch.ms();
-        if report.import_id.is_empty() {
-            report.import_id = "none".into();
         }
     }
 
@@ -223,6 +193,34 @@ impl Node {
                 done(json!({ "coverage": self.coverage_json() }))
             }
         }
+    }
+}
+
+/// Completes a report by what the caller knows.
+fn describe(report: &mut Report, prepared: &Prepared, coverage: &Declared, watch: Stopwatch) {
+    let call = &prepared.call;
+    report.kind = call.kind.clone();
+    report.file = FileInfo {
+        name: call.file_name.clone(),
+        sha256: call.sha256.clone(),
+        bytes: call.bytes,
+        format: call.format.clone(),
+        sheet: None,
+    };
+    let mapping = &prepared.mapping;
+    report.mapping =
+        MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
+    report.coverage.declared = coverage
+        .rows()
+        .iter()
+        .map(|row| {
+            let (from, to) = row.months.ends();
+            CoverageLine { kind: row.kind.to_string(), from, to, state: row.state.to_string() }
+        })
+        .collect();
+    report.elapsed_ms = watch.ms();
+    if report.import_id.is_empty() {
+        report.import_id = "none".into();
     }
 }
 

@@ -233,8 +233,12 @@ fn unseal(
 }
 
 fn numbers(bytes: [u8; 12]) -> [u32; 3] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]), u32::from_be_bytes([i, j, k, l])]
+    let (chunks, _) = bytes.as_chunks::<4>();
+    let mut numbers = [0; 3];
+    for (number, chunk) in numbers.iter_mut().zip(chunks) {
+        *number = u32::from_be_bytes(*chunk);
+    }
+    numbers
 }
 
 #[cfg(test)]

@@ -79,12 +79,11 @@ impl Incoming {
             if self.ended {
                 return Ok(None);
             }
-            match self.recv.read_chunk(CHUNK, true).await? {
-                Some(chunk) => self.ready.extend(self.reader.push(&chunk.bytes)?),
-                None => {
-                    self.reader.finish()?;
-                    self.ended = true;
-                }
+            if let Some(chunk) = self.recv.read_chunk(CHUNK, true).await? {
+                self.ready.extend(self.reader.push(&chunk.bytes)?);
+            } else {
+                self.reader.finish()?;
+                self.ended = true;
             }
         }
     }

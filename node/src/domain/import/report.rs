@@ -209,7 +209,7 @@ impl Tally {
             self.skipped.into_iter().map(|((rule, column), count)| SkipCount { rule, column, count }).collect();
         report.unknown_words =
             self.words.into_iter().map(|((column, word), count)| WordCount { column, word, count }).collect();
-        report.skipped.sort_by(|a, b| b.count.cmp(&a.count));
-        report.unknown_words.sort_by(|a, b| b.count.cmp(&a.count));
+        report.skipped.sort_by_key(|row| std::cmp::Reverse(row.count));
+        report.unknown_words.sort_by_key(|row| std::cmp::Reverse(row.count));
     }
 }

@@ -180,10 +180,10 @@ impl RowReader {
             });
         }
         let row = Cells { reader: self, fields };
-        if let Some(only) = &self.only {
-            if row.translated(&only.field)?.as_deref() != Some(only.code.as_str()) {
-                return Ok(Row::NotSelected);
-            }
+        if let Some(only) = &self.only
+            && row.translated(&only.field)?.as_deref() != Some(only.code.as_str())
+        {
+            return Ok(Row::NotSelected);
         }
         if self.mapping.fields.contains_key(REPORTING_COUNTRY) {
             let reported = row.translated(REPORTING_COUNTRY)?;

@@ -100,15 +100,12 @@ impl State {
             let kind = key.first().copied().unwrap_or(0);
             let exists = self.db.contains_key(&key).map_err(text)?;
             let count = counts.entry(kind).or_default();
-            match value {
-                Some(value) => {
-                    *count += u64::from(!exists);
-                    batch.insert(key, value);
-                }
-                None => {
-                    *count -= u64::from(exists);
-                    batch.remove(key);
-                }
+            if let Some(value) = value {
+                *count += u64::from(!exists);
+                batch.insert(key, value);
+            } else {
+                *count -= u64::from(exists);
+                batch.remove(key);
             }
         }
         let meta = Meta {

@@ -261,20 +261,19 @@ impl Partners {
         let key = (member.clone(), number, commit);
         let lock = || self.headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = lock().get(&key).cloned();
-        let document = match known {
-            Some(document) => Some(document),
-            None => {
-                let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
-                let document = self.fetch_over(connection, &fetch).await?;
-                if let Some(document) = &document {
-                    let mut headers = lock();
-                    if headers.len() >= HEADERS_MAX {
-                        headers.clear();
-                    }
-                    headers.insert(key, document.clone());
+        let document = if let Some(document) = known {
+            Some(document)
+        } else {
+            let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
+            let document = self.fetch_over(connection, &fetch).await?;
+            if let Some(document) = &document {
+                let mut headers = lock();
+                if headers.len() >= HEADERS_MAX {
+                    headers.clear();
                 }
-                document
+                headers.insert(key, document.clone());
             }
+            document
         };
         to_bytes(document.as_ref())
     }
