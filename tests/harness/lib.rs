@@ -1,1 +1,198 @@
+//! What the tests stand on: real federations of real processes on loopback, and a small client of their own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
 
+pub mod officer;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A program of the workspace, built beside the tests.
+///
+/// # Panics
+/// If it has not been built: `cargo build --profile ci` makes it.
+pub fn program(name: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let path = here.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.is_file(), "{} is missing; build it first: cargo build --profile ci", path.display());
+    path
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Standard output as the one JSON object that it must be.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.stdout.matches('\n').count(), 1, "one line: {}", self.stdout);
+        let value: Value =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout));
+        assert_eq!(value["accord"], 1);
+        assert_eq!(value["exit"], self.code, "{value}");
+        value
+    }
+}
+
+/// Runs the tool in a folder.
+pub fn accord(folder: &Path, arguments: &[&str]) -> Said {
+    Said::of(Command::new(program("accord")).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap())
+}
+
+/// Runs the daemon's program in a folder, for its short commands.
+pub fn accord_node(folder: &Path, arguments: &[&str]) -> Said {
+    Said::of(
+        Command::new(program("accord-node")).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap(),
+    )
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    /// Its process id.
+    pub pid: u32,
+    /// Where its people reach it.
+    pub people: String,
+}
+
+impl Running {
+    /// Starts the node in a folder and waits until it says that it is ready.
+    pub fn start(folder: &Path, node: &str) -> Self {
+        Self::try_start(folder, node).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
+    }
+
+    /// Starts a node; its log if it does not get ready.
+    pub fn try_start(folder: &Path, node: &str) -> Result<Self, String> {
+        let log = folder.join(format!("{}.log", node.replace('/', "-")));
+        let mut child = Command::new(program("accord-node"))
+            .args(["run", node, "--allow-root"])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        match serde_json::from_str::<Value>(&line) {
+            Ok(ready) => {
+                assert_eq!(ready["ready"], true);
+                let people = ready["people"].as_str().unwrap().to_owned();
+                Ok(Self { pid: child.id(), child, people })
+            }
+            Err(_) => {
+                let code = child.wait().unwrap();
+                Err(format!("{code}: {}", fs::read_to_string(&log).unwrap()))
+            }
+        }
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the process to end and returns whether it did so in order.
+    pub fn stop(mut self) -> bool {
+        let kill = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A federation in a folder of its own, raised by the tool's own demo; the nodes are stopped until they are started.
+#[derive(Debug)]
+pub struct Federation {
+    dir: TempDir,
+    /// The members; the first one has an officer.
+    pub members: Vec<String>,
+    /// The federation's id.
+    pub id: String,
+}
+
+impl Federation {
+    /// A federation of these members, with the synthetic sample imported and an edition published at each.
+    pub fn new(members: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let said = accord(dir.path(), &["demo", "--keep", "fed", "--members", &members.join(","), "--json"]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        let id = said.json()["result"]["federation"].as_str().unwrap().to_owned();
+        Self { dir, members: members.iter().map(|member| (*member).to_owned()).collect(), id }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("fed")
+    }
+
+    /// Starts one member's node.
+    pub fn start(&self, member: &str) -> Running {
+        Running::start(&self.path(), &format!("{member}/node"))
+    }
+
+    /// Starts all nodes.
+    pub fn start_all(&self) -> Vec<Running> {
+        self.members.iter().map(|member| self.start(member)).collect()
+    }
+
+    /// The officer runs the tool.
+    pub fn officer(&self, arguments: &[&str]) -> Said {
+        accord(&self.path(), &[["--profile", "officer"].as_slice(), arguments].concat())
+    }
+
+    /// A member's operator runs the tool.
+    pub fn operator(&self, member: &str, arguments: &[&str]) -> Said {
+        let profile = format!("{member}/node/operator");
+        accord(&self.path(), &[["--profile", &profile].as_slice(), arguments].concat())
+    }
+
+    /// Changes a text in a member's file.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} does not hold {from}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+}

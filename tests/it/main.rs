@@ -1,1 +1,17 @@
-fn main() {}
+//! Everything that is tested over real processes, and the rules of the house.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod command_line;
+mod exchange;
+mod federation;
+mod imports;
+mod independent;
+mod samples;
+mod store;
+mod tidy;

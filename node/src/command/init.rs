@@ -53,7 +53,7 @@ impl Init {
         }
         let (members, people) = self.addresses()?;
         files::make_dir(&self.dir)?;
-        let made = make(&self.dir, &member, name, members, people);
+        let made = make(&self.dir, &member, &name, members, people);
         if made.is_err() {
             // Nothing half done: a folder without all its parts is no node.
             let _ = std::fs::remove_dir_all(&self.dir);
@@ -84,7 +84,7 @@ impl Init {
 fn make(
     dir: &Path,
     member: &NodeId,
-    name: Text<64>,
+    name: &Text<64>,
     members: SocketAddr,
     people: SocketAddr,
 ) -> anyhow::Result<KeyClaim> {

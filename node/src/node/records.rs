@@ -199,7 +199,7 @@ impl Node {
 /// Completes a report by what the caller knows.
 fn describe(report: &mut Report, prepared: &Prepared, coverage: &Declared, watch: Stopwatch) {
     let call = &prepared.call;
-    report.kind = call.kind.clone();
+    report.kind.clone_from(&call.kind);
     report.file = FileInfo {
         name: call.file_name.clone(),
         sha256: call.sha256.clone(),

@@ -1,0 +1,111 @@
+//! The store under damage: a cut, a flipped bit, a missing file end in "damaged", never in an empty success.
+
+use std::{fs, path::Path};
+
+use accord_tests::{Federation, Running};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damage_is_named_or_harmless_and_never_served_as_complete() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let store = federation.path().join("ES-AGENCY/node/store");
+    let good = federation.path().join("good-store");
+    copy(&store, &good);
+    let whole = fs::metadata(good.join("sled/db")).unwrap().len();
+    let used = fs::read(good.join("sled/db")).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let step = std::env::var("ACCORD_DAMAGE_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(12u64);
+    let mut named = 0;
+    for round in 0..=step {
+        fs::remove_dir_all(&store).unwrap();
+        copy(&good, &store);
+        let db = store.join("sled/db");
+        let what = if round == 0 {
+            fs::remove_file(&db).unwrap();
+            "the database is gone".to_owned()
+        } else if round % 2 == 0 {
+            let size = used * round / (step + 1);
+            fs::File::options().write(true).open(&db).unwrap().set_len(size).unwrap();
+            format!("cut to {size} of {whole}")
+        } else {
+            let mut bytes = fs::read(&db).unwrap();
+            let at = (used * round / (step + 1)) as usize;
+            bytes[at] ^= 0x10;
+            fs::write(&db, bytes).unwrap();
+            format!("a bit flipped at {at} of {whole}")
+        };
+        match Running::try_start(&federation.path(), "ES-AGENCY/node") {
+            Err(log) => {
+                assert!(log.contains("damaged") || log.contains("cannot be read"), "{what}: {log}");
+                named += 1;
+            }
+            Ok(_node) => {
+                // Harmless is only what leaves every record and every cell as it was.
+                let status = federation.operator("ES-AGENCY", &["status", "--json"]).json();
+                assert_eq!(status["result"]["store"]["lines"], 745, "{what}");
+                let said = federation.operator("ES-AGENCY", &["edition", "show", "--cells", "--json"]);
+                assert_eq!(said.code, 0, "{what}: {}", said.stderr);
+            }
+        }
+    }
+    assert!(named > step / 4, "only {named} of {step} were noticed");
+}
+
+#[test]
+fn a_lost_manifest_an_old_database_and_a_second_process_are_refused() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let store = federation.path().join("ES-AGENCY/node/store");
+    let old = federation.path().join("old-store");
+    copy(&store, &old);
+    let node = federation.start("ES-AGENCY");
+    let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
+    assert!(log.contains("already running") && log.contains(&node.pid.to_string()), "{log}");
+    assert_eq!(federation.operator("ES-AGENCY", &["coverage", "set", "seizure", "2020", "partial"]).code, 0);
+    assert!(node.stop());
+    // Yesterday's database under today's manifest.
+    fs::remove_dir_all(store.join("sled")).unwrap();
+    copy(&old.join("sled"), &store.join("sled"));
+    let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
+    assert!(log.contains("acknowledged commits are missing"), "{log}");
+    // A half-written snapshot, as a kill during open leaves it, is no damage.
+    fs::remove_dir_all(&store).unwrap();
+    copy(&old, &store);
+    fs::write(store.join("sled/snap.0000000000001234.generating"), b"half").unwrap();
+    let _node = federation.start("ES-AGENCY");
+    assert_eq!(federation.operator("ES-AGENCY", &["status"]).code, 0);
+}
+
+#[test]
+fn files_of_a_node_are_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    fn walk(path: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            if mode & 0o077 != 0 {
+                found.push(format!("{} {mode:o}", entry.path().display()));
+            }
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), found);
+            }
+        }
+    }
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let mut found = Vec::new();
+    walk(&federation.path().join("ES-AGENCY/node"), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    // A key file that others can read is not used.
+    let ring = federation.path().join("ES-AGENCY/node/node.ring");
+    fs::set_permissions(&ring, fs::Permissions::from_mode(0o644)).unwrap();
+    let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
+    assert!(log.contains("chmod 600"), "{log}");
+}
