@@ -48,7 +48,7 @@ fn protocol_and_domain_do_no_io() {
         "std::net::Udp",
         "std::net::Tcp",
         "SystemTime",
-        "Instant",
+        "Instant::",
         "tokio",
         "quinn",
         "sled",

@@ -4,9 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use accord_protocol::key::{PublicKey, SigningKey};
 use quinn::{
-    ClientConfig, Connection, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt,
-    crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    crypto::{
+        CryptoError, HmacKey,
+        rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+    },
 };
+use ring::hmac;
 
 use crate::tls::{self, Admit, KeyExchange, TlsError};
 
@@ -97,6 +101,7 @@ pub fn listen(
     admit: Arc<dyn Admit>,
     exchange: KeyExchange,
 ) -> Result<Endpoint, QuicError> {
+    let reset_key = ResetKey::of(&key);
     let crypto = QuicServerConfig::try_from(tls::server(key, admit, exchange)?)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
@@ -104,7 +109,40 @@ pub fn listen(
         .migration(false)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size_total(INCOMING_BYTES_MAX);
-    Endpoint::server(config, address).map_err(|source| QuicError::Bind { address, source })
+    let bind = || {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let runtime = quinn::default_runtime().ok_or_else(|| std::io::Error::other("no runtime"))?;
+        Endpoint::new(EndpointConfig::new(Arc::new(reset_key)), Some(config), socket, runtime)
+    };
+    bind().map_err(|source| QuicError::Bind { address, source })
+}
+
+/// Key of stateless resets (RFC 9000, 10.3): the same after a restart, so that a peer whose connection died with the old process
+/// is told at its next packet instead of waiting for the idle timeout.
+struct ResetKey(hmac::Key);
+
+impl ResetKey {
+    fn of(key: &SigningKey) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &key.sign_raw(b"accord/1 stateless-reset-key").0))
+    }
+}
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        let tag = hmac::sign(&self.0, data);
+        let length = signature_out.len().min(tag.as_ref().len());
+        if let (Some(out), Some(tag)) = (signature_out.get_mut(..length), tag.as_ref().get(..length)) {
+            out.copy_from_slice(tag);
+        }
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        hmac::verify(&self.0, data, signature).map_err(|_| CryptoError)
+    }
 }
 
 /// An endpoint that only connects.

@@ -26,6 +26,8 @@ use crate::{domain::provide::Peer, node::Node};
 
 /// Longest handshake with a partner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a kept connection may be silent before the same request goes over a new one.
+const KEPT_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// Edition headers kept in memory, at most.
 const HEADERS_MAX: usize = 1_000;
 
@@ -111,14 +113,26 @@ impl Partners {
         // same one twice is executed once.
         let mut fresh = false;
         let (connection, reply) = loop {
-            let connection = self.connection(&body.audience, fresh).await?;
+            let (connection, kept) = self.connection(&body.audience, fresh).await?;
             let payload = self.envelope(call, &connection)?;
-            match stream::call(&connection, MessageKind::Request, payload, NoBody, None, |_| {}).await {
+            let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, None, |_| {});
+            let called = if kept {
+                match tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
+                    Ok(called) => called,
+                    Err(_) => {
+                        fresh = true;
+                        continue;
+                    }
+                }
+            } else {
+                calling.await
+            };
+            match called {
                 Ok(reply) => break (connection, reply),
                 Err(StreamError::Frame(error)) => return Err(AskError::NotAReply(error.to_string())),
                 Err(StreamError::Head(error)) => return Err(AskError::NotAReply(error.to_string())),
                 Err(StreamError::Kind) => return Err(AskError::NotAReply("another kind of message".into())),
-                Err(error) if fresh => return Err(AskError::Unreachable(words(&error))),
+                Err(error) if !kept => return Err(AskError::Unreachable(words(&error))),
                 Err(_) => fresh = true,
             }
         };
@@ -178,12 +192,13 @@ impl Partners {
         encode(&SignedBytes { payload, signature }).map_err(too_long)
     }
 
-    async fn connection(&self, member: &NodeId, fresh: bool) -> Result<Connection, AskError> {
+    /// A connection to a member, and whether it was kept from before.
+    async fn connection(&self, member: &NodeId, fresh: bool) -> Result<(Connection, bool), AskError> {
         if !fresh
             && let Some(connection) =
                 self.connections.lock().await.get(member).filter(|connection| connection.close_reason().is_none())
         {
-            return Ok(connection.clone());
+            return Ok((connection.clone(), true));
         }
         let trust = &self.node.standing.trust;
         let (_, keys) = trust
@@ -204,7 +219,7 @@ impl Partners {
             match connected {
                 Ok(connection) => {
                     self.connections.lock().await.insert(member.clone(), connection.clone());
-                    return Ok(connection);
+                    return Ok((connection, false));
                 }
                 Err(error) => last = AskError::Unreachable(words(&error)),
             }
@@ -233,7 +248,7 @@ impl Partners {
                     _ => None,
                 };
             }
-            let connection = self.connection(member, false).await.ok()?;
+            let (connection, _) = self.connection(member, false).await.ok()?;
             self.fetch_over(&connection, fetch).await.ok().flatten()
         };
         tokio::time::timeout(within, fetched).await.ok().flatten()

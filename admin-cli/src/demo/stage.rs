@@ -1,226 +1,22 @@
-//! `accord demo`: a whole federation on this machine in one command, by exactly the commands that people use.
+//! The steps of the demo, each by the command that people use.
 
 use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    process::{Command, Output, Stdio},
 };
 
-use accord_edge::{clock::Stopwatch, files, linux, random};
-use accord_protocol::id::to_hex;
+use accord_edge::{clock::Stopwatch, files, linux};
 use anyhow::Context;
-use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{
-    command::Global,
-    output::{Failure, Outcome},
-};
+use super::{Children, Plan, SAMPLES};
+use crate::output::{Failure, Outcome};
 
-/// The members of the demo; the first one asks.
-const MEMBERS: [&str; 5] = ["ES-AGENCY", "IT-AGENCY", "PT-AGENCY", "AT-AGENCY", "DK-AGENCY"];
-
-/// Synthetic seizures for each of them.
-const SAMPLES: [(&str, &str); 5] = [
-    ("ES-AGENCY", include_str!("../demo/ES-AGENCY.csv")),
-    ("IT-AGENCY", include_str!("../demo/IT-AGENCY.csv")),
-    ("PT-AGENCY", include_str!("../demo/PT-AGENCY.csv")),
-    ("AT-AGENCY", include_str!("../demo/AT-AGENCY.csv")),
-    ("DK-AGENCY", include_str!("../demo/DK-AGENCY.csv")),
-];
-
-/// `accord demo`
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// Real data: the UNODC Individual Drug Seizures file (CSV, zip, or a folder that holds one). Without it a synthetic sample.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Keep everything in this new folder, to explore.
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
-    /// Members by country or name; the first one asks.
-    #[arg(long, value_delimiter = ',')]
-    members: Vec<String>,
-    /// Let this member grant nothing, so that it refuses.
-    #[arg(long, value_name = "MEMBER")]
-    refuse: Option<String>,
-    /// Stop this member's node before the question, so that it is down.
-    #[arg(long, value_name = "MEMBER")]
-    stop: Option<String>,
-}
-
-impl Demo {
-    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let plan = self.plan(global)?;
-        let children: Children = Arc::default();
-        let stage = Stage { plan, children: Arc::clone(&children) };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-        let dir = stage.plan.dir.clone();
-        let keep = stage.plan.keep;
-        let outcome = runtime.block_on(async {
-            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-            tokio::select! {
-                outcome = tokio::task::spawn_blocking(move || stage.play()) => outcome.context("the demo stopped unexpectedly")?,
-                _ = tokio::signal::ctrl_c() => Err(interrupted(130)),
-                _ = terminate.recv() => Err(interrupted(143)),
-            }
-        });
-        runtime.shutdown_background();
-        stop_all(&children);
-        if !keep {
-            // A folder that cannot be removed stays behind in the temporary folder; nothing depends on it.
-            let _ = std::fs::remove_dir_all(&dir);
-        }
-        outcome
-    }
-
-    fn plan(self, global: &Global) -> anyhow::Result<Plan> {
-        let name = |text: &str| {
-            let text = text.trim();
-            if text.contains('-') { text.to_owned() } else { format!("{text}-AGENCY") }
-        };
-        let members: Vec<String> = if self.members.is_empty() {
-            MEMBERS.map(str::to_owned).to_vec()
-        } else {
-            self.members.iter().map(|text| name(text)).collect()
-        };
-        let unknown = |what: &str, member: &str| {
-            Failure::usage(
-                "UNKNOWN-MEMBER",
-                format!("{what}: `{member}` is not in the demo"),
-                format!("members: {}", members.join(", ")),
-            )
-        };
-        if members.len() < 2 {
-            return Err(Failure::usage(
-                "MEMBERS",
-                "a question needs at least two members",
-                "for example --members ES,IT",
-            )
-            .into());
-        }
-        for member in &members {
-            crate::command::member_name(member)?;
-            if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
-                let next =
-                    format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
-                return Err(Failure::usage("UNKNOWN-MEMBER", format!("there is no sample for `{member}`"), next).into());
-            }
-        }
-        let chosen = |what: &str, member: &Option<String>| -> anyhow::Result<Option<String>> {
-            let Some(member) = member.as_deref().map(name) else { return Ok(None) };
-            if !members.contains(&member) {
-                return Err(unknown(what, &member).into());
-            }
-            if members.first() == Some(&member) {
-                return Err(Failure::usage(
-                    "ASKER",
-                    format!("{what}: {member} is the one who asks"),
-                    "choose another member",
-                )
-                .into());
-            }
-            Ok(Some(member))
-        };
-        let (refuse, stop) = (chosen("--refuse", &self.refuse)?, chosen("--stop", &self.stop)?);
-        let data = self.data.as_deref().map(find_data).transpose()?;
-        let keep = self.keep.is_some();
-        let dir = match self.keep {
-            Some(dir) if dir.exists() => {
-                return Err(Failure::usage(
-                    "EXISTS",
-                    format!("{} exists already", dir.display()),
-                    "choose a new folder for --keep",
-                )
-                .into());
-            }
-            Some(dir) => dir,
-            None => std::env::temp_dir().join(format!("accord-demo-{}", to_hex(&random::bytes::<8>()?))),
-        };
-        let shows_steps = global.shows_progress() || global.verbose;
-        Ok(Plan { dir, keep, members, refuse, stop, data, json: global.json, shows_steps, deadline: global.deadline })
-    }
-}
-
-fn interrupted(exit: u8) -> anyhow::Error {
-    let mut failure =
-        Failure::fault("INTERRUPTED", "interrupted; every node of the demo was stopped", "run the command again");
-    failure.exit = exit;
-    failure.into()
-}
-
-/// The seizure file in a folder, or the file itself.
-fn find_data(path: &Path) -> anyhow::Result<PathBuf> {
-    let usage = |message: String| {
-        Failure::usage("DATA", message, "name the file itself: --data .../drug-trafficking-unodc.zip")
-    };
-    if path.is_file() {
-        return Ok(path.to_owned());
-    }
-    let mut folders = vec![path.to_owned()];
-    let entries = std::fs::read_dir(path).map_err(|error| usage(format!("--data {}: {error}", path.display())))?;
-    folders.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()));
-    let mut found: Vec<PathBuf> = folders
-        .iter()
-        .flat_map(|folder| {
-            std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
-        })
-        .filter(|path| is_seizure_file(path))
-        .collect();
-    found.sort();
-    found.into_iter().next().ok_or_else(|| {
-        usage(format!("--data {}: no file of the UNODC Individual Drug Seizures layout", path.display())).into()
-    })
-}
-
-fn is_seizure_file(path: &Path) -> bool {
-    const HEADER: &[u8] = b"REGION;SUBREGION;COUNTRY;";
-    let mut start = vec![0; 64];
-    let read = |start: &mut Vec<u8>, mut reader: Box<dyn Read>| {
-        reader.read(start).is_ok_and(|_| start.windows(HEADER.len()).next() == Some(HEADER))
-    };
-    let Ok(file) = std::fs::File::open(path) else { return false };
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("csv") => read(&mut start, Box::new(file)),
-        Some("zip") => {
-            let Ok(mut archive) = zip::ZipArchive::new(file) else { return false };
-            let Ok(mut member) = archive.by_index(0) else { return false };
-            member.read(&mut start).is_ok_and(|_| start.starts_with(HEADER))
-        }
-        _ => false,
-    }
-}
-
-type Children = Arc<Mutex<BTreeMap<String, Child>>>;
-
-fn stop_all(children: &Children) {
-    let mut children = children.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for child in children.values_mut() {
-        // A node that has ended by itself cannot be killed, which is as good.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    children.clear();
-}
-
-struct Plan {
-    dir: PathBuf,
-    keep: bool,
-    members: Vec<String>,
-    refuse: Option<String>,
-    stop: Option<String>,
-    data: Option<PathBuf>,
-    json: bool,
-    shows_steps: bool,
-    deadline: u32,
-}
-
-struct Stage {
-    plan: Plan,
-    children: Children,
+/// The demo on its stage.
+pub(super) struct Stage {
+    pub(super) plan: Plan,
+    pub(super) children: Children,
 }
 
 #[derive(Debug, Clone)]
@@ -232,7 +28,8 @@ struct Running {
 }
 
 impl Stage {
-    fn play(&self) -> anyhow::Result<Outcome> {
+    /// Plays all steps.
+    pub(super) fn play(&self) -> anyhow::Result<Outcome> {
         let watch = Stopwatch::start();
         files::make_dir(&self.plan.dir)?;
         self.step("three root holders found a federation");
