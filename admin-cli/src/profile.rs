@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use accord_edge::{
@@ -175,8 +175,10 @@ pub(crate) fn create_ring(
 }
 
 fn passphrase(global: &Global, prompt: &str) -> Option<Zeroizing<String>> {
+    // A pipe can be read once; a command that opens two rings takes the same line for both.
+    static FROM_DESCRIPTOR: OnceLock<Option<Zeroizing<String>>> = OnceLock::new();
     match global.passphrase_fd {
-        Some(descriptor) => linux::read_secret_line(descriptor).ok(),
+        Some(descriptor) => FROM_DESCRIPTOR.get_or_init(|| linux::read_secret_line(descriptor).ok()).clone(),
         None => linux::ask_secret(prompt).ok(),
     }
 }

@@ -41,7 +41,7 @@ impl Refusal {
             Self::Query => "see `accord tables TABLE` for the levels, codes and periods that exist",
             Self::Unavailable => "ask {member}'s liaison for a grant on this table",
             Self::Edition => "leave out --edition to get the latest, or ask {member} which edition is current",
-            Self::View => "look again with `accord tables --from {member}`, then ask again",
+            Self::View => "what you may see there has changed: ask again, or call {member}'s liaison",
             Self::Rejected => "call {member}'s liaison: a person there said no",
             Self::Quota => "wait a minute, then ask again",
             Self::Busy => "wait a minute, then ask again",

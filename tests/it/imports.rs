@@ -157,7 +157,7 @@ fn a_full_disk_is_told_and_harms_nothing() {
     let store = federation.path().join("ES-AGENCY/node");
     let small = federation.path().join("small");
     fs::create_dir(&small).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=80m", "tmpfs"]).arg(&small).status().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=120m", "tmpfs"]).arg(&small).status().unwrap();
     assert!(mounted.success(), "the test needs a tmpfs: run it as root, as tests/run does in CI");
     let copied = Command::new("cp").arg("-a").arg(&store).arg(small.join("node")).status().unwrap();
     assert!(copied.success());
@@ -176,9 +176,18 @@ fn a_full_disk_is_told_and_harms_nothing() {
         assert_eq!(said.code, 4, "{}", said.stdout);
         assert_eq!(said.json()["error"]["code"], "DISK-FULL", "{}", said.stdout);
         assert_eq!(lines(), before);
+        // What the failed import left behind must not count with the next one, in the tables either.
+        let cases = || {
+            let shown = operator(&["edition", "preview", "--table", "seizures-year-drug", "--cells", "--json"]).json();
+            let cells = shown["result"]["cells"].as_array().unwrap().clone();
+            let cell = cells.iter().find(|cell| cell["key"]["time"] == "2024" && cell["key"]["drug"] == "COC").unwrap();
+            cell["values"]["seizures"]["value"].as_u64().unwrap()
+        };
+        let counted = cases();
         fs::write(federation.path().join("little.csv"), format!("{HEADER}\n{}", rows(0, 20))).unwrap();
         let little = operator(&["import", "little.csv", "--json"]);
         assert_eq!(little.code, 0, "it works again without a restart: {}", little.stdout);
+        assert_eq!(cases(), counted + 20);
     });
     assert!(Command::new("umount").arg("-l").arg(&small).status().unwrap().success());
     if let Err(panic) = result {

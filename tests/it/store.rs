@@ -77,6 +77,12 @@ fn a_lost_manifest_an_old_database_and_a_second_process_are_refused() {
     copy(&old.join("sled"), &store.join("sled"));
     let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
     assert!(log.contains("acknowledged commits are missing"), "{log}");
+    // A database whose manifest is gone: nobody knows any more what was acknowledged.
+    fs::remove_dir_all(&store).unwrap();
+    copy(&old, &store);
+    fs::remove_file(store.join("manifest.json")).unwrap();
+    let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
+    assert!(log.contains("the manifest is missing"), "{log}");
     // A half-written snapshot, as a kill during open leaves it, is no damage.
     fs::remove_dir_all(&store).unwrap();
     copy(&old, &store);

@@ -201,6 +201,9 @@ fn request(
     let salt: Option<[u8; 32]> = asking.case_ref.map(|_| random::bytes()).transpose()?;
     let commit =
         salt.map_or(Hash::ZERO, |salt| Hash::of(&[salt.as_slice(), asking.case_ref.unwrap_or("").as_bytes()].concat()));
+    // Not the same millisecond for every audience, which would mark the requests of one question.
+    let [high, low]: [u8; 2] = random::bytes()?;
+    let now = now.plus(u64::from(u16::from_be_bytes([high, low]) % 2000));
     let body = RequestBody {
         preamble: Preamble,
         request_id: RequestId(random::bytes()?),

@@ -82,6 +82,9 @@ pub(crate) struct Propose {
     /// Keys documents of all members.
     #[arg(long, value_delimiter = ',', required = true)]
     member_keys: Vec<PathBuf>,
+    /// Claims of the members' nodes, for the agencies' names.
+    #[arg(long, value_delimiter = ',')]
+    claims: Vec<PathBuf>,
     /// The roster in force, which the new one continues.
     #[arg(long)]
     previous: Option<PathBuf>,
@@ -271,6 +274,16 @@ impl Propose {
             .map_or(Hash::ZERO, |document| document.hash());
         let now = clock::now();
         let until = now.plus(u64::from(self.valid_days) * DAY_MS);
+        let mut names = std::collections::BTreeMap::new();
+        for path in &self.claims {
+            let claim = read_claim(path)?;
+            if let Some(node_id) = &claim.node_id {
+                names.insert(node_id.clone(), claim.name.clone());
+            }
+        }
+        for member in before.iter().flat_map(|before| before.members.iter()) {
+            names.entry(member.node_id.clone()).or_insert_with(|| member.name.clone());
+        }
         let mut members = Vec::new();
         for path in &self.member_keys {
             let document = open_document(path)?;
@@ -280,7 +293,10 @@ impl Propose {
             })?;
             members.push(RosterMember {
                 node_id: keys.node_id.clone(),
-                name: text("member", keys.node_id.as_str())?,
+                name: match names.get(&keys.node_id) {
+                    Some(name) => name.clone(),
+                    None => text("member", keys.node_id.as_str())?,
+                },
                 state: MemberState::Active,
                 roles: Bounded::new(MemberRole::ALL.to_vec()).unwrap_or_default(),
                 anchor_version: keys.keys_version,

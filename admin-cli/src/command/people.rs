@@ -220,10 +220,15 @@ impl AddToList {
         let keys = context.keys.get();
         let need = usize::from(keys.admin_threshold);
         let have = document.valid_signers(&context.federation, keys.admin_keys.as_slice()).len();
+        if have == 0 {
+            let message = "none of the rings is an administrator's of this member; nothing was written";
+            let next = "name one --ring for each administrator who signs";
+            return Err(Failure::refused("THRESHOLD", message, next).into());
+        }
         if have < need {
-            let message = format!("{have} of {need} administrators have signed; nothing was written");
-            return Err(
-                Failure::refused("THRESHOLD", message, "name one --ring for each administrator who signs").into()
+            let (out, root) = (self.out.display(), self.root.display());
+            eprintln!(
+                "{have} of {need} administrators have signed; the next: accord federation sign {out} --root {root} --ring THEIR.ring"
             );
         }
         files::write_document(&self.out, &document)?;

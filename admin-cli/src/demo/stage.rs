@@ -232,6 +232,8 @@ impl Stage {
 
     fn roster(&self) -> anyhow::Result<()> {
         let keys: Vec<String> = self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")).collect();
+        let claims: Vec<String> =
+            self.plan.members.iter().map(|member| format!("{member}/node/claim.accord")).collect();
         self.accord(&[
             "federation",
             "propose",
@@ -241,6 +243,8 @@ impl Stage {
             "public/catalogue.accord",
             "--member-keys",
             &keys.join(","),
+            "--claims",
+            &claims.join(","),
             "--out",
             "public/roster.accord",
         ])?;

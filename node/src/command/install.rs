@@ -96,12 +96,17 @@ impl Install {
                 Ok((bytes, card))
             })
             .collect::<anyhow::Result<_>>()?;
-        for folder in [folder, operator_profile(&self.dir).join("trust")] {
-            write(&folder, &federation, &documents, &cards)?;
+        let keys = identity::load_keys(&config.dir)?;
+        let own_profile = operator_profile(&self.dir).join("trust");
+        // Everything that the node checks at its start is checked on the new set before it takes the old one's place.
+        let fresh = write_beside(&folder, &federation, &documents, &cards)?;
+        let checked = identity::load_trust(&fresh, &config.member).and_then(|standing| standing.check_own_keys(&keys));
+        if let Err(error) = checked {
+            std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
+            return Err(anyhow::Error::new(error).context("nothing was installed"));
         }
-        // Everything that the node checks at its start is checked now, so that `run` does not surprise.
-        let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
-        standing.check_own_keys(&identity::load_keys(&config.dir)?)?;
+        take_the_place(&fresh, &folder)?;
+        take_the_place(&write_beside(&own_profile, &federation, &documents, &cards)?, &own_profile)?;
         println!(
             "installed roster {} of {} with {} members",
             trust.roster().roster_version,
@@ -143,12 +148,12 @@ fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
 
 // The new set is written whole beside the old one, then the two folders change places in one step: a kill at any moment leaves
 // the old set or the new one, never a mixture.
-fn write(
+fn write_beside(
     folder: &Path,
     federation: &FederationId,
     documents: &[Document],
     cards: &[(Vec<u8>, Card)],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<PathBuf> {
     let fresh = folder.with_extension("new");
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
@@ -165,11 +170,15 @@ fn write(
         files::write_atomically(&fresh.join(format!("{}.card", card.officer_id)), bytes)?;
     }
     files::write_atomically(&fresh.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
+    Ok(fresh)
+}
+
+fn take_the_place(fresh: &Path, folder: &Path) -> anyhow::Result<()> {
     files::make_dir(folder)?;
-    linux::exchange(&fresh, folder)
+    linux::exchange(fresh, folder)
         .with_context(|| format!("cannot exchange {} and {}", fresh.display(), folder.display()))?;
     files::sync_dir(folder.parent().unwrap_or(folder))?;
-    std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())
+    std::fs::remove_dir_all(fresh).with_context(|| fresh.display().to_string())
 }
 
 fn short(hash: &Hash) -> String {

@@ -6,7 +6,11 @@ mod run;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use accord_node::{io::store::StoreError, node::StartError};
+use accord_node::{
+    io::{config::ConfigError, identity::IdentityError, store::StoreError},
+    node::StartError,
+};
+use accord_protocol::{signed::NotVerified, trust::TrustError};
 use clap::{Parser, Subcommand};
 
 /// The node of one agency: keeps its records, publishes its editions, answers its partners.
@@ -56,6 +60,16 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         return 2;
     }
     if error.downcast_ref::<Refused>().is_some() {
+        return 3;
+    }
+    // Documents, keys or settings that do not hold are refused; nothing was changed.
+    let refused = error.chain().any(|cause| {
+        cause.is::<TrustError>()
+            || cause.is::<NotVerified>()
+            || cause.is::<IdentityError>()
+            || cause.is::<ConfigError>()
+    });
+    if refused {
         return 3;
     }
     match error.downcast_ref::<StartError>() {

@@ -135,7 +135,7 @@ impl Node {
             (records.coverage.clone(), self.store.sequence())
         };
         let mut contributions = Contributions::default();
-        for lines in self.store.lines() {
+        for lines in self.store.lines()? {
             for line in lines? {
                 contributions.add(&line, &leaves);
             }

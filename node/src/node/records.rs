@@ -158,6 +158,10 @@ impl Node {
                 import_reply(report, prepared)
             }
             Err(error) => {
+                // Blocks that could not be taken away again must never count as another import's.
+                if !matches!(error, ImportError::File(_)) {
+                    records.imports = number;
+                }
                 drop(records);
                 import_failed(&error, prepared)
             }

@@ -34,11 +34,6 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         Manifest::read(dir).map_err(|error| damaged("the manifest cannot be read", "a manifest".into(), error))?;
     let path = dir.join("sled");
     let is_new = manifest.is_none();
-    if is_new && path.join("db").exists() {
-        // A crash between sled's first write and our first manifest leaves a database that was never acknowledged; anything
-        // more in it than a meta record means that the manifest was lost.
-        tracing::warn!("a database without a manifest: only an empty one is accepted");
-    }
     if !is_new && !path.join("db").exists() {
         return Err(damaged("the database file is missing", "sled/db".into(), "nothing".into()));
     }
@@ -60,6 +55,11 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
             format!("commit {}", manifest.sequence),
             format!("commit {}", meta.sequence),
         ));
+    }
+    // A crash before the first manifest leaves an empty database; anything in it means that the manifest was lost, and with it
+    // the knowledge of what was acknowledged.
+    if is_new && meta.sequence > 1 {
+        return Err(damaged("the manifest is missing", "manifest.json".into(), format!("commit {}", meta.sequence)));
     }
     let expected: BTreeMap<u8, u64> = meta.counts.iter().copied().collect();
     if expected != scan.counts {

@@ -1,5 +1,7 @@
 //! Typed access: records in packed blocks, imports, coverage, editions, memory of requests.
 
+use std::collections::BTreeSet;
+
 use accord_protocol::{
     codec::Bounded,
     edition::CoverageRow,
@@ -89,15 +91,15 @@ pub struct Stored {
 /// Reads what the node keeps in memory, and removes blocks of imports that were never committed.
 pub(super) fn load(store: &Store) -> Result<Stored, StoreError> {
     let mut stored = Stored::default();
-    for entry in store.scan(KeyKind::Import) {
-        let (_, value) = entry?;
-        let import: ImportEntry = decoded(&value, "an import")?;
-        stored.imports = stored.imports.max(import.number);
-    }
+    let committed = store.committed_imports()?;
+    stored.imports = committed.last().copied().unwrap_or(0);
     let mut abandoned = Batch::default();
     for entry in store.scan(KeyKind::Block) {
         let (key, value) = entry?;
-        if block_import(&key) > stored.imports {
+        let import = block_import(&key);
+        if !committed.contains(&import) {
+            // Its number is not used again either, until the blocks are gone.
+            stored.imports = stored.imports.max(import);
             abandoned.delete(key);
             continue;
         }
@@ -234,9 +236,19 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Every line of every committed import, in the order of import.
-    pub fn lines(&self) -> impl Iterator<Item = Result<Vec<SeizureLine>, StoreError>> {
-        self.scan(KeyKind::Block).map(|entry| decoded(&entry?.1, "a block of records"))
+    fn committed_imports(&self) -> Result<BTreeSet<u64>, StoreError> {
+        self.imports().map(|import| import.map(|import| import.number)).collect()
+    }
+
+    /// Every line of every committed import, in the order of import. Blocks of an import that failed do not count.
+    pub fn lines(&self) -> Result<impl Iterator<Item = Result<Vec<SeizureLine>, StoreError>>, StoreError> {
+        let committed = self.committed_imports()?;
+        Ok(self
+            .scan(KeyKind::Block)
+            .filter(move |entry| {
+                entry.as_ref().is_ok_and(|(key, _)| committed.contains(&block_import(key))) || entry.is_err()
+            })
+            .map(|entry| decoded(&entry?.1, "a block of records")))
     }
 
     /// Every committed import, oldest first.

@@ -13,7 +13,7 @@ use accord_edge::{
     stream::{self, NoBody, StreamError},
 };
 use accord_protocol::{
-    answer::{AnswerHead, class_size},
+    answer::{AnswerHead, class_size, reply_class},
     codec::{Bounded, Cap, Text, decode, encode},
     id::{Hash, NodeId},
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, SignedBytes},
@@ -115,7 +115,9 @@ impl Partners {
         let (connection, reply) = loop {
             let (connection, kept) = self.connection(&body.audience, fresh).await?;
             let payload = self.envelope(call, &connection)?;
-            let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, None, |_| {});
+            // Requests are brought to a class too, so that their length says nothing about what is asked (`wire.md` D10).
+            let padded = reply_class(payload.len()).and_then(class_size);
+            let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, padded, |_| {});
             let called = if kept {
                 match tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
                     Ok(called) => called,
