@@ -210,6 +210,7 @@ impl Vectors {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line or two for each message, in the order of the documents")]
 fn every_message_has_its_bytes() {
     let mut vectors = Vectors::default();
     let fed = federation();

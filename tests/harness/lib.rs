@@ -108,16 +108,13 @@ impl Running {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        match serde_json::from_str::<Value>(&line) {
-            Ok(ready) => {
-                assert_eq!(ready["ready"], true);
-                let people = ready["people"].as_str().unwrap().to_owned();
-                Ok(Self { pid: child.id(), child, people })
-            }
-            Err(_) => {
-                let code = child.wait().unwrap();
-                Err(format!("{code}: {}", fs::read_to_string(&log).unwrap()))
-            }
+        if let Ok(ready) = serde_json::from_str::<Value>(&line) {
+            assert_eq!(ready["ready"], true);
+            let people = ready["people"].as_str().unwrap().to_owned();
+            Ok(Self { pid: child.id(), child, people })
+        } else {
+            let code = child.wait().unwrap();
+            Err(format!("{code}: {}", fs::read_to_string(&log).unwrap()))
         }
     }
 

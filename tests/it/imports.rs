@@ -72,7 +72,7 @@ fn bad_files_change_nothing_and_are_told_exactly() {
 #[test]
 fn the_same_file_again_adds_nothing_and_a_changed_record_is_a_conflict() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
-    let _node = federation.start("ES-AGENCY");
+    let node = federation.start("ES-AGENCY");
     let text = format!("{HEADER}\n{}", rows(0, 50));
     let dry = import(&federation, "a.csv", &text, &["--dry-run"]).json();
     assert_eq!((dry["result"]["committed"].clone(), dry["result"]["rows"]["new"].clone()), (false.into(), 50.into()));
@@ -105,7 +105,7 @@ fn the_same_file_again_adds_nothing_and_a_changed_record_is_a_conflict() {
     assert_eq!(report["skipped"][0], serde_json::json!({"rule": "R-ID", "column": "record_id", "count": 1}));
     assert_eq!(report["errors"][0]["line"], 52);
     // Another process opens what is there: nothing of it lives in memory alone.
-    drop(_node);
+    assert!(node.stop());
     let _node = federation.start("ES-AGENCY");
     let again = import(&federation, "a.csv", &text, &[]).json();
     assert_eq!(again["result"]["rows"]["new"], 0);
@@ -144,7 +144,7 @@ fn a_kill_during_an_import_leaves_all_or_nothing() {
         outcomes.push(lines);
         assert!(node.stop());
     }
-    assert_eq!(outcomes.len() as u32, rounds);
+    assert_eq!(outcomes.len(), usize::try_from(rounds).unwrap());
     let _node = federation.start("ES-AGENCY");
     let done = federation.operator("ES-AGENCY", &["import", "big.csv", "--json"]).json();
     assert_eq!(done["result"]["rows"]["new"].as_u64().unwrap() + held, 60_745);

@@ -39,7 +39,7 @@ fn damage_is_named_or_harmless_and_never_served_as_complete() {
             format!("cut to {size} of {whole}")
         } else {
             let mut bytes = fs::read(&db).unwrap();
-            let at = (used * round / (step + 1)) as usize;
+            let at = usize::try_from(used * round / (step + 1)).unwrap();
             bytes[at] ^= 0x10;
             fs::write(&db, bytes).unwrap();
             format!("a bit flipped at {at} of {whole}")

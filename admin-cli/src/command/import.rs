@@ -110,15 +110,25 @@ impl Import {
         } else {
             indicatif::ProgressBar::hidden()
         };
-        let (reply, warnings) = block_on(async {
-            let client = Client::connect(&profile, global).await?;
-            let reply: PersonReply<Value> = client
-                .call_with(MessageKind::Import, &call, FileSource::new(source.reader()?, progress.clone()))
-                .await?;
-            let warnings = client.warnings.clone();
-            client.close().await;
-            Ok((reply, warnings))
-        })?;
+        let send = || {
+            block_on(async {
+                let client = Client::connect(&profile, global).await?;
+                let body = FileSource::new(source.reader()?, progress.clone());
+                let reply: PersonReply<Value> = client.call_with(MessageKind::Import, &call, body).await?;
+                let warnings = client.warnings.clone();
+                client.close().await;
+                Ok((reply, warnings))
+            })
+        };
+        // A connection that breaks leaves open whether the import was committed. The same call again settles it: the node knows
+        // the import key and returns the stored report, or imports now.
+        let (reply, warnings) = match send() {
+            Err(error) if error.downcast_ref::<Failure>().is_none() => {
+                progress.reset();
+                send()?
+            }
+            first => first?,
+        };
         progress.finish_and_clear();
         if let (Some(path), Some(result)) = (&self.report, &reply.result) {
             files::write_new(path, serde_json::to_string_pretty(result)?.as_bytes())?;

@@ -124,7 +124,22 @@ pub fn load_trust(dir: &Path, me: &NodeId) -> Result<Standing, IdentityError> {
         .map_err(IdentityError::Staff)?
         .map(|staff| staff.get().clone());
     let cards = load_cards(dir, &trust, me)?;
+    one_place_each(&trust, staff.as_ref(), &cards)?;
     Ok(Standing { trust, documents, staff, cards, me: me.clone() })
+}
+
+// A key in two places is refused (`wire.md` D6): whoever held it would speak in two roles.
+fn one_place_each(trust: &Trust, staff: Option<&Staff>, cards: &[Card]) -> Result<(), IdentityError> {
+    let members = trust.roster().members.iter().filter_map(|member| trust.keys(&member.node_id));
+    let mut all: Vec<PublicKey> = trust.root().keys.as_slice().to_vec();
+    all.extend(members.flat_map(|keys| keys.all_keys()));
+    all.extend(staff.into_iter().flat_map(|staff| staff.people.iter().map(|person| person.key)));
+    all.extend(cards.iter().map(|card| card.key));
+    all.sort();
+    match all.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+        Some(_) => Err(IdentityError::NotListed("one key stands in two places of the trust documents".into())),
+        None => Ok(()),
+    }
 }
 
 // Cards of own officers lie beside the documents; only those whose hash is on the signed list count.

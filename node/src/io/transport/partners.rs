@@ -119,12 +119,11 @@ impl Partners {
             let padded = reply_class(payload.len()).and_then(class_size);
             let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, padded, |_| {});
             let called = if kept {
-                match tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
-                    Ok(called) => called,
-                    Err(_) => {
-                        fresh = true;
-                        continue;
-                    }
+                if let Ok(called) = tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
+                    called
+                } else {
+                    fresh = true;
+                    continue;
                 }
             } else {
                 calling.await
