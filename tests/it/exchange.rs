@@ -216,6 +216,17 @@ fn a_stranger_and_a_changed_request_get_nothing() {
 }
 
 #[test]
+fn nodes_that_require_post_quantum_key_exchange_reach_each_other() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    for member in ["ES-AGENCY", "IT-AGENCY"] {
+        federation.edit(&format!("{member}/node/node.toml"), "post_quantum = \"prefer\"", "post_quantum = \"require\"");
+    }
+    let _nodes = federation.start_all();
+    let officer = Officer::open(&federation.path().join("officer"));
+    assert_eq!(officer.ask(&officer.request("IT-AGENCY", "2024")).word(), "answered");
+}
+
+#[test]
 fn an_officer_who_asks_too_much_is_told_to_wait() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
     federation.edit("IT-AGENCY/node/node.toml", "burst = 120", "burst = 3");

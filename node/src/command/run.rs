@@ -1,6 +1,6 @@
 //! `accord-node run`: "ready" only when keys, trust documents, store and listeners work.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use accord_edge::linux;
 use accord_node::{
@@ -12,6 +12,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Refused;
+
+/// How often what need not be kept is removed.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -59,11 +62,20 @@ impl Run {
         tracing::info!(member = %node.config.member, %members, %people, "ready");
         let serving = sockets.serve();
         tokio::pin!(serving);
+        let mut hourly = tokio::time::interval(HOUSEKEEPING_EVERY);
         loop {
             tokio::select! {
                 () = &mut serving => break,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                _ = hourly.tick() => {
+                    let node = Arc::clone(&node);
+                    tokio::task::spawn_blocking(move || match node.forget_replies() {
+                        Ok(0) => {}
+                        Ok(count) => tracing::info!(count, "replies forgotten"),
+                        Err(error) => tracing::error!(%error, "old replies stay"),
+                    });
+                }
                 _ = hangup.recv() => match node.reload_grants() {
                     Ok(rows) => tracing::info!(rows, "grants read again"),
                     Err(error) => tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the grants in force stay"),

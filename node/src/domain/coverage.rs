@@ -8,6 +8,9 @@ use accord_protocol::{
     time::{DAY_MS, Date, Months, Period, UnixMs},
 };
 
+/// Runs that an edition's header can hold.
+pub const ROWS_MAX: usize = 256;
+
 /// Declared coverage, month by month. A later declaration replaces an earlier one for its months.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Coverage {

@@ -127,7 +127,7 @@ impl Node {
             store,
             spool,
         };
-        node.store.forget_replies(clock::now())?;
+        node.forget_replies()?;
         if let Some(number) = node.current_number() {
             node.edition(number)?;
         }
@@ -140,6 +140,11 @@ impl Node {
         let rows = grants.len();
         *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(grants);
         Ok(rows)
+    }
+
+    /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.
+    pub fn forget_replies(&self) -> Result<usize, StoreError> {
+        self.store.forget_replies(clock::now())
     }
 
     fn grants(&self) -> Arc<Grants> {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{Node, Reply, done, failed, store_failed};
 use crate::{
     domain::{
-        coverage::Coverage as Declared,
+        coverage::{Coverage as Declared, ROWS_MAX},
         import::{
             Rule,
             mapping::{Mapping, REPORTING_COUNTRY},
@@ -123,6 +123,10 @@ impl Node {
         if let Some(months) = prepared.months {
             coverage.declare(Kind::Seizure, months, CoverageState::Complete);
         }
+        if coverage.rows().len() > ROWS_MAX {
+            let message = format!("coverage in more than {ROWS_MAX} pieces is not published");
+            return failed(2, "COVERAGE", message, "declare longer runs, then import again");
+        }
         let job = Job {
             store: &self.store,
             index: index.as_ref(),
@@ -188,6 +192,11 @@ impl Node {
                 let _alone = self.importing.blocking_lock();
                 let mut coverage = self.records().coverage.clone();
                 coverage.declare(kind, months, state);
+                if coverage.rows().len() > ROWS_MAX {
+                    return usage(format!(
+                        "coverage in more than {ROWS_MAX} pieces is not published; declare longer runs"
+                    ));
+                }
                 let mut batch = Batch::default();
                 batch.put_coverage(&coverage);
                 if let Err(error) = self.store.commit(batch) {
