@@ -14,6 +14,9 @@ crate::codes! {
     }
 }
 
+/// Largest number of a cell: what every JSON reader holds exactly.
+pub const NUMBER_MAX: i64 = (1 << 53) - 1;
+
 /// Bytes of one number in a slice: state and `i64`.
 pub const CELL_LEN: usize = 9;
 
@@ -40,7 +43,10 @@ impl Released {
 
     /// Lets a number out. Only `node::domain::disclosure` may call this; counts and sums are never negative.
     pub fn release(number: u64) -> Option<Self> {
-        i64::try_from(number).ok().map(|number| Self { state: State::Value, number })
+        i64::try_from(number)
+            .ok()
+            .filter(|number| *number <= NUMBER_MAX)
+            .map(|number| Self { state: State::Value, number })
     }
 
     /// Its state.
@@ -71,7 +77,7 @@ impl Released {
         let state = State::from_number(state).ok_or(NotACell)?;
         let number = i64::from_be_bytes(number);
         let fits = match state {
-            State::Value => number >= 0,
+            State::Value => (0..=NUMBER_MAX).contains(&number),
             State::Suppressed | State::NotAvailable => number == 0,
         };
         if fits { Ok(Self { state, number }) } else { Err(NotACell) }
@@ -103,7 +109,7 @@ mod tests {
         }
         assert_eq!(Released::release(5).unwrap().to_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 5]);
         assert_eq!(Released::SUPPRESSED.to_bytes(), [2, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert!(Released::release(u64::MAX).is_none());
+        assert!(Released::release(u64::MAX).is_none() && Released::release(1 << 53).is_none());
     }
 
     #[test]
@@ -113,6 +119,7 @@ mod tests {
             [4, 0, 0, 0, 0, 0, 0, 0, 0],
             [2, 0, 0, 0, 0, 0, 0, 0, 3],
             [1, 0xff, 0, 0, 0, 0, 0, 0, 3],
+            [1, 0, 0x20, 0, 0, 0, 0, 0, 0],
         ] {
             assert_eq!(Released::from_bytes(bytes), Err(NotACell));
         }

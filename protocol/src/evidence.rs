@@ -3,18 +3,17 @@
 //! A JSON text with the exact bytes in hex. Nothing in it is believed but what follows from the federation's id, which the
 //! verifier brings along.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Cap, decode},
     id::{NodeId, from_hex},
     key::Signature,
-    pool::{Given, PooledTable, Why, pool},
-    question::{Exchange, NotBelieved, RawReply, given, verified_catalogue, verify_exchange, verify_request},
+    pool::{PooledTable, Why, pool},
+    question::{Asked, Exchange, NotBelieved, RawReply, gather, question_id, verify_exchange, verify_request},
+    request::{RequestBody, SKEW_MS},
     selection::Selection,
-    signed::{Document, FederationId},
+    signed::{Document, FederationId, Verified},
     time::UnixMs,
     trust::{Trust, TrustError},
 };
@@ -51,8 +50,6 @@ pub struct BundleExchange {
     pub officer_signature: String,
     /// The officer's card.
     pub officer_card: String,
-    /// Salt of the case reference's commitment in the body, for the asker alone to open it; absent without a case reference.
-    pub case_ref_salt: Option<String>,
     /// The reply; absent if there was none that could be believed.
     pub reply: Option<BundleReply>,
     /// Without a reply: what the asker says happened.
@@ -128,6 +125,8 @@ pub struct Failed {
 pub struct Report {
     /// What is proved.
     pub statements: Vec<Statement>,
+    /// What the asker alone says: members that gave no reply, or none that could be believed.
+    pub claims: Vec<(NodeId, Why)>,
     /// Whether the pooled rows follow from the answers.
     pub pool_recomputed: bool,
     /// What does not hold; verified if empty.
@@ -214,52 +213,38 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         .table(&bundle.table)
         .ok_or_else(|| Failed { part: "table".into(), rule: "the federation's catalogue has no such table".into() })?;
 
-    let mut by_member: BTreeMap<NodeId, Gathered> = BTreeMap::new();
-    let mut order: Vec<NodeId> = Vec::new();
-    for (index, exchange) in bundle.exchanges.iter().enumerate() {
-        let part = format!("exchanges[{index}]");
-        let verified = verify_one(&trust, exchange, at, &part)?;
-        let audience = verified.audience.clone();
-        let selection = Selection::new(&verified.query, table, audience.country())
-            .map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?;
-        let cells = match (&verified.exchange, &verified.slice) {
-            (Some(exchange), Some(slice)) if exchange.edition.is_some() => {
-                Ok(selection.read(slice).map_err(|error| Failed { part: part.clone(), rule: error.to_string() })?)
-            }
-            (Some(_), _) => Err(Why::Refused),
-            (None, _) => Err(exchange.without_reply.as_deref().and_then(Why::from_word).unwrap_or(Why::Unreachable)),
-        };
-        if let Some(exchange) = &verified.exchange {
-            report.statements.push(Statement {
+    if bundle.exchanges.is_empty() {
+        return Err(Failed { part: "exchanges".into(), rule: "nothing was asked, so nothing is proved".into() });
+    }
+    let all: Vec<One> = bundle
+        .exchanges
+        .iter()
+        .enumerate()
+        .map(|(index, exchange)| verify_one(&trust, exchange, at, &format!("exchanges[{index}]")))
+        .collect::<Result<_, _>>()?;
+    verify_whole(bundle, &all)?;
+    let mut asked = Vec::new();
+    for (index, one) in all.iter().enumerate() {
+        let selection = Selection::new(&one.body.query, table, one.body.audience.country())
+            .map_err(|error| Failed { part: format!("exchanges[{index}]"), rule: error.to_string() })?;
+        match &one.reply {
+            Ok(exchange) => report.statements.push(Statement {
                 who: exchange.answer.responder.clone(),
                 what: if exchange.edition.is_some() { "answer" } else { "refusal" },
                 to: exchange.answer.requester.clone(),
                 officer: exchange.card.officer_id.to_string(),
                 at: exchange.answer.issued_at,
                 edition: exchange.edition.as_ref().map(|edition| edition.number),
-            });
+            }),
+            Err(why) => report.claims.push((one.body.audience.clone(), *why)),
         }
-        if !by_member.contains_key(&audience) {
-            order.push(audience.clone());
-        }
-        let gathered = by_member.entry(audience).or_default();
-        let hash = verified
-            .exchange
-            .as_ref()
-            .and_then(|exchange| exchange.edition.as_ref())
-            .map(|edition| edition.catalogue_hash);
-        gathered.catalogue = gathered.catalogue.or(hash);
-        gathered.parts.push((selection, cells));
+        asked.push(Asked {
+            member: one.body.audience.clone(),
+            selection,
+            reply: one.reply.as_ref().map_err(|why| *why),
+        });
     }
-    let given: Vec<Given> = order
-        .into_iter()
-        .filter_map(|member| by_member.remove(&member).map(|gathered| (member, gathered)))
-        .map(|(member, gathered)| {
-            let other = gathered.catalogue.filter(|hash| *hash != trust.catalogue().hash);
-            let theirs = other.map(|hash| verified_catalogue(&trust, &documents, &hash));
-            given(&member, table, gathered.parts, theirs.as_ref().map(Option::as_ref))
-        })
-        .collect();
+    let given = gather(&trust, table, &documents, asked);
     let pooled = pool(table, &given).map_err(|error| Failed { part: "pooled".into(), rule: error.to_string() })?;
     report.pool_recomputed = Bundle::rows(table, &pooled) == bundle.pooled;
     if !report.pool_recomputed {
@@ -268,17 +253,36 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
     Ok(())
 }
 
-#[derive(Default)]
-struct Gathered {
-    parts: Vec<crate::pool::Part>,
-    catalogue: Option<crate::id::Hash>,
+struct One {
+    body: Verified<RequestBody>,
+    reply: Result<Exchange, Why>,
 }
 
-struct One {
-    audience: NodeId,
-    query: crate::request::Query,
-    exchange: Option<Exchange>,
-    slice: Option<Vec<u8>>,
+// All requests are of one question: one officer, one purpose, each asked once, and the identifier follows from them.
+fn verify_whole(bundle: &Bundle, all: &[One]) -> Result<(), Failed> {
+    let fault = |part: &str, rule: &str| Failed { part: part.to_owned(), rule: rule.to_owned() };
+    let mut ids: Vec<_> = all.iter().map(|one| one.body.request_id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+        return Err(fault("exchanges", "one request stands twice"));
+    }
+    let same =
+        |one: &One| (one.body.requester.clone(), one.body.officer_card_hash, one.body.purpose, one.body.legal_basis);
+    if all.iter().any(|one| all.first().is_some_and(|first| same(first) != same(one))) {
+        return Err(fault("exchanges", "the requests are not one officer's for one purpose"));
+    }
+    let bodies: Vec<Vec<u8>> =
+        bundle.exchanges.iter().map(|exchange| bytes(&exchange.body, "exchanges")).collect::<Result<_, _>>()?;
+    if question_id(bodies.iter().map(Vec::as_slice)).to_string() != bundle.question_id {
+        return Err(fault("question_id", "it does not follow from the requests"));
+    }
+    let collected: UnixMs =
+        bundle.collected_at.parse().map_err(|_| fault("collected_at", "not a time such as 2026-11-24T00:38:00Z"))?;
+    // The time is shown in seconds.
+    if all.iter().any(|one| collected.plus(SKEW_MS + 1000) < one.body.issued_at) {
+        return Err(fault("collected_at", "earlier than a request"));
+    }
+    Ok(())
 }
 
 fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) -> Result<One, Failed> {
@@ -288,7 +292,13 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: chain(&error) };
     let Some(reply) = &exchange.reply else {
         let (body, _) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
-        return Ok(One { audience: body.audience.clone(), query: body.query.clone(), exchange: None, slice: None });
+        // Without a signed reply the asker can claim no more than that none came, or none that could be believed.
+        let why = match exchange.without_reply.as_deref() {
+            Some("unreachable") => Why::Unreachable,
+            Some("not_verified") => Why::NotVerified,
+            _ => return Err(Failed { part: part.to_owned(), rule: "a claim that needs a signed reply".into() }),
+        };
+        return Ok(One { body, reply: Err(why) });
     };
     let raw = RawReply {
         head: bytes(&reply.head, part)?,
@@ -297,10 +307,5 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
         edition: reply.edition.as_deref().map(|text| document(text, part)).transpose()?,
     };
     let verified = verify_exchange(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
-    Ok(One {
-        audience: verified.body.audience.clone(),
-        query: verified.body.query.clone(),
-        exchange: Some(verified),
-        slice: Some(raw.slice),
-    })
+    Ok(One { body: verified.body.clone(), reply: Ok(verified) })
 }

@@ -89,7 +89,7 @@ enum Stage {
 }
 
 /// What may follow a head, decided by the head's own bytes; nothing for bytes that are no head.
-type LimitsByHead = fn(&[u8]) -> Option<Limits>;
+pub type LimitsByHead = fn(&[u8]) -> Option<Limits>;
 
 /// Reads frames from bytes as they arrive. Nothing in it waits, and it holds at most one frame.
 pub struct FrameReader {

@@ -57,9 +57,14 @@ impl Head {
         encode(self)
     }
 
-    /// What the opener of a stream with this head may send after it; nothing for bytes that are no head.
-    pub fn limits_of(bytes: &[u8]) -> Option<Limits> {
-        Self::from_bytes(bytes).ok().map(|head| head.kind.limits_up())
+    /// What a member may send after this head; nothing for bytes that are no head, or of a kind that members do not open.
+    pub fn limits_for_members(bytes: &[u8]) -> Option<Limits> {
+        Self::from_bytes(bytes).ok().filter(|head| head.kind.is_for_members()).map(|head| head.kind.limits_up())
+    }
+
+    /// What a person may send after this head; nothing for bytes that are no head, or of a kind that people do not open.
+    pub fn limits_for_people(bytes: &[u8]) -> Option<Limits> {
+        Self::from_bytes(bytes).ok().filter(|head| !head.kind.is_for_members()).map(|head| head.kind.limits_up())
     }
 
     /// Reads a head and holds it to the cap of its kind.
@@ -77,6 +82,16 @@ impl Head {
 }
 
 impl MessageKind {
+    /// Whether members open it; all other kinds are opened by a node's own people.
+    pub const fn is_for_members(self) -> bool {
+        match self {
+            Self::Fetch | Self::Request => true,
+            Self::Hello | Self::Ask | Self::Relay | Self::Status | Self::Edition | Self::Import | Self::Coverage => {
+                false
+            }
+        }
+    }
+
     /// Largest head in bytes.
     pub const fn head_max(self) -> usize {
         match self {
@@ -185,6 +200,20 @@ pub struct AskReply {
     pub edition: Bounded<u8, { 32 << 10 }>,
     /// How long it took inside the node, in microseconds.
     pub elapsed_us: u64,
+}
+
+impl AskReply {
+    /// The node did not hand the question on, because it is not the connected officer's own.
+    pub fn not_handed_on() -> Self {
+        Self {
+            outcome: AskOutcome::NotVerified,
+            detail: Text::new("your own node did not hand the question on: card, signature or member are not yours")
+                .unwrap_or_default(),
+            answer: None,
+            edition: Bounded::default(),
+            elapsed_us: 0,
+        }
+    }
 }
 
 /// A person wants a document from a partner.

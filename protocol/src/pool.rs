@@ -2,11 +2,11 @@
 //!
 //! Nothing is added up that is not comparable, and every pooled number says who is in it and who is missing and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     catalogue::Table,
-    cell::{Released, State},
+    cell::{NUMBER_MAX, Released, State},
     id::NodeId,
     selection::Selection,
 };
@@ -31,17 +31,12 @@ crate::codes! {
     }
 }
 
-/// A sum beyond what can be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the pooled sum is too large")]
-pub struct Overflow;
-
 /// One pooled number. Values form a commutative monoid under [`Pooled::merge`] with [`Pooled::default`] as identity, so the order
 /// in which members answer never changes the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pooled {
-    sum: i64,
-    from: BTreeMap<NodeId, i64>,
+    sum: i128,
+    from: BTreeSet<NodeId>,
     missing: BTreeMap<NodeId, Why>,
 }
 
@@ -49,28 +44,26 @@ impl Pooled {
     /// One member's number, or why there is none.
     pub fn of(member: &NodeId, given: Result<i64, Why>) -> Self {
         match given {
-            Ok(value) => Self { sum: value, from: [(member.clone(), value)].into(), missing: BTreeMap::new() },
-            Err(why) => Self { sum: 0, from: BTreeMap::new(), missing: [(member.clone(), why)].into() },
+            Ok(value) => Self { sum: i128::from(value), from: [member.clone()].into(), missing: BTreeMap::new() },
+            Err(why) => Self { sum: 0, from: BTreeSet::new(), missing: [(member.clone(), why)].into() },
         }
     }
 
-    /// Merges two pooled numbers of disjoint members.
-    pub fn merge(mut self, other: Self) -> Result<Self, Overflow> {
-        self.sum = self.sum.checked_add(other.sum).ok_or(Overflow)?;
-        for (member, value) in other.from {
-            let slot = self.from.entry(member).or_insert(0);
-            *slot = slot.checked_add(value).ok_or(Overflow)?;
-        }
+    /// Merges two pooled numbers. A sum of cells cannot overflow 128 bits: each is below 2^53.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.sum += other.sum;
+        self.from.extend(other.from);
         for (member, why) in other.missing {
             // The same member missing for two reasons (in a total over periods) keeps the first in the list's order.
             self.missing.entry(member).and_modify(|kept| *kept = (*kept).min(why)).or_insert(why);
         }
-        Ok(self)
+        self
     }
 
-    /// The sum, if at least one member has a number.
+    /// The sum, if at least one member has a number and it can be shown exactly.
     pub fn value(&self) -> Option<i64> {
-        (!self.from.is_empty()).then_some(self.sum)
+        i64::try_from(self.sum).ok().filter(|sum| !self.from.is_empty() && *sum <= NUMBER_MAX)
     }
 
     /// Whether the true sum may be larger: some member asked has no number here.
@@ -80,7 +73,7 @@ impl Pooled {
 
     /// Who is in it.
     pub fn from(&self) -> impl Iterator<Item = &NodeId> {
-        self.from.keys()
+        self.from.iter()
     }
 
     /// Who is not, and why.
@@ -143,12 +136,12 @@ pub struct PooledTable {
 /// Why answers are not pooled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// A sum is too large.
-    #[error(transparent)]
-    Overflow(#[from] Overflow),
     /// The selections are not of one question.
     #[error("the answers are not to one question")]
     NotOneQuestion,
+    /// A member gives a cell twice, which would count twice.
+    #[error("{0} answers one cell twice")]
+    Twice(NodeId),
 }
 
 /// Pools what members gave to one question on one table.
@@ -160,6 +153,7 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
     let mut rows: BTreeMap<Vec<u32>, Row> = BTreeMap::new();
     let mut axes: Vec<BTreeMap<u32, String>> = vec![BTreeMap::new(); levels.len()];
     let mut cells = Vec::new();
+    let mut given_by: BTreeSet<(&NodeId, Vec<u32>)> = BTreeSet::new();
     for member in given {
         for (selection, answered) in &member.parts {
             if selection.levels != levels || selection.measures != measures {
@@ -169,6 +163,9 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
                 axis.extend(numbers.iter().copied().zip(names.iter().cloned()));
             }
             for position in 0..selection.cells() {
+                if !given_by.insert((&member.member, selection.numbers_at(position))) {
+                    return Err(PoolError::Twice(member.member.clone()));
+                }
                 let key = selection.names_at(position);
                 let values: Vec<Result<i64, Why>> = measures
                     .iter()
@@ -179,7 +176,7 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
                     .entry(selection.numbers_at(position))
                     .or_insert_with(|| Row { key: key.clone(), pooled: vec![Pooled::default(); measures.len()] });
                 for (pooled, value) in row.pooled.iter_mut().zip(&values) {
-                    *pooled = std::mem::take(pooled).merge(Pooled::of(&member.member, *value))?;
+                    *pooled = std::mem::take(pooled).merge(Pooled::of(&member.member, *value));
                 }
                 if answered.is_ok() {
                     cells.push(MemberCell { member: member.member.clone(), key, values });
@@ -187,7 +184,7 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
             }
         }
     }
-    let totals = if table.margins { totals(rows.values(), measures.len())? } else { Vec::new() };
+    let totals = if table.margins { totals(rows.values(), measures.len()) } else { Vec::new() };
     Ok(PooledTable {
         levels,
         codes: axes.into_iter().map(|axis| axis.into_values().collect()).collect(),
@@ -216,7 +213,7 @@ fn value_of(
     })
 }
 
-fn totals<'a>(rows: impl Iterator<Item = &'a Row>, measures: usize) -> Result<Vec<Row>, Overflow> {
+fn totals<'a>(rows: impl Iterator<Item = &'a Row>, measures: usize) -> Vec<Row> {
     // In order of first appearance, which is axis order, since time is the first dimension.
     let mut order: Vec<Vec<String>> = Vec::new();
     let mut sums: BTreeMap<Vec<String>, Vec<Pooled>> = BTreeMap::new();
@@ -227,10 +224,10 @@ fn totals<'a>(rows: impl Iterator<Item = &'a Row>, measures: usize) -> Result<Ve
             vec![Pooled::default(); measures]
         });
         for (slot, pooled) in slots.iter_mut().zip(&row.pooled) {
-            *slot = std::mem::take(slot).merge(pooled.clone())?;
+            *slot = std::mem::take(slot).merge(pooled.clone());
         }
     }
-    Ok(order.into_iter().filter_map(|key| sums.remove(&key).map(|pooled| Row { key, pooled })).collect())
+    order.into_iter().filter_map(|key| sums.remove(&key).map(|pooled| Row { key, pooled })).collect()
 }
 
 #[cfg(test)]
@@ -253,26 +250,27 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_and_any_split_give_the_same(list in arbitrary(), at in any::<prop::sample::Index>(), seed in any::<u64>()) {
-            let all = |list: &[Pooled]| list.iter().cloned().try_fold(Pooled::default(), Pooled::merge).unwrap();
+            let all = |list: &[Pooled]| list.iter().cloned().fold(Pooled::default(), Pooled::merge);
             let whole = all(&list);
             let cut = if list.is_empty() { 0 } else { at.index(list.len()) };
-            prop_assert_eq!(all(&list[..cut]).merge(all(&list[cut..])).unwrap(), whole.clone());
+            prop_assert_eq!(all(&list[..cut]).merge(all(&list[cut..])), whole.clone());
             let mut shuffled = list.clone();
-            shuffled.sort_by_key(|item| { let mut hash = seed ^ item.sum.unsigned_abs(); hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15); hash });
+            shuffled.sort_by_key(|item| { let mut hash = seed ^ u64::try_from(item.sum).unwrap(); hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15); hash });
             prop_assert_eq!(all(&shuffled), whole.clone());
-            prop_assert_eq!(Pooled::default().merge(whole.clone()).unwrap(), whole);
+            prop_assert_eq!(Pooled::default().merge(whole.clone()), whole);
         }
     }
 
     #[test]
-    fn a_sum_that_does_not_fit_is_an_error_and_not_a_number() {
-        let a = Pooled::of(&member(1), Ok(i64::MAX));
-        assert_eq!(a.merge(Pooled::of(&member(2), Ok(1))), Err(Overflow));
+    fn a_sum_that_cannot_be_shown_exactly_is_not_shown() {
+        let a = Pooled::of(&member(1), Ok(NUMBER_MAX));
+        assert_eq!(a.clone().value(), Some(NUMBER_MAX));
+        assert_eq!(a.merge(Pooled::of(&member(2), Ok(1))).value(), None);
     }
 
     #[test]
     fn a_number_that_somebody_lacks_is_a_lower_bound_and_none_at_all_is_missing() {
-        let some = Pooled::of(&member(1), Ok(0)).merge(Pooled::of(&member(2), Err(Why::Suppressed))).unwrap();
+        let some = Pooled::of(&member(1), Ok(0)).merge(Pooled::of(&member(2), Err(Why::Suppressed)));
         assert_eq!((some.value(), some.is_lower_bound()), (Some(0), true));
         let none = Pooled::of(&member(1), Err(Why::Refused));
         assert_eq!((none.value(), none.is_lower_bound()), (None, true));

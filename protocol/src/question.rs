@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     answer::AnswerHead,
     catalogue::{Axis, Catalogue, Table},
-    cell::CELL_LEN,
+    cell::{CELL_LEN, Released},
     codec::{Bounded, Cap, decode},
     edition::EditionHeader,
-    id::NodeId,
+    id::{Hash, NodeId, QuestionId},
     key::Signature,
     officers::Card,
-    pool::{Given, Part},
+    pool::{Given, Part, Why},
     request::{CODES_MAX, DimQuery, Query, RequestBody, SKEW_MS},
     selection::{Selection, split_periods},
     signed::{Document, Label, NotVerified, Verified, verify_message},
@@ -318,6 +318,10 @@ pub struct Exchange {
     pub answer: Verified<AnswerHead>,
     /// The edition it was selected from; absent for a refusal.
     pub edition: Option<Verified<EditionHeader>>,
+    /// What was selected.
+    pub selection: Selection,
+    /// The cells, in row-major order; absent for a refusal.
+    pub cells: Option<Vec<Vec<Released>>>,
 }
 
 /// Why an exchange is not believed.
@@ -340,6 +344,15 @@ pub enum NotBelieved {
     Answer(&'static str),
 }
 
+/// The identifier of a question: the first 16 bytes of SHA-256 over the hashes of its request bodies, sorted. It follows from what
+/// was signed, so that nobody can hang other requests under it.
+pub fn question_id<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> QuestionId {
+    let mut hashes: Vec<Hash> = bodies.map(Hash::of).collect();
+    hashes.sort();
+    let Hash(digest) = Hash::of(&hashes.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
+    QuestionId(digest.first_chunk().copied().unwrap_or_default())
+}
+
 /// Verifies an officer's request: card vouched for, purpose allowed, signature.
 pub fn verify_request(
     trust: &Trust,
@@ -349,7 +362,7 @@ pub fn verify_request(
 ) -> Result<(Verified<RequestBody>, Card), NotBelieved> {
     let claimed: RequestBody =
         decode(body, Cap::Head).map_err(|error| NotBelieved::Part { part: "the request", source: error.into() })?;
-    if claimed.officer_card_hash != crate::id::Hash::of(card) {
+    if claimed.officer_card_hash != Hash::of(card) {
         return Err(NotBelieved::Request("it names another officer's card"));
     }
     let card = trust
@@ -389,8 +402,7 @@ pub fn verify_exchange(
     if answer.issued_at.plus(SKEW_MS) < body.issued_at || answer.issued_at > latest {
         return Err(NotBelieved::Answer("its time does not fit the request"));
     }
-    if usize::try_from(answer.slice_len).ok() != Some(reply.slice.len())
-        || answer.slice_hash != crate::id::Hash::of(&reply.slice)
+    if usize::try_from(answer.slice_len).ok() != Some(reply.slice.len()) || answer.slice_hash != Hash::of(&reply.slice)
     {
         return Err(NotBelieved::Answer("the table is not the one that was signed"));
     }
@@ -410,11 +422,25 @@ pub fn verify_exchange(
             Some(header)
         }
     };
-    Ok(Exchange { body, card, answer, edition })
+    let table = trust
+        .catalogue()
+        .table_by_id(body.query.table_id)
+        .ok_or(NotBelieved::Request("the catalogue in force has no such table"))?;
+    let selection = Selection::new(&body.query, table, body.audience.country())
+        .map_err(|_| NotBelieved::Request("it is off the grid of its table"))?;
+    let cells = match &edition {
+        None => None,
+        Some(_) => Some(
+            selection
+                .read(&reply.slice)
+                .map_err(|_| NotBelieved::Answer("the table holds what no edition can hold"))?,
+        ),
+    };
+    Ok(Exchange { body, card, answer, edition, selection, cells })
 }
 
 /// Finds a catalogue by its hash among documents and believes it by the root keys.
-pub fn verified_catalogue(trust: &Trust, documents: &[Document], hash: &crate::id::Hash) -> Option<Catalogue> {
+pub fn verified_catalogue(trust: &Trust, documents: &[Document], hash: &Hash) -> Option<Catalogue> {
     let root = trust.root();
     documents
         .iter()
@@ -443,6 +469,62 @@ pub fn given(member: &NodeId, table: &Table, parts: Vec<Part>, theirs: Option<Op
         }
     }
     Given { member: member.clone(), parts, incomparable }
+}
+
+/// One request of a question and what came of it.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Who was asked.
+    pub member: NodeId,
+    /// What was asked.
+    pub selection: Selection,
+    /// The verified exchange, or why there is none.
+    pub reply: Result<&'a Exchange, Why>,
+}
+
+/// Whether a member's answers are from more than one edition: then they are not one answer, and nothing of it is used.
+pub fn is_mixed<'a>(exchanges: impl Iterator<Item = &'a Exchange>) -> bool {
+    let editions: BTreeSet<(u64, Hash)> = exchanges
+        .filter_map(|exchange| exchange.edition.as_ref())
+        .map(|edition| (edition.number, edition.commit))
+        .collect();
+    editions.len() > 1
+}
+
+/// Puts the requests of one question together by member, in the order in which members first occur. The same rules for the tool
+/// that asked and for whoever verifies the evidence.
+pub fn gather(trust: &Trust, table: &Table, documents: &[Document], asked: Vec<Asked<'_>>) -> Vec<Given> {
+    let mut order: Vec<NodeId> = Vec::new();
+    let mut by_member: BTreeMap<NodeId, Vec<Asked<'_>>> = BTreeMap::new();
+    for one in asked {
+        if !by_member.contains_key(&one.member) {
+            order.push(one.member.clone());
+        }
+        by_member.entry(one.member.clone()).or_default().push(one);
+    }
+    let mut all = Vec::new();
+    for (member, asked) in order.into_iter().filter_map(|member| by_member.remove_entry(&member)) {
+        let exchanges = || asked.iter().filter_map(|one| one.reply.ok());
+        let mixed = is_mixed(exchanges());
+        let other = exchanges()
+            .filter_map(|exchange| exchange.edition.as_ref())
+            .map(|edition| edition.catalogue_hash)
+            .find(|hash| *hash != trust.catalogue().hash);
+        let theirs = other.map(|hash| verified_catalogue(trust, documents, &hash));
+        let parts = asked
+            .into_iter()
+            .map(|one| {
+                let cells = match one.reply {
+                    _ if mixed => Err(Why::NotVerified),
+                    Ok(exchange) => exchange.cells.clone().ok_or(Why::Refused),
+                    Err(why) => Err(why),
+                };
+                (one.selection, cells)
+            })
+            .collect();
+        all.push(given(&member, table, parts, theirs.as_ref().map(Option::as_ref)));
+    }
+    all
 }
 
 #[cfg(test)]

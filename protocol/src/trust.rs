@@ -74,6 +74,11 @@ impl Trust {
         let (federation, root) =
             root::verify_chain(&roots, expected).map_err(|source| federation_wide(Label::Root, source))?;
 
+        for label in [Label::Roster, Label::Staff] {
+            if of_label(label).count() > 1 {
+                return Err(TrustError::Inconsistent(format!("more than one {label} document: which one is meant?")));
+            }
+        }
         let document = of_label(Label::Roster).next().ok_or_else(|| missing(Label::Roster, "the federation"))?;
         let roster: Verified<Roster> = document
             .verify(&federation, root.keys.as_slice(), usize::from(root.threshold), &[])
@@ -99,7 +104,10 @@ impl Trust {
                     let list = officers::verify(document, &federation, keys).map_err(|source| {
                         TrustError::NotVerified { label: Label::Officers, of: node_id.to_string(), source }
                     })?;
-                    lists.insert(node_id.clone(), list);
+                    if lists.insert(node_id.clone(), list).is_some() {
+                        let message = format!("more than one officers list of {node_id}: which one is meant?");
+                        return Err(TrustError::Inconsistent(message));
+                    }
                 }
             }
         }

@@ -54,6 +54,9 @@ impl Back {
 
     /// The refusal's word, or `answered`.
     pub fn word(&self) -> &'static str {
+        if self.reply.detail.as_str().contains("did not hand the question on") {
+            return "not handed on";
+        }
         self.head().refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str)
     }
 }

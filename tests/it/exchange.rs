@@ -73,6 +73,10 @@ fn every_refusal_is_provoked() {
         let mut body = fresh();
         change(&mut body);
         let back = officer.ask(&body);
+        if back.word() == "not handed on" {
+            shown += &format!("{name}: {}\n", back.word());
+            return;
+        }
         let head = back.head();
         assert_eq!(head.body_hash, Hash::of(&encode(&body).unwrap()), "{name}");
         if head.refusal().is_some() {
@@ -131,7 +135,7 @@ fn every_refusal_is_provoked() {
         unknown table: E_UNAVAILABLE
         table without a grant: E_UNAVAILABLE
         another purpose than granted: E_UNAVAILABLE
-        a purpose that is not on the card: E_UNAVAILABLE
+        a purpose that is not on the card: not handed on
         a level that does not exist: E_QUERY
         a code that does not exist: E_QUERY
         a measure that does not exist: E_QUERY
@@ -141,8 +145,8 @@ fn every_refusal_is_provoked() {
         an edition that does not exist: E_EDITION
         a view: E_VIEW
         a topic: E_AUTH
-        another card: E_AUTH
-        another requester: E_AUTH
+        another card: not handed on
+        another requester: not handed on
     "#]]
     .assert_eq(&shown);
 }
@@ -209,10 +213,10 @@ fn a_stranger_and_a_changed_request_get_nothing() {
     changed.purpose = accord_protocol::officers::Purpose::EarlyWarning;
     let mut call = good.clone();
     call.body = Bounded::new(encode(&changed).unwrap()).unwrap();
-    assert_eq!(officer.send(&call).word(), "E_AUTH");
+    assert_eq!(officer.send(&call).word(), "not handed on");
     let mut call = good;
     call.officer_signature = accord_protocol::key::Signature([0; 64]);
-    assert_eq!(officer.send(&call).word(), "E_AUTH");
+    assert_eq!(officer.send(&call).word(), "not handed on");
 }
 
 #[test]

@@ -87,6 +87,32 @@ fn two_agencies_answer_and_the_evidence_proves_it_elsewhere() {
     std::fs::write(&kept, bundle.to_string()).unwrap();
     assert_eq!(verify(&["--federation", &federation.id]).code, 3);
 
+    // Fabrications: an exchange twice with doubled numbers, a claim that needs a signature, nothing at all, another question.
+    let forge = |change: &dyn Fn(&mut Value)| {
+        let mut bundle: Value = serde_json::from_str(&text).unwrap();
+        change(&mut bundle);
+        std::fs::write(&kept, bundle.to_string()).unwrap();
+        let said = verify(&["--federation", &federation.id]);
+        assert_eq!(said.code, 3, "{}", said.stdout);
+        said.json()["result"]["failed"][0]["part"].as_str().unwrap().to_owned()
+    };
+    let twice = forge(&|bundle| {
+        let first = bundle["exchanges"][0].clone();
+        bundle["exchanges"].as_array_mut().unwrap().push(first);
+    });
+    assert_eq!(twice, "exchanges");
+    let claimed = forge(&|bundle| {
+        bundle["exchanges"][0]["reply"] = Value::Null;
+        bundle["exchanges"][0]["without_reply"] = "suppressed".into();
+    });
+    assert_eq!(claimed, "exchanges[0]");
+    let empty = forge(&|bundle| {
+        bundle["exchanges"] = serde_json::json!([]);
+        bundle["pooled"] = serde_json::json!([]);
+    });
+    assert_eq!(empty, "exchanges");
+    assert_eq!(forge(&|bundle| bundle["question_id"] = "00".repeat(16).into()), "question_id");
+
     let csv = std::fs::read_to_string(federation.path().join("kept.csv")).unwrap();
     assert!(csv.starts_with("row,member,time,drug,measure,unit,state,value,lower_bound,from,missing,protection\n"));
     assert!(csv.lines().skip(1).all(|line| line.ends_with("NOT PROTECTED AGAINST SUBTRACTION - FOR TESTS ONLY")));

@@ -136,7 +136,6 @@ pub(crate) fn write_evidence(
             body: to_hex(&asked.body),
             officer_signature: to_hex(&asked.officer_signature.0),
             officer_card: to_hex(asking.card_bytes),
-            case_ref_salt: asked.case_ref_salt.map(|salt| to_hex(&salt)),
             reply,
             without_reply,
         });

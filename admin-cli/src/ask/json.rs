@@ -162,6 +162,10 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &accord_protocol::id:
     if asked.len() > 1 {
         value.insert("request_ids".into(), asked.iter().map(|asked| json!(asked.request_id.to_string())).collect());
     }
+    // For the officer alone, to show later which case stood behind the request; it is not part of the evidence.
+    if let Some(salt) = asked.first().and_then(|asked| asked.case_ref_salt) {
+        value.insert("case_ref_salt".into(), json!(accord_protocol::id::to_hex(&salt)));
+    }
     value.insert("elapsed_ms".into(), json!(asked.iter().map(|asked| asked.elapsed_ms).max().unwrap_or(0)));
     value.insert("node_us".into(), json!(asked.iter().map(|asked| asked.node_us).max().unwrap_or(0)));
     for asked in &asked {

@@ -16,7 +16,9 @@ use accord_protocol::{
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, Notice, RelayCall},
     officers::{Card, Purpose},
     pool::{PooledTable, Why, pool},
-    question::{Exchange, Question, RawReply, given, verified_catalogue, verify_exchange},
+    question::{
+        self, Exchange, Question, RawReply, gather, given, is_mixed, question_id, verified_catalogue, verify_exchange,
+    },
     refusal::Refusal,
     request::{DELIVER_WITHIN_MS, LegalBasis, Query, RequestBody},
     selection::Selection,
@@ -153,7 +155,7 @@ pub(crate) async fn run(asking: &Asking<'_>, global: &Global) -> anyhow::Result<
     }
     progress.finish_and_clear();
     let catalogues = other_catalogues(asking, &client, &asked).await;
-    let question_id = QuestionId(random::bytes()?);
+    let question_id = question_id(asked.iter().map(|asked| asked.body.as_slice()));
     let warnings = client.warnings.clone();
     client.close().await;
     Ok(Answers { question_id, asked_at, asked, catalogues, elapsed_ms: watch.ms(), warnings })
@@ -337,6 +339,14 @@ impl Answers {
     /// How a partner stands: the worst of its requests.
     pub(crate) fn status(&self, asking: &Asking<'_>, member: &NodeId) -> PartnerStatus {
         let mut status = PartnerStatus::Answered;
+        let exchanges = self.of(member).filter_map(|asked| match &asked.reply {
+            Replied::Verified(exchange, _) => Some(&**exchange),
+            Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+        });
+        if is_mixed(exchanges) {
+            // It published a new edition while it was asked: asking again gives one whole answer.
+            return PartnerStatus::NotVerified;
+        }
         for asked in self.of(member) {
             match &asked.reply {
                 Replied::Verified(exchange, _) => match exchange.answer.refusal() {
@@ -371,24 +381,16 @@ impl Answers {
     /// The pooled table.
     pub(crate) fn pool(&self, asking: &Asking<'_>) -> anyhow::Result<PooledTable> {
         let mut all = Vec::new();
-        for member in asking.partners {
-            let mut parts = Vec::new();
-            for asked in self.of(member) {
-                let selection = Selection::new(&asked.query, asking.table, member.country())?;
-                let cells = match &asked.reply {
-                    Replied::Verified(exchange, raw) if exchange.edition.is_some() => {
-                        selection.read(&raw.slice).map_err(|_| Why::NotVerified)
-                    }
-                    Replied::Verified(..) => Err(Why::Refused),
-                    Replied::NotVerified(_) => Err(Why::NotVerified),
-                    Replied::Unreachable(_) => Err(Why::Unreachable),
-                };
-                parts.push((selection, cells));
-            }
-            let theirs = self.theirs(asking, member);
-            all.push(given(member, asking.table, parts, theirs.as_ref().map(Option::as_ref)));
+        for asked in &self.asked {
+            let selection = Selection::new(&asked.query, asking.table, asked.member.country())?;
+            let reply = match &asked.reply {
+                Replied::Verified(exchange, _) => Ok(&**exchange),
+                Replied::NotVerified(_) => Err(Why::NotVerified),
+                Replied::Unreachable(_) => Err(Why::Unreachable),
+            };
+            all.push(question::Asked { member: asked.member.clone(), selection, reply });
         }
-        Ok(pool(asking.table, &all)?)
+        Ok(pool(asking.table, &gather(asking.trust, asking.table, &self.catalogues, all))?)
     }
 
     /// Whether any answer comes from an edition that is not audited.

@@ -88,6 +88,11 @@ impl Verify {
                 })
             })
             .collect();
+        let claims: Vec<_> = report
+            .claims
+            .iter()
+            .map(|(member, why)| json!({ "member": member.as_str(), "claim": why.as_str() }))
+            .collect();
         let failed: Vec<_> =
             report.failed.iter().map(|failed| json!({ "part": failed.part, "rule": failed.rule })).collect();
         let mut text = String::new();
@@ -98,6 +103,9 @@ impl Verify {
                 statement.who, statement.what, statement.to, statement.at
             );
         }
+        for (member, why) in &report.claims {
+            text += &format!("{member}: {}, by the asker's word alone\n", why.as_str().replace('_', " "));
+        }
         text += if verified {
             "verified: every signature holds and the pooled table follows from the answers\n"
         } else {
@@ -105,7 +113,7 @@ impl Verify {
         };
         let result = json!({
             "verified": verified, "federation": federation.to_string(), "question_id": bundle.question_id, "statements": statements,
-            "pool_recomputed": report.pool_recomputed, "failed": failed,
+            "claims_of_the_asker": claims, "pool_recomputed": report.pool_recomputed, "failed": failed,
         });
         let mut outcome = Outcome::done(result, text);
         if let Some(first) = report.failed.first() {

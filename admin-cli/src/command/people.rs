@@ -11,8 +11,8 @@ use accord_protocol::{
     codec::{Bounded, Text, encode},
     id::{Hash, NodeId, OfficerId},
     member_keys::{self, KeyClaim, KeyRole, MemberKeys, RoleKey},
-    officers::{Card, Officers, Purpose, Staff, StaffMember},
-    signed::{Document, Preamble, Signable, Verified},
+    officers::{self, Card, Officers, Purpose, Staff, StaffMember},
+    signed::{Document, NotVerified, Preamble, Signable, Verified},
     time::{DAY_MS, UnixMs},
 };
 use clap::{Args, Subcommand};
@@ -236,6 +236,11 @@ impl AddToList {
     }
 }
 
+fn previous_refused(error: &NotVerified) -> Failure {
+    let message = format!("the list in --previous is not this member's: {error}");
+    Failure::refused("PREVIOUS", message, "take the list in force, signed by this member's administrators")
+}
+
 fn refused(path: &Path, error: &anyhow::Error) -> Failure {
     Failure::refused("NOT-VERIFIED", format!("{error:#}"), "get the file again from its source")
         .in_file(path.display().to_string())
@@ -275,7 +280,12 @@ impl AddOfficer {
             .collect::<Result<Vec<_>, _>>()?;
         let purposes = Bounded::sorted(purposes)
             .ok_or_else(|| Failure::usage("PURPOSE", "a purpose stands twice", "name each once"))?;
-        let before: Option<Officers> = context.previous.as_ref().map(Document::unverified).transpose()?;
+        let before: Option<Verified<Officers>> = context
+            .previous
+            .as_ref()
+            .map(|document| officers::verify(document, &context.federation, context.keys.get()))
+            .transpose()
+            .map_err(|error| previous_refused(&error))?;
         let mut hashes: Vec<Hash> = before.as_ref().map(|list| list.cards.as_slice().to_vec()).unwrap_or_default();
         let mut cards = Vec::new();
         for claim in &context.claims {
@@ -358,7 +368,12 @@ impl StaffCommand {
 
 fn add_staff(add: &AddToList, global: &Global) -> anyhow::Result<Outcome> {
     let context = add.context(&STAFF_ROLES)?;
-    let before: Option<Staff> = context.previous.as_ref().map(Document::unverified).transpose()?;
+    let before: Option<Verified<Staff>> = context
+        .previous
+        .as_ref()
+        .map(|document| officers::verify_staff(document, &context.federation, context.keys.get()))
+        .transpose()
+        .map_err(|error| previous_refused(&error))?;
     let mut people: Vec<StaffMember> = before.as_ref().map(|list| list.people.as_slice().to_vec()).unwrap_or_default();
     for claim in &context.claims {
         people.extend(claim.keys.iter().map(|entry| StaffMember {

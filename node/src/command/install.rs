@@ -15,7 +15,7 @@ use accord_protocol::{
     codec::{Cap, decode},
     id::Hash,
     member_keys::MemberKeys,
-    officers::Card,
+    officers::{Card, Staff},
     signed::{Document, FederationId, Label},
     trust::Trust,
 };
@@ -87,7 +87,7 @@ impl Install {
             documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
         let trust = Trust::build(&documents, Some(&federation)).context("nothing was installed")?;
         let folder = config.trust_dir();
-        refuse_going_back(&folder, &trust)?;
+        refuse_going_back(&folder, &trust, &documents)?;
         let cards: Vec<(Vec<u8>, Card)> = cards
             .into_iter()
             .map(|path| {
@@ -118,7 +118,7 @@ impl Install {
 }
 
 // A version never goes back, whatever somebody hands in (K1).
-fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
+fn refuse_going_back(folder: &Path, new: &Trust, documents: &[Document]) -> anyhow::Result<()> {
     if !folder.join(identity::FEDERATION_FILE).exists() {
         return Ok(());
     }
@@ -135,6 +135,27 @@ fn refuse_going_back(folder: &Path, new: &Trust) -> anyhow::Result<()> {
             after.1, before.1
         ))
         .into());
+    }
+    for member in old.roster().members.iter() {
+        let (Some(had), Some(gets)) = (old.officers(&member.node_id), new.officers(&member.node_id)) else { continue };
+        if gets.list_version < had.list_version || (gets.list_version == had.list_version && gets.hash() != had.hash())
+        {
+            return Err(Refused(format!(
+                "officers list {} of {} does not follow list {} in force; nothing was changed",
+                gets.list_version, member.node_id, had.list_version
+            ))
+            .into());
+        }
+    }
+    let staff_of = |documents: &[Document]| -> anyhow::Result<Option<Staff>> {
+        let document = documents.iter().find(|document| document.label() == Label::Staff);
+        Ok(document.map(Document::unverified).transpose()?)
+    };
+    if let (Some(had), Some(gets)) = (staff_of(&files::read_documents(folder)?)?, staff_of(documents)?)
+        && gets.list_version < had.list_version
+    {
+        let (gets, had) = (gets.list_version, had.list_version);
+        return Err(Refused(format!("staff list {gets} is older than list {had} in force; nothing was changed")).into());
     }
     if after == before && old.roster().hash() != new.roster().hash() {
         return Err(Refused(format!(

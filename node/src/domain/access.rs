@@ -151,8 +151,11 @@ impl Grant {
     fn is_coarser(&self, table: &Table, levels: &[u8]) -> bool {
         let Ok(axes) = table.axes("") else { return true };
         table.dimensions.iter().zip(&axes).zip(levels).any(|((dimension, axis), level)| {
-            let finest = self.finest.get(&dimension.name).and_then(|name| axis.level(name));
-            finest.is_some_and(|finest| *level > finest)
+            match self.finest.get(&dimension.name) {
+                None => false,
+                // A level that this table does not know limits it to nothing: deny what is not understood.
+                Some(name) => axis.level(name).is_none_or(|finest| *level > finest),
+            }
         })
     }
 }

@@ -82,7 +82,7 @@ impl Decimal {
     /// The nearest whole number, half to even.
     pub fn rounded(self) -> Result<u64, BadAmount> {
         if self.scale <= 0 {
-            return self.whole();
+            return self.whole().and_then(|value| if value <= AMOUNT_MAX { Ok(value) } else { Err(BadAmount::Range) });
         }
         let value = match u32::try_from(self.scale).ok().and_then(|scale| 10u128.checked_pow(scale)) {
             // 10^39 and more is above every number that the digits can hold twice: rounds to zero.
@@ -239,6 +239,8 @@ mod tests {
         assert_eq!(mg(&"9".repeat(400), Unit::Gram), Err(BadAmount::Range));
         assert_eq!(mg("1e400", Unit::Gram), Err(BadAmount::Range));
         assert_eq!(mg("99999999999999999", Unit::Kilogram), Err(BadAmount::Range));
+        assert_eq!(mg("1000000001", Unit::Kilogram), Err(BadAmount::Range));
+        assert_eq!(mg("1000000000", Unit::Kilogram), Ok(Amount::MassMg(AMOUNT_MAX)));
         assert_eq!(
             Decimal::parse("1,5", ',', false).and_then(|value| amount(value, Unit::Gram, None)),
             Ok(Amount::MassMg(1_500))

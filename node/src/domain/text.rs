@@ -19,15 +19,35 @@ pub fn fold_word(word: &str) -> String {
 /// A case id for comparing: NFKC, lower case, runs of blanks one blank, trimmed. Two ids that differ only in these are one case,
 /// else one operation could pass the threshold by being spelt in five ways (C85a).
 pub fn fold_case(case: &str) -> String {
-    let normal: String = case.nfkc().flat_map(char::to_lowercase).collect();
-    // Lower-casing can leave a form that is not NFKC again.
-    let normal: String = normal.nfkc().filter(|character| !is_invisible(*character)).collect();
+    // Invisible characters first, since they keep marks from composing; then both ways of case, since one alone leaves pairs apart
+    // (sharp s, final sigma); then once more, since that can leave a form which is not NFKC.
+    let visible: String = case.chars().filter(|character| !is_invisible(*character)).collect();
+    let one_case: String = visible.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
+    let normal: String = one_case.nfkc().filter(|character| !is_invisible(*character)).collect();
     normal.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Zero-width and direction characters, which make equal-looking ids differ.
 const fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// A word from a file as it may be shown to the operator: escaped, at most 40 characters.
@@ -69,6 +89,10 @@ mod tests {
     fn spellings_of_one_case_are_one_case() {
         for spelling in ["K1", "k1", " K1 ", "Ｋ１", "K\u{200b}1"] {
             assert_eq!(fold_case(spelling), "k1", "{spelling:?}");
+        }
+        for (a, b) in [("ΟΔΟΣ", "οδος"), ("STRASSE", "straße"), ("é", "E\u{200b}\u{301}"), ("K\u{fe0f}1", "k1")]
+        {
+            assert_eq!(fold_case(a), fold_case(b), "{a} {b}");
         }
         assert_ne!(fold_case("K 1"), fold_case("K1"));
     }

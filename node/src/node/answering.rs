@@ -120,9 +120,11 @@ impl Node {
     fn decide(&self, checked: &Checked, now: UnixMs) -> Result<SignedAnswer, StoreError> {
         let body = &checked.body;
         let wanted = if body.edition == 0 { self.current_number() } else { Some(body.edition) };
+        // Nothing is loaded for whom nothing is granted.
+        let may_load = body.requester == self.config.member || self.grants_anything(&body.requester);
         let edition = match wanted {
-            Some(number) => self.edition(number)?,
-            None => None,
+            Some(number) if may_load => self.edition(number)?,
+            Some(_) | None => None,
         };
         let grants = self.grants();
         // Without an edition the catalogue in force decides what may be discovered, so that the order of checks is the same.

@@ -35,7 +35,6 @@ const LOADED_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct LoadedEdition {
     pub(super) header: EditionHeader,
-    pub(super) document: Document,
     pub(super) catalogue: Arc<Catalogue>,
     blocks: HashMap<(u16, u16), Block>,
     rules: Rules,
@@ -44,6 +43,12 @@ pub(super) struct LoadedEdition {
 }
 
 impl LoadedEdition {
+    /// Whether the edition holds the same tables and years: the cells alone do not say which year they are of.
+    fn holds_blocks_of(&self, filled: &Filled) -> bool {
+        self.blocks.len() == filled.blocks.len()
+            && filled.blocks.iter().all(|block| self.blocks.contains_key(&(block.table_id, block.year)))
+    }
+
     /// A table's cells of a year.
     pub(super) fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
         self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
@@ -67,7 +72,8 @@ impl Node {
         let mut all = lock();
         all.insert(number, Arc::clone(&loaded));
         if all.len() > LOADED_MAX
-            && let Some(oldest) = all.keys().next().copied()
+            // The current edition, which has the highest number, stays; so does the one that was just asked for.
+            && let Some(oldest) = all.keys().find(|kept| **kept != number).copied()
         {
             all.remove(&oldest);
         }
@@ -98,7 +104,6 @@ impl Node {
         let shares = serde_json::from_slice(&detail.shares).map_err(|_| fault("its shares do not decode"))?;
         Ok(LoadedEdition {
             header,
-            document: entry.header.clone(),
             catalogue,
             blocks,
             rules: entry.rules,
@@ -109,7 +114,15 @@ impl Node {
 
     /// The signed header of an edition, for partners.
     pub fn edition_document(&self, number: u64) -> Result<Option<Document>, StoreError> {
-        Ok(self.edition(number)?.map(|edition| edition.document.clone()))
+        Ok(self.store.edition(number)?.map(|edition| edition.header))
+    }
+
+    /// Whether a member may receive anything at all: then it may see headers of editions.
+    pub fn grants_anything(&self, member: &accord_protocol::id::NodeId) -> bool {
+        let now = clock::now();
+        let catalogue = self.standing.trust.catalogue();
+        let grants = self.grants();
+        catalogue.tables().iter().any(|table| grants.discoverable(member, &table.name, now))
     }
 
     /// The signed document of a catalogue in force or of an edition, for partners.
@@ -188,6 +201,8 @@ impl Node {
                 "for tests with data that is no secret, set accept_primary_only = true in node.toml and restart the node",
             );
         }
+        // One at a time, and none while records change: two editions must never get one number.
+        let _alone = self.importing.blocking_lock();
         match self.publish_inner() {
             Ok(reply) => reply,
             Err(error) => store_failed(&error),
@@ -218,6 +233,7 @@ impl Node {
         if let Some(before) = &before
             && before.header.commit == commit
             && before.header.catalogue_hash == catalogue_hash
+            && before.holds_blocks_of(&filled)
         {
             let mut reply = self.show(Some(before.header.number), None, false);
             reply

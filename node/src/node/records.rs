@@ -66,6 +66,8 @@ impl Node {
                 format!("the file has {} bytes, this node takes at most {}", call.bytes, self.config.import_bytes_max);
             return Err(usage("TOO-LARGE", message, "split the file, or raise limits.import_bytes in node.toml"));
         }
+        // Before any of the file is taken: what there is no room for must not use up what answers need.
+        self.store.room(call.bytes).map_err(|error| Box::new(store_failed(&error)))?;
         let mapping = match &call.mapping {
             None => Ok(Mapping::canonical()),
             Some(MappingSource::Name(name)) => Mapping::shipped(name),
@@ -86,6 +88,11 @@ impl Node {
             call.coverage.as_deref().map(str::parse::<Months>).transpose().map_err(|error| {
                 usage("PERIOD", format!("--coverage: {error}"), "for example --coverage 2011..2016")
             })?;
+        if let Some(months) = months
+            && !within_bounds(months, clock::now().date().year())
+        {
+            return Err(usage("PERIOD", UNBOUNDED.to_owned(), "for example --coverage 2011..2016"));
+        }
         let key = from_hex(&call.import_key).and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| usage("KEY", "the import key is not 32 hex digits".into(), "update accord"))?;
         Ok(Prepared { call, mapping, only, months, key })
@@ -186,6 +193,9 @@ impl Node {
                 let Ok(months) = months.parse::<Months>() else {
                     return usage(format!("`{}` is not a range of periods", months.escape_default()));
                 };
+                if !within_bounds(months, clock::now().date().year()) {
+                    return usage(UNBOUNDED.to_owned());
+                }
                 let Some(state) = CoverageState::from_word(state) else {
                     return usage(format!("`{}` is none of complete, partial, none", state.escape_default()));
                 };
@@ -207,6 +217,15 @@ impl Node {
             }
         }
     }
+}
+
+/// What is said of coverage that nobody can mean.
+const UNBOUNDED: &str = "coverage is declared for years from 1970 to this one";
+
+/// Whether coverage is for years that data can be of: each one costs the blocks of all tables.
+fn within_bounds(months: Months, this_year: u16) -> bool {
+    let (from, to) = months.indexes();
+    from >= 1970 * 12 && to < (u32::from(this_year) + 1) * 12
 }
 
 /// Completes a report by what the caller knows.

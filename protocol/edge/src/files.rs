@@ -9,8 +9,11 @@ use std::{
 
 use accord_protocol::{
     codec::{Cap, Malformed, decode, encode},
+    id::to_hex,
     signed::Document,
 };
+
+use crate::random;
 
 /// First bytes of a trust document's file.
 const DOCUMENT_MAGIC: &[u8; 8] = b"ACCORD1\n";
@@ -92,10 +95,12 @@ fn parent(path: &Path) -> &Path {
 /// Writes a file whole: temporary name, sync, rename, sync of the folder. Mode 0600.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
+    // A name that nobody can guess, made anew: no link that waits there is followed, no mode is inherited.
+    let random = random::bytes::<8>().map_err(io::Error::other).map_err(at("write", path))?;
+    name.push(format!(".{}.tmp", to_hex(&random)));
     let temporary = path.with_file_name(name);
     let result = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io};
 
 use accord_protocol::{
     codec::Malformed,
-    frame::{self, FrameError, FrameReader, FrameWriter, Limits, Piece},
+    frame::{self, FrameError, FrameReader, FrameWriter, Limits, LimitsByHead, Piece},
     message::{Head, MessageKind},
 };
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
@@ -59,9 +59,9 @@ impl Incoming {
         Self { recv, reader: FrameReader::new(limits), ready: VecDeque::new(), ended: false }
     }
 
-    /// Starts reading a stream that a peer opened: its head says what may follow.
-    pub fn opened_by_peer(recv: RecvStream) -> Self {
-        let reader = FrameReader::by_head(accord_protocol::codec::Cap::Head.bytes(), Head::limits_of);
+    /// Starts reading a stream that a peer opened: its head says what may follow, by the socket that it came in on.
+    pub fn opened_by_peer(recv: RecvStream, by_head: LimitsByHead) -> Self {
+        let reader = FrameReader::by_head(accord_protocol::codec::Cap::Head.bytes(), by_head);
         Self { recv, reader, ready: VecDeque::new(), ended: false }
     }
 

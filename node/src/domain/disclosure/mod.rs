@@ -125,7 +125,7 @@ pub fn review(cell: &Cell, index: usize, measure: &Measure, rules: &Rules) -> Ou
         Quantity::Cases => u128::from(cell.cases),
         Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
             let Some(magnitude) = cell.magnitudes.get(index) else { return Outcome::Suppress(Reason::TooFewCases) };
-            if let Err(reason) = primary::magnitude_is_safe(magnitude, rules) {
+            if let Err(reason) = primary::magnitude_is_safe(cell, magnitude, rules) {
                 return Outcome::Suppress(reason);
             }
             magnitude.sum

@@ -10,9 +10,15 @@ pub(super) fn count_is_safe(cell: &Cell, rules: &Rules) -> Result<(), Reason> {
 
 /// Threshold rule on the cases that have a part, then (1, d) dominance `100 x1 > d X`, then the p% rule
 /// `100 (X - x1 - x2) < p x1` (`disclosure.md` A.1; Handbook on Statistical Disclosure Control, 4.2).
-pub(super) fn magnitude_is_safe(magnitude: &Magnitude, rules: &Rules) -> Result<(), Reason> {
+///
+/// A sum of nothing is shown, where zeros are shown, only if the cell has no case at all: cases of which none was weighed are not
+/// a known zero.
+pub(super) fn magnitude_is_safe(cell: &Cell, magnitude: &Magnitude, rules: &Rules) -> Result<(), Reason> {
+    if magnitude.contributors == 0 && cell.cases > 0 {
+        return Err(Reason::TooFewCases);
+    }
     threshold(magnitude.contributors, rules)?;
-    // Sums stay below 2^64 lines of 10^15: none of these products can overflow 128 bits.
+    // Sums stay far below 2^64 lines of 10^15: none of these products can overflow 128 bits.
     if magnitude.largest * 100 > magnitude.sum * u128::from(rules.dominance_percent()) {
         return Err(Reason::Dominated);
     }
@@ -103,6 +109,8 @@ mod tests {
         .assert_eq(&shown);
         let shows_zeros = Rules::new(5, 15, 75, Zeros::Shown).unwrap();
         assert_eq!(show(&cell(&[]), &shows_zeros), "seizures 0, quantity_mg 0");
+        let none_weighed = "seizures 6, quantity_mg hidden (too_few_cases)";
+        assert_eq!(show(&cell(&[0; 6]), &shows_zeros), none_weighed);
         assert_eq!(
             show(&kg(&[1000; 4]), &shows_zeros),
             "seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)"

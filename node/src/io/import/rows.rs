@@ -129,8 +129,9 @@ impl<R: BufRead> RowSplitter<R> {
         let mut start = 0;
         let mut row = Vec::with_capacity(fields);
         for end in self.ends.iter().take(fields) {
-            // Field ends fall between characters, since delimiters and quotes are ASCII.
-            row.push(text.get(start..*end).unwrap_or_default());
+            // Two halves of a character on both sides of a delimiter join to valid text, but are no text each.
+            let Some(field) = text.get(start..*end) else { return fault("not UTF-8; save the file as UTF-8") };
+            row.push(field);
             start = *end;
         }
         Split::Row { fields: row, line }
@@ -179,6 +180,7 @@ mod tests {
             }
         }
         assert_eq!(split(b"a\n\xe9\n1\n", 64), "1:a 2!R-ENCODING 3:1 ");
+        assert_eq!(split(b"a,b\n\xc3,\xa9\n1,2\n", 64), "1:a|b 2!R-ENCODING 3:1|2 ");
         assert_eq!(split(b"\xff\xfea\0", 64).trim(), "1!R-ENCODING 1!R-ENCODING");
     }
 

@@ -33,24 +33,32 @@ const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// One connection per member: the newest wins.
 #[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<HashMap<NodeId, Connection>>);
+pub(super) struct Registry(Mutex<HashMap<NodeId, Vec<Connection>>>);
 
 impl Registry {
     fn enter(&self, member: &NodeId, connection: &Connection) {
-        let before =
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(member.clone(), connection.clone());
-        if let Some(old) = before {
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let of_member = all.entry(member.clone()).or_default();
+        // The one before may finish its streams; any before that has had its time.
+        while of_member.len() > 1 {
+            of_member.remove(0).close(quic::CLOSE_DONE, b"");
+        }
+        if let Some(old) = of_member.last().cloned() {
             tokio::spawn(async move {
                 tokio::time::sleep(OLD_CONNECTION_ENDS_WITHIN).await;
                 old.close(quic::CLOSE_DONE, b"");
             });
         }
+        of_member.push(connection.clone());
     }
 
     fn leave(&self, member: &NodeId, connection: &Connection) {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if all.get(member).is_some_and(|current| current.stable_id() == connection.stable_id()) {
-            all.remove(member);
+        if let Some(of_member) = all.get_mut(member) {
+            of_member.retain(|current| current.stable_id() != connection.stable_id());
+            if of_member.is_empty() {
+                all.remove(member);
+            }
         }
     }
 }
@@ -113,7 +121,7 @@ async fn serve_stream(
             let answer = answer.await.map_err(|_| StreamError::Closed)?;
             send_answer(node, connection, member, &mut send, answer).await
         }
-        MessageKind::Fetch => serve_fetch(node, &head, &mut send).await,
+        MessageKind::Fetch => serve_fetch(node, member, &head, &mut send).await,
         MessageKind::Hello
         | MessageKind::Ask
         | MessageKind::Relay
@@ -145,10 +153,14 @@ async fn send_answer(
     tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Closed)?
 }
 
-async fn serve_fetch(node: &Arc<Node>, head: &Head, send: &mut SendStream) -> Result<(), StreamError> {
+async fn serve_fetch(node: &Arc<Node>, member: &NodeId, head: &Head, send: &mut SendStream) -> Result<(), StreamError> {
     let fetch: Fetch = decode(head.payload.as_slice(), Cap::Small)?;
     let worker = Arc::clone(node);
-    let found = tokio::task::spawn_blocking(move || find(&worker, &fetch)).await.map_err(|_| StreamError::Closed)?;
+    let peer = member.clone();
+    let found =
+        tokio::task::spawn_blocking(move || if worker.grants_anything(&peer) { find(&worker, &fetch) } else { None })
+            .await
+            .map_err(|_| StreamError::Closed)?;
     let body = match &found {
         Some(document) => encode(document)?,
         None => Vec::new(),

@@ -10,7 +10,7 @@ use accord_edge::{
     quic::{self, QuicError},
     stream::{Incoming, StreamError},
 };
-use accord_protocol::message::Head;
+use accord_protocol::{frame::LimitsByHead, message::Head};
 use quinn::{Connection, Endpoint};
 use tokio::sync::Semaphore;
 
@@ -119,15 +119,15 @@ where
 }
 
 /// Reads the head of a stream that a peer opened, within its deadline.
-async fn read_head(recv: quinn::RecvStream) -> Result<(Head, Incoming), StreamError> {
-    let mut incoming = Incoming::opened_by_peer(recv);
+async fn read_head(recv: quinn::RecvStream, by_head: LimitsByHead) -> Result<(Head, Incoming), StreamError> {
+    let mut incoming = Incoming::opened_by_peer(recv, by_head);
     let head = tokio::time::timeout(HEAD_WITHIN, incoming.head(|_| {})).await.map_err(|_| StreamError::Closed)??;
     Ok((head, incoming))
 }
 
-/// Reads a call without a body to its end, within the deadline of its head.
+/// Reads a member's call, which has no body, to its end, within the deadline of its head.
 async fn read_call(recv: quinn::RecvStream) -> Result<Head, StreamError> {
-    let (head, mut incoming) = read_head(recv).await?;
+    let (head, mut incoming) = read_head(recv, Head::limits_for_members).await?;
     finish_call(&mut incoming).await?;
     Ok(head)
 }

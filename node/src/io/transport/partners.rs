@@ -26,10 +26,17 @@ use crate::{domain::provide::Peer, node::Node};
 
 /// Longest handshake with a partner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a new connection may take for an answer (`wire.md` D1).
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// How often a request is handed on, at most.
+const TRIES_MAX: u32 = 3;
 /// How long a kept connection may be silent before the same request goes over a new one.
 const KEPT_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// Edition headers kept in memory, at most.
 const HEADERS_MAX: usize = 1_000;
+
+/// The one connection to a member.
+type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
 /// What came back from a partner, with the slice.
 #[derive(Debug)]
@@ -53,7 +60,7 @@ enum AskError {
 pub struct Partners {
     node: Arc<Node>,
     endpoints: Mutex<BTreeMap<bool, Endpoint>>,
-    connections: tokio::sync::Mutex<HashMap<NodeId, Connection>>,
+    connections: tokio::sync::Mutex<HashMap<NodeId, Slot>>,
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
 }
 
@@ -109,35 +116,31 @@ impl Partners {
             return self.ask_myself(call).await;
         }
         let size = class_size(body.reply_class).ok_or_else(|| AskError::NotAReply("no such reply class".into()))?;
-        // A kept connection may have died unnoticed: then once more over a new one. The partner remembers requests, so that the
-        // same one twice is executed once.
-        let mut fresh = false;
+        // A kept connection may have died unnoticed, or be closed for a newer one: then once more over another. The partner
+        // remembers requests, so that the same one twice is executed once.
+        let mut failed = None;
+        let mut tries = 0;
         let (connection, reply) = loop {
-            let (connection, kept) = self.connection(&body.audience, fresh).await?;
+            let (connection, kept) = self.connection(&body.audience, failed).await?;
+            tries += 1;
             let payload = self.envelope(call, &connection)?;
             // Requests are brought to a class too, so that their length says nothing about what is asked (`wire.md` D10).
             let padded = reply_class(payload.len()).and_then(class_size);
             let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, padded, |_| {});
-            let called = if kept {
-                if let Ok(called) = tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
-                    called
-                } else {
-                    fresh = true;
-                    continue;
-                }
-            } else {
-                calling.await
-            };
-            match called {
-                Ok(reply) => break (connection, reply),
-                Err(StreamError::Frame(error)) => return Err(AskError::NotAReply(error.to_string())),
-                Err(StreamError::Head(error)) => return Err(AskError::NotAReply(error.to_string())),
-                Err(StreamError::Kind) => return Err(AskError::NotAReply("another kind of message".into())),
-                Err(error) if !kept => return Err(AskError::Unreachable(words(&error))),
-                Err(_) => fresh = true,
+            let within = if kept { KEPT_ANSWERS_WITHIN } else { ANSWERS_WITHIN };
+            match tokio::time::timeout(within, calling).await {
+                Ok(Ok(reply)) => break (connection, reply),
+                Ok(Err(StreamError::Frame(error))) => return Err(AskError::NotAReply(error.to_string())),
+                Ok(Err(StreamError::Head(error))) => return Err(AskError::NotAReply(error.to_string())),
+                Ok(Err(StreamError::Kind)) => return Err(AskError::NotAReply("another kind of message".into())),
+                Ok(Err(error)) if tries == TRIES_MAX => return Err(AskError::Unreachable(words(&error))),
+                Err(_) if tries == TRIES_MAX => return Err(AskError::Unreachable("no answer".into())),
+                Ok(Err(_)) | Err(_) => failed = Some(connection.stable_id()),
             }
         };
-        if reply.stream_bytes != size as u64 {
+        // A refusal from before the body was read cannot know the class; it comes in the smallest.
+        let smallest = class_size(0).unwrap_or(size);
+        if reply.stream_bytes != size as u64 && !(reply.body.is_empty() && reply.stream_bytes == smallest as u64) {
             return Err(AskError::NotAReply("the reply does not have the size that was asked for".into()));
         }
         let answer: SignedBytes =
@@ -193,12 +196,14 @@ impl Partners {
         encode(&SignedBytes { payload, signature }).map_err(too_long)
     }
 
-    /// A connection to a member, and whether it was kept from before.
-    async fn connection(&self, member: &NodeId, fresh: bool) -> Result<(Connection, bool), AskError> {
-        if !fresh
-            && let Some(connection) =
-                self.connections.lock().await.get(member).filter(|connection| connection.close_reason().is_none())
-        {
+    /// A connection to a member, and whether it was kept from before. Never the one that has just failed. Whoever else wants one
+    /// to the same member meanwhile waits and takes the same.
+    async fn connection(&self, member: &NodeId, failed: Option<usize>) -> Result<(Connection, bool), AskError> {
+        let slot = Arc::clone(self.connections.lock().await.entry(member.clone()).or_default());
+        let mut slot = slot.lock().await;
+        let usable =
+            |connection: &&Connection| connection.close_reason().is_none() && failed != Some(connection.stable_id());
+        if let Some(connection) = slot.as_ref().filter(usable) {
             return Ok((connection.clone(), true));
         }
         let trust = &self.node.standing.trust;
@@ -219,7 +224,7 @@ impl Partners {
             .await;
             match connected {
                 Ok(connection) => {
-                    self.connections.lock().await.insert(member.clone(), connection.clone());
+                    *slot = Some(connection.clone());
                     return Ok((connection, false));
                 }
                 Err(error) => last = AskError::Unreachable(words(&error)),
@@ -249,7 +254,7 @@ impl Partners {
                     _ => None,
                 };
             }
-            let (connection, _) = self.connection(member, false).await.ok()?;
+            let (connection, _) = self.connection(member, None).await.ok()?;
             self.fetch_over(&connection, fetch).await.ok().flatten()
         };
         tokio::time::timeout(within, fetched).await.ok().flatten()

@@ -17,8 +17,10 @@ use accord_protocol::{
     key::PublicKey,
     member_keys::KeyRole,
     message::{
-        AskCall, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, MessageKind, PersonReply, RelayCall, Where,
+        AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, MessageKind, PersonReply,
+        RelayCall, Where,
     },
+    question::verify_request,
 };
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +33,8 @@ use crate::node::{Node, Reply};
 const CONNECTIONS_MAX: usize = 64;
 /// Connections of one key at once.
 const CONNECTIONS_PER_KEY_MAX: usize = 4;
+/// How long an import waits for the one before it.
+const IMPORT_WAITS: Duration = Duration::from_secs(15);
 /// Longest silence within an upload.
 const UPLOAD_SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -107,7 +111,7 @@ async fn serve_stream(
     mut send: SendStream,
     recv: quinn::RecvStream,
 ) -> Result<(), StreamError> {
-    let (head, mut incoming) = read_head(recv).await?;
+    let (head, mut incoming) = read_head(recv, Head::limits_for_people).await?;
     let kind = head.kind;
     let payload = head.payload.as_slice();
     if !may_open(role, kind) {
@@ -136,6 +140,14 @@ async fn serve_stream(
         }
         MessageKind::Ask => {
             let call: AskCall = decode(payload, Cap::Head)?;
+            // The node hands on nothing that is not this very officer's: it puts its own signature beside it.
+            let trust = &node.standing.trust;
+            let request =
+                verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
+            if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
+                tracing::info!("a question that is not the officer's own was not handed on");
+                return stream::reply(&mut send, kind, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
+            }
             let reply = partners.ask(&call).await;
             // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
             if node.standing.person(&key, clock::now()) != Some(role) {
@@ -208,7 +220,7 @@ async fn import(
             return Ok(*reply);
         }
     };
-    let Ok(_alone) = node.importing.try_lock() else {
+    let Ok(_alone) = tokio::time::timeout(IMPORT_WAITS, node.importing.lock()).await else {
         incoming.stop();
         return Ok(fault(4, "BUSY", "another import is running".into(), "wait until it is done, then import again"));
     };
