@@ -144,15 +144,22 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
-        tokio::select! {
-            result = work => result,
+        let result = tokio::select! {
+            result = work => return result,
             _ = tokio::signal::ctrl_c() => Err(interrupted()),
-        }
+        };
+        // The work is dropped, and its connection with it: a moment for the goodbye, so that the node drops it too.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        result
     })
 }
 
 fn interrupted() -> anyhow::Error {
-    let mut failure = Failure::fault("INTERRUPTED", "interrupted; nothing is half done", "run the command again");
+    let mut failure = Failure::fault(
+        "INTERRUPTED",
+        "interrupted; nothing is half done",
+        "see `accord status`, then run the command again",
+    );
     failure.exit = 130;
     failure.into()
 }

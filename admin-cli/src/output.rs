@@ -178,11 +178,19 @@ pub(crate) fn usage_error(error: &clap::Error, json: bool) -> ExitCode {
     }
     if json {
         let message = error.to_string();
-        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let fault =
-            Fault { code: "USAGE".into(), message: first, place: Where::default(), next: Some("accord --help".into()) };
+        // What is wrong, in one line, without the usage and the hint that follow it.
+        let lines = message.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+        let words: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+        let command = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+        let known = command.filter(|command| crate::command::Cli::knows(command));
+        let fault = Fault {
+            code: "USAGE".into(),
+            message: words.join(" ").trim_start_matches("error: ").to_owned(),
+            place: Where::default(),
+            next: Some(known.as_ref().map_or("accord --help".to_owned(), |command| format!("accord {command} --help"))),
+        };
         let outcome = Outcome { exit: 2, error: Some(fault), ..Outcome::default() };
-        return print("usage", &outcome, Style { json: true, colour: false });
+        return print(known.as_deref().unwrap_or("usage"), &outcome, Style { json: true, colour: false });
     }
     let _ = error.print();
     ExitCode::from(2)

@@ -146,13 +146,7 @@ pub(crate) fn create_ring(
     let secret = if unprotected {
         None
     } else {
-        let secret = new_passphrase(global).ok_or_else(|| {
-            Failure::usage(
-                "PASSPHRASE",
-                "a new key ring needs a passphrase, and there is no terminal to ask for one",
-                "give it with --passphrase-fd N, or make a ring without one with --unprotected",
-            )
-        })?;
+        let secret = new_passphrase(global)?;
         if secret.chars().count() < 8 {
             return Err(Failure::usage(
                 "PASSPHRASE",
@@ -183,11 +177,22 @@ fn passphrase(global: &Global, prompt: &str) -> Option<Zeroizing<String>> {
     }
 }
 
-fn new_passphrase(global: &Global) -> Option<Zeroizing<String>> {
+fn new_passphrase(global: &Global) -> Result<Zeroizing<String>, Failure> {
+    let nobody = || {
+        Failure::usage(
+            "PASSPHRASE",
+            "a new key ring needs a passphrase, and there is no terminal to ask for one",
+            "give it with --passphrase-fd N, or make a ring without one with --unprotected",
+        )
+    };
+    let first = passphrase(global, "New passphrase (8 characters or more): ").ok_or_else(nobody)?;
     if global.passphrase_fd.is_some() {
-        return passphrase(global, "");
+        return Ok(first);
     }
-    let first = passphrase(global, "New passphrase: ")?;
-    let again = passphrase(global, "Again: ")?;
-    (*first == *again).then_some(first)
+    let again = passphrase(global, "Again: ").ok_or_else(nobody)?;
+    if *first == *again {
+        Ok(first)
+    } else {
+        Err(Failure::usage("PASSPHRASE", "the two passphrases differ; nothing was made", "run the command again"))
+    }
 }

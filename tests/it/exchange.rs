@@ -129,7 +129,7 @@ fn every_refusal_is_provoked() {
     case("another requester", &|body| body.requester = "PT-AGENCY".parse().unwrap());
     expect_test::expect![[r#"
         as the tool asks: answered
-        expired: E_TIME
+        expired: not handed on
         from the future: E_TIME
         a window of eleven minutes: E_TIME
         unknown table: E_UNAVAILABLE

@@ -53,7 +53,7 @@ fn two_agencies_answer_and_the_evidence_proves_it_elsewhere() {
         .sum();
     assert_eq!(pooled["value"].as_i64().unwrap(), parts);
     assert_eq!(pooled["lower_bound"], false);
-    assert_eq!(pooled["from"], serde_json::json!(["ES-AGENCY", "IT-AGENCY"]));
+    assert_eq!(pooled["from"], serde_json::json!(["IT-AGENCY", "ES-AGENCY"]), "in the order asked");
 
     // Offline, in another folder, without a profile: the federation's id comes from outside.
     let away = tempfile::tempdir().unwrap();

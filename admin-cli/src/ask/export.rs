@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use accord_edge::files;
+use accord_edge::{files, random};
 use accord_protocol::{
     codec::encode,
     evidence::{Bundle, BundleExchange, BundleReply},
@@ -36,6 +36,11 @@ pub(crate) fn check_target(flag: &str, path: &Path, force: bool) -> anyhow::Resu
     if !folder.is_dir() {
         return Err(usage(format!("{flag}: {} is not a folder", folder.display()), "make the folder first").into());
     }
+    // Found out before anything is sent: a report that cannot be kept is no report.
+    let probe = folder.join(format!(".accord-{}", to_hex(&random::bytes::<8>()?)));
+    std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(|error| {
+        usage(format!("{flag}: cannot write in {}: {error}", folder.display()), "choose another folder")
+    })?;
     Ok(())
 }
 

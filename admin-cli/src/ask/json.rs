@@ -2,7 +2,8 @@
 
 use accord_protocol::{
     answer::Handling,
-    pool::{Pooled, PooledTable, Row},
+    id::NodeId,
+    pool::{Pooled, PooledTable, Row, Why},
     time::UnixMs,
 };
 use serde_json::{Map, Value, json};
@@ -128,10 +129,10 @@ fn key(asking: &Asking<'_>, codes: &[String], skip: usize) -> Map<String, Value>
 }
 
 fn row_values(asking: &Asking<'_>, pooled: &PooledTable, row: &Row, with_members: bool) -> Map<String, Value> {
-    names(asking, pooled).zip(&row.pooled).map(|(id, value)| (id, pooled_json(value, with_members))).collect()
+    names(asking, pooled).zip(&row.pooled).map(|(id, value)| (id, pooled_json(asking, value, with_members))).collect()
 }
 
-fn pooled_json(pooled: &Pooled, with_members: bool) -> Value {
+fn pooled_json(asking: &Asking<'_>, pooled: &Pooled, with_members: bool) -> Value {
     let mut value = Map::new();
     match pooled.value() {
         Some(number) => {
@@ -141,18 +142,29 @@ fn pooled_json(pooled: &Pooled, with_members: bool) -> Value {
         }
         None => {
             value.insert("state".into(), json!("missing"));
+            value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
         }
     }
     if with_members {
-        value.insert("from".into(), pooled.from().map(|member| json!(member.as_str())).collect());
-        let missing: Vec<Value> =
-            pooled.missing().map(|(member, why)| json!({ "member": member.as_str(), "why": why.as_str() })).collect();
+        // Partners as asked.
+        let mut from: Vec<&NodeId> = pooled.from().collect();
+        from.sort_by_key(|member| position(asking, member));
+        let mut missing: Vec<(&NodeId, Why)> = pooled.missing().collect();
+        missing.sort_by_key(|(member, _)| position(asking, member));
+        value.insert("from".into(), from.iter().map(|member| json!(member.as_str())).collect());
+        let missing =
+            missing.iter().map(|(member, why)| json!({ "member": member.as_str(), "why": why.as_str() })).collect();
         value.insert("missing".into(), Value::Array(missing));
     }
     Value::Object(value)
 }
 
-fn partner(asking: &Asking<'_>, answers: &Answers, member: &accord_protocol::id::NodeId) -> Value {
+/// Where a partner stands in the question.
+pub(super) fn position(asking: &Asking<'_>, member: &NodeId) -> Option<usize> {
+    asking.partners.iter().position(|partner| partner == member)
+}
+
+fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
     let status = answers.status(asking, member);
     let mut value = Map::new();
     value.insert("member".into(), json!(member.as_str()));
@@ -199,7 +211,7 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &accord_protocol::id:
 }
 
 /// What to do about a partner that gave no number.
-pub(super) fn next_step(status: PartnerStatus, member: &accord_protocol::id::NodeId) -> Option<String> {
+pub(super) fn next_step(status: PartnerStatus, member: &NodeId) -> Option<String> {
     match status {
         PartnerStatus::Answered => None,
         PartnerStatus::Refused(refusal) => Some(refusal.next().replace("{member}", member.as_str())),
@@ -217,7 +229,7 @@ fn handling(handling: &Handling) -> Value {
     let embargo = (handling.embargo_until != UnixMs(0)).then(|| handling.embargo_until.to_string());
     json!({
         "code": handling.code.as_str(), "tlp": handling.tlp.as_str(),
-        "recipients": handling.recipients.iter().map(accord_protocol::id::NodeId::as_str).collect::<Vec<_>>(),
+        "recipients": handling.recipients.iter().map(NodeId::as_str).collect::<Vec<_>>(),
         "embargo_until": embargo,
     })
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use accord_protocol::{
     catalogue::Measure,
-    pool::{Pooled, PooledTable, Row},
+    pool::{Pooled, PooledTable, Row, Why},
     question::level_words,
+    time::Period,
 };
 
 use super::{Answers, Asking, NOT_PROTECTED, Options, PartnerStatus, Replied, json};
@@ -16,7 +17,9 @@ const FEW_PERCENT: u64 = 30;
 
 pub(super) fn show(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable, options: Options) -> String {
     let mut text = String::new();
-    let periods = &asking.question.periods;
+    // As asked: the rows for periods that are not stated come with it.
+    let stated = |period: &&Period| !matches!(period, Period::QuarterUnknown(_) | Period::MonthUnknown(..));
+    let periods: Vec<&Period> = asking.question.periods.iter().filter(stated).collect();
     let span = match (periods.first(), periods.last()) {
         (Some(first), Some(last)) if first != last => format!("{first}..{last}"),
         (Some(only), _) => only.to_string(),
@@ -88,7 +91,7 @@ fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
             options.all_rows || pooled.rows.iter().any(value)
         })
         .collect();
-    let shown = Shown { measures: &measures, has_number: &has_number };
+    let shown = Shown { asking, measures: &measures, has_number: &has_number, all_rows: options.all_rows };
 
     let mut header: Vec<String> = asking.table.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
     let mut right = vec![false; header.len()];
@@ -120,12 +123,40 @@ fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
     for (mark, words) in legend.words() {
         text += &format!("[{mark}] {words}\n");
     }
+    text += &codes(asking, pooled, &lines);
     text += &footer(asking, pooled, &shown, folded);
+    text
+}
+
+/// What the codes in the table stand for.
+fn codes(asking: &Asking<'_>, pooled: &PooledTable, lines: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (index, dimension) in asking.table.dimensions.iter().enumerate().skip(1) {
+        let known = pooled.codes.get(index).map_or(&[] as &[String], Vec::as_slice);
+        let used = known.iter().filter(|code| lines.iter().any(|line| line.get(index) == Some(*code)));
+        let words: Vec<String> = used
+            .map(|code| {
+                // Regions are the provider's own: whoever knows the code knows its label.
+                let label = asking
+                    .partners
+                    .iter()
+                    .filter_map(|partner| asking.table.axes(partner.country()).ok()?.into_iter().nth(index))
+                    .map(|axis| axis.label(code))
+                    .find(|label| label != code);
+                format!("{code} {}", label.unwrap_or_default())
+            })
+            .collect();
+        if !words.is_empty() && words.len() <= 40 {
+            text += &format!("{}: {}\n", dimension.name, words.join("; "));
+        }
+    }
     text
 }
 
 /// The measures that get a column.
 struct Shown<'a> {
+    asking: &'a Asking<'a>,
+    all_rows: bool,
     measures: &'a [&'a Measure],
     has_number: &'a [bool],
 }
@@ -141,9 +172,9 @@ impl Shown<'_> {
         for (slot, measure) in self.iter() {
             let Some(value) = row.pooled.get(slot) else { continue };
             cells.push(number(value, measure));
-            // Who is missing matters where there is a number to be read.
-            if value.value().is_some()
-                && let Some(mark) = legend.mark(value)
+            // Who is missing matters where there is a number to be read, and where somebody wants to see every row.
+            if (value.value().is_some() || self.all_rows)
+                && let Some(mark) = legend.mark(self.asking, value)
                 && !marks.contains(&mark)
             {
                 marks.push(mark);
@@ -164,7 +195,7 @@ fn footer(asking: &Asking<'_>, pooled: &PooledTable, shown: &Shown<'_>, folded: 
         .filter(|(_, has_number)| !**has_number)
         .map(|(measure, _)| measure.id.as_str())
         .collect();
-    if !empty.is_empty() {
+    if !empty.is_empty() && empty.len() < shown.measures.len() {
         text += &format!("no row carries a number of {}\n", empty.join(", "));
     }
     if folded > 0 {
@@ -172,8 +203,11 @@ fn footer(asking: &Asking<'_>, pooled: &PooledTable, shown: &Shown<'_>, folded: 
     }
     let (asked, with_value) = json::counts(pooled);
     text += &format!("{with_value} of {asked} cells asked carry a number");
+    // A coarser question helps against suppression alone.
+    let hidden = |row: &Row| row.pooled.iter().flat_map(Pooled::missing).any(|(_, why)| why == Why::Suppressed);
     if asked > 0
         && with_value * 100 < asked * FEW_PERCENT
+        && pooled.rows.iter().any(hidden)
         && let Some(coarser) = coarser(asking, pooled)
     {
         text += &format!("; a coarser question may show more: --by {coarser}");
@@ -224,9 +258,11 @@ struct Legend {
 }
 
 impl Legend {
-    fn mark(&mut self, value: &Pooled) -> Option<String> {
+    fn mark(&mut self, asking: &Asking<'_>, value: &Pooled) -> Option<String> {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (member, why) in value.missing() {
+        let mut missing: Vec<_> = value.missing().collect();
+        missing.sort_by_key(|(member, _)| json::position(asking, member));
+        for (member, why) in missing {
             reasons.entry(why.as_str()).or_default().push(member.as_str());
         }
         if reasons.is_empty() {

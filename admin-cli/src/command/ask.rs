@@ -52,8 +52,8 @@ pub(crate) struct Ask {
     #[arg(long)]
     case_ref: Option<String>,
     /// Exactly this edition; without it the latest.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    edition: u64,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    edition: Option<u64>,
     /// Write all cells as CSV to this file.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -108,7 +108,7 @@ impl Ask {
             purpose,
             legal_basis,
             case_ref: self.case_ref.as_deref(),
-            edition: self.edition,
+            edition: self.edition.unwrap_or(0),
             card: &card,
             card_bytes: &card_bytes,
         };
@@ -160,12 +160,16 @@ impl Ask {
         for name in &self.from {
             let Some(index) = names.iter().position(|known| known == name) else {
                 let near = nearest(name, names.iter().map(String::as_str));
-                let list = if near.is_empty() { names.join(", ") } else { near.join(", ") };
+                let list = if near.is_empty() {
+                    format!("members: {}", names.join(", "))
+                } else {
+                    format!("near: {}; all members: {}", near.join(", "), names.join(", "))
+                };
                 let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
                 return Err(Failure::usage(
                     "UNKNOWN-MEMBER",
                     format!("`{shown}` is no active provider of the federation"),
-                    format!("members: {list}"),
+                    list,
                 )
                 .into());
             };

@@ -118,7 +118,11 @@ impl Verify {
         let mut outcome = Outcome::done(result, text);
         if let Some(first) = report.failed.first() {
             outcome.exit = 3;
-            let next = "do not rely on this file; ask the officer for the original";
+            let next = match (&self.at, self.require.as_str()) {
+                (_, "logged" | "witnessed") => "this version proves signatures alone: --require signed",
+                (Some(_), _) => "something in the file may be later than --at; else ask the officer for the original",
+                (None, _) => "do not rely on this file; ask the officer for the original",
+            };
             outcome.error = Some(
                 *Failure::refused("NOT-VERIFIED", format!("{}: {}", first.part, first.rule), next).in_file(&name).fault,
             );

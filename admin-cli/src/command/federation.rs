@@ -8,7 +8,7 @@ use accord_protocol::{
     codec::{Bounded, Text},
     id::Hash,
     key::{PublicKey, fingerprint},
-    member_keys::{self, KeyRole, MemberKeys},
+    member_keys::{self, KeyClaim, KeyRole, MemberKeys},
     officers::{Officers, Staff},
     root::{self, Root},
     roster::{Member as RosterMember, MemberRole, MemberState, Roster},
@@ -380,6 +380,7 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
                 (KeyRole::Tls, keys.tls_keys.as_slice()),
                 (KeyRole::Sign, keys.sign_keys.as_slice()),
                 (KeyRole::Log, keys.log_keys.as_slice()),
+                (KeyRole::Witness, std::slice::from_ref(&keys.witness_key)),
             ] {
                 lines.extend(
                     list.iter().map(|key: &PublicKey| format!("  {role} key {}", key.fingerprint(role.as_str(), of))),
@@ -409,6 +410,22 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             );
             lines.push(format!("  valid until {}", list.expires_at));
         }
+        Label::KeyClaim => {
+            let claim: KeyClaim = document.unverified()?;
+            let of = claim.node_id.as_ref().map_or("", |member| member.as_str());
+            lines.push(format!(
+                "claim of {} for {}",
+                claim.name.as_str(),
+                if of.is_empty() { "the federation" } else { of }
+            ));
+            lines.extend(
+                claim
+                    .keys
+                    .iter()
+                    .map(|entry| format!("  {} key {}", entry.role, entry.key.fingerprint(entry.role.as_str(), of))),
+            );
+            lines.extend(claim.addresses.iter().map(|address| format!("  reached at {}", address.as_str())));
+        }
         label => {
             return Err(Failure::refused(
                 "UNEXPLAINED",
@@ -436,6 +453,10 @@ impl Sign {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let mut document = open_document(&self.file)?;
         let lines = explain(&document)?;
+        if document.label() == Label::KeyClaim {
+            let next = "a claim is signed by its own keys when it is made; put it into a keys document or a list";
+            return Err(Failure::refused("CLAIM", "a claim is not signed by others", next).into());
+        }
         let federation = match (document.label(), &self.root) {
             (Label::Root, _) => Hash::ZERO,
             (_, Some(root)) => open_root(root)?.0,

@@ -11,11 +11,13 @@ use accord_protocol::{
     id::{Hash, to_hex},
     message::{CoverageCall, ImportCall, MappingSource, MessageKind, PersonReply},
 };
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Global;
 use crate::{
+    ask::export::check_target,
     client::{Client, FileSource, block_on},
     output::{Failure, Outcome, grouped, table},
     profile::Profile,
@@ -62,13 +64,8 @@ impl Import {
             )
             .into());
         }
-        if let Some(report) = self.report.as_ref().filter(|report| report.exists()) {
-            return Err(Failure::usage(
-                "EXISTS",
-                format!("{} exists already", report.display()),
-                "choose a new file for --report",
-            )
-            .into());
+        if let Some(report) = &self.report {
+            check_target("--report", report, false)?;
         }
         let profile = Profile::open(global)?;
         let only = self
@@ -131,7 +128,9 @@ impl Import {
         };
         progress.finish_and_clear();
         if let (Some(path), Some(result)) = (&self.report, &reply.result) {
-            files::write_new(path, serde_json::to_string_pretty(result)?.as_bytes())?;
+            files::write_atomically(path, serde_json::to_string_pretty(result)?.as_bytes()).with_context(|| {
+                format!("{} rows are stored, but the report could not be written", number(result, "/rows/new"))
+            })?;
         }
         let mut outcome = Outcome::from_reply(reply, report_text);
         outcome.warnings.extend(warnings);
@@ -250,6 +249,7 @@ fn report_text(report: &Value) -> String {
     let committed = report.pointer("/committed").and_then(Value::as_bool).unwrap_or(false);
     let dry = report.pointer("/dry_run").and_then(Value::as_bool).unwrap_or(false);
     let verdict = match (committed, dry) {
+        (true, _) if report.pointer("/rows/new").and_then(Value::as_u64) == Some(0) => "nothing new".to_owned(),
         (true, _) => format!("stored as {}", text("/import_id")),
         (false, true) => "dry run: nothing stored".to_owned(),
         (false, false) => "nothing stored".to_owned(),

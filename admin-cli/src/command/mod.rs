@@ -154,6 +154,11 @@ impl Command {
 }
 
 impl Cli {
+    /// Whether a word is a command.
+    pub(crate) fn knows(word: &str) -> bool {
+        <Self as clap::CommandFactory>::command().find_subcommand(word).is_some()
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         let global = &self.global;
         match self.command {

@@ -104,8 +104,12 @@ impl Demo {
             )
             .into());
         }
-        for member in &members {
+        for (index, member) in members.iter().enumerate() {
             crate::command::member_name(member)?;
+            if members.iter().take(index).any(|before| before == member) {
+                let message = format!("{member} stands twice in --members");
+                return Err(Failure::usage("MEMBER-TWICE", message, "name each member once").into());
+            }
             if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
                 let next =
                     format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
@@ -128,6 +132,10 @@ impl Demo {
             Ok(Some(member))
         };
         let (refuse, stop) = (chosen("--refuse", &self.refuse)?, chosen("--stop", &self.stop)?);
+        if refuse.is_some() && refuse == stop {
+            let message = "a member that is down cannot refuse";
+            return Err(Failure::usage("STAGE", message, "choose two different members for --refuse and --stop").into());
+        }
         let data = self.data.as_deref().map(find_data).transpose()?;
         let keep = self.keep.is_some();
         let dir = match self.keep {
@@ -161,6 +169,10 @@ fn find_data(path: &Path) -> anyhow::Result<PathBuf> {
     };
     if path.is_file() {
         return Ok(path.to_owned());
+    }
+    if !path.exists() {
+        let message = format!("--data {}: no such file or folder", path.display());
+        return Err(Failure::usage("DATA", message, "check the path").into());
     }
     let mut folders = vec![path.to_owned()];
     let entries = std::fs::read_dir(path).map_err(|error| usage(format!("--data {}: {error}", path.display())))?;

@@ -1,6 +1,6 @@
 //! Records: imports and coverage.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// Imports a file that lies whole and checked in the spool. Blocks: call it from a blocking task.
-    pub fn import(&self, prepared: &Prepared, spool: &mut Spool) -> Reply {
+    pub fn import(&self, prepared: &Prepared, spool: &mut Spool, cancelled: &AtomicBool) -> Reply {
         let watch = Stopwatch::start();
         let now = clock::now();
         let file = match spool.reopen() {
@@ -147,6 +147,7 @@ impl Node {
             number,
             key: prepared.key,
             spool_dir: &self.spool,
+            cancelled,
         };
         let result = job.run(file, |report, batch: &mut Batch| {
             describe(report, prepared, &coverage, watch);
@@ -301,6 +302,7 @@ fn import_reply(report: Report, prepared: &Prepared) -> Reply {
 fn import_failed(error: &ImportError, prepared: &Prepared) -> Reply {
     match error {
         ImportError::Store(error) => store_failed(error),
+        ImportError::Cancelled => failed(4, "INTERRUPTED", error.to_string(), "import the file again"),
         ImportError::Spool(source) if source.kind() == std::io::ErrorKind::StorageFull => failed(
             4,
             "DISK-FULL",

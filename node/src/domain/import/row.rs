@@ -309,7 +309,8 @@ impl Cells<'_> {
         match self.translated(field)?.as_deref() {
             None => Ok(Stated::Blank),
             Some("unknown") => Ok(Stated::Unknown),
-            Some("none") => Ok(Stated::Nothing),
+            // Where there can have been none, the list says so.
+            Some("none") if known("none") => Ok(Stated::Nothing),
             Some(code) if known(code) => Ok(Stated::Is(code.to_owned())),
             Some(code) => {
                 let mut fault = self.fault(field, Rule::Code, "not in the code list");

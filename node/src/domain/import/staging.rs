@@ -342,6 +342,7 @@ mod tests {
             (&[("unit", "tablet")], "R-NUMBER amount"),
             (&[("quantity_kind", "")], "R-REQUIRED quantity_kind"),
             (&[("concealment", "swallowed")], "R-CODE concealment"),
+            (&[("nuts", "none")], "R-PLACE nuts"),
         ];
         let reader = reader();
         for (changes, want) in cases {

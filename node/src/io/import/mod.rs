@@ -7,6 +7,7 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use accord_edge::files;
@@ -42,6 +43,9 @@ pub enum ImportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Whoever asked for it has gone.
+    #[error("the import was interrupted before it was committed; nothing was stored")]
+    Cancelled,
 }
 
 impl ImportError {
@@ -121,6 +125,8 @@ pub struct Job<'a> {
     pub key: [u8; 16],
     /// Where packed blocks wait until every row is known to be good.
     pub spool_dir: &'a Path,
+    /// Set when whoever asked for the import has gone: then it is not committed.
+    pub cancelled: &'a AtomicBool,
 }
 
 /// What came of it.
@@ -220,6 +226,9 @@ impl Job<'_> {
                 self.store.commit(std::mem::take(&mut batch))?;
                 in_batch = 0;
             }
+        }
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(ImportError::Cancelled);
         }
         report.import_id = format!("imp-{:06}", self.number);
         finish(report, &mut batch);

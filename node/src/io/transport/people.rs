@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -83,9 +86,9 @@ pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<S
             connection.close(quic::CLOSE_REFUSED, b"");
             break;
         };
-        let (node, partners) = (Arc::clone(&node), Arc::clone(&partners));
+        let (node, partners, connection) = (Arc::clone(&node), Arc::clone(&partners), connection.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve_stream(&node, &partners, key, role, send, recv).await {
+            if let Err(error) = serve_stream(&node, &partners, (&connection, key, role), send, recv).await {
                 tracing::debug!(%role, %error, "a person's stream ended early");
             }
         });
@@ -106,8 +109,7 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
 async fn serve_stream(
     node: &Arc<Node>,
     partners: &Arc<Partners>,
-    key: PublicKey,
-    role: KeyRole,
+    (connection, key, role): (&Connection, PublicKey, KeyRole),
     mut send: SendStream,
     recv: quinn::RecvStream,
 ) -> Result<(), StreamError> {
@@ -182,7 +184,7 @@ async fn serve_stream(
         },
         MessageKind::Import => {
             let reply = match parse::<ImportCall>(payload) {
-                Ok(call) => import(node, call, &mut incoming, &mut send).await?,
+                Ok(call) => import(node, connection, call, &mut incoming, &mut send).await?,
                 Err(reply) => *reply,
             };
             answer_json(&mut send, kind, &reply).await
@@ -208,6 +210,7 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
 // Takes the upload whole before anything is read from it; a connection lost at any point changes nothing.
 async fn import(
     node: &Arc<Node>,
+    connection: &Connection,
     call: ImportCall,
     incoming: &mut Incoming,
     send: &mut SendStream,
@@ -270,7 +273,18 @@ async fn import(
     }
     stream::progress(send, "checking rows").await?;
     let worker = Arc::clone(node);
-    tokio::task::spawn_blocking(move || worker.import(&prepared, &mut spool)).await.map_err(|_| StreamError::Closed)
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancelled);
+    let mut working = tokio::task::spawn_blocking(move || worker.import(&prepared, &mut spool, &flag));
+    let done = tokio::select! {
+        done = &mut working => done,
+        // Whoever went away before the commit is told "interrupted", and finds nothing stored.
+        _ = connection.closed() => {
+            cancelled.store(true, Ordering::Relaxed);
+            working.await
+        }
+    };
+    done.map_err(|_| StreamError::Closed)
 }
 
 fn changed() -> Reply {
