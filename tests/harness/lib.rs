@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod member;
 pub mod officer;
 
 use std::{

@@ -7,7 +7,7 @@ use accord_protocol::{
     request::DimQuery,
     time::UnixMs,
 };
-use accord_tests::{Federation, officer::Officer};
+use accord_tests::{Federation, member::Member, officer::Officer};
 
 const MINUTE: u64 = 60_000;
 
@@ -239,4 +239,94 @@ fn an_officer_who_asks_too_much_is_told_to_wait() {
     let officer = Officer::open(&federation.path().join("officer"));
     let words: Vec<_> = (0..4).map(|_| officer.ask(&officer.request("IT-AGENCY", "2024")).word()).collect();
     assert_eq!(words, ["answered", "answered", "answered", "E_QUOTA"]);
+}
+
+#[test]
+fn a_member_gone_bad_gets_refusals_of_one_size_and_nothing_else() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY", "PT-AGENCY"]);
+    let _italy = federation.start("IT-AGENCY");
+    let path = federation.path();
+    let officer = Officer::open(&path.join("officer"));
+    let spain = Member::open(&path, "ES-AGENCY", "IT-AGENCY");
+    let fresh = || officer.sign(&officer.request("IT-AGENCY", "2021..2025"));
+    let body = |change: &dyn Fn(&mut accord_protocol::request::RequestBody)| {
+        let mut body = officer.request("IT-AGENCY", "2021..2025");
+        change(&mut body);
+        officer.sign(&body)
+    };
+    let class = 16 * 1024;
+    let table: Vec<(&str, accord_tests::member::Came, &str)> = vec![
+        ("in order", spain.hand_on(&fresh(), |_| {}), "answered"),
+        (
+            "another officer's card",
+            spain.hand_on(&body(&|body| body.officer_card_hash = Hash([1; 32])), |_| {}),
+            "E_AUTH",
+        ),
+        (
+            "another member's name",
+            spain.hand_on(&body(&|body| body.requester = "PT-AGENCY".parse().unwrap()), |_| {}),
+            "E_AUTH",
+        ),
+        ("for another provider", spain.hand_on(&officer.sign(&officer.request("PT-AGENCY", "2024")), |_| {}), "E_AUTH"),
+        (
+            "an envelope of another connection",
+            spain.hand_on(&fresh(), |request| request.channel_binding = [0; 32]),
+            "E_AUTH",
+        ),
+        (
+            "an envelope of another node",
+            spain.hand_on(&fresh(), |request| request.node_id = "PT-AGENCY".parse().unwrap()),
+            "E_AUTH",
+        ),
+        (
+            "a signature of zeros",
+            spain.hand_on(&fresh(), |request| request.officer_signature = accord_protocol::key::Signature([0; 64])),
+            "E_AUTH",
+        ),
+        ("a topic", spain.hand_on(&fresh(), |request| request.topic = Bounded::new(vec![1]).unwrap()), "E_AUTH"),
+        (
+            "a body that is none",
+            spain.hand_on(&fresh(), |request| request.body = Bounded::new(vec![7; 40]).unwrap()),
+            "E_ENCODING",
+        ),
+        (
+            "a purpose that is not on the card",
+            spain.hand_on(&body(&|body| body.purpose = accord_protocol::officers::Purpose::Test), |_| {}),
+            "E_UNAVAILABLE",
+        ),
+        (
+            "expired",
+            spain.hand_on(
+                &body(&|body| {
+                    body.issued_at = UnixMs(body.issued_at.0 - 20 * MINUTE);
+                    body.deliver_by = UnixMs(body.issued_at.0 + 10 * MINUTE);
+                }),
+                |_| {},
+            ),
+            "E_TIME",
+        ),
+        (
+            "no envelope at all",
+            spain.exchange(accord_protocol::message::MessageKind::Request, |_| vec![1, 2, 3]),
+            "E_ENCODING",
+        ),
+    ];
+    for (name, came, want) in table {
+        assert_eq!(came, Some((class, want)), "{name}");
+    }
+    // Portugal with Spain's officer; a node that signs with its TLS key; kinds that only people open.
+    let portugal = Member::open(&path, "PT-AGENCY", "IT-AGENCY");
+    assert_eq!(portugal.hand_on(&fresh(), |_| {}), Some((class, "E_AUTH")));
+    let mut swapped = Member::open(&path, "ES-AGENCY", "IT-AGENCY");
+    swapped.swap_keys(&path, "ES-AGENCY");
+    assert_eq!(swapped.hand_on(&fresh(), |_| {}), Some((class, "E_AUTH")));
+    for kind in [
+        accord_protocol::message::MessageKind::Import,
+        accord_protocol::message::MessageKind::Status,
+        accord_protocol::message::MessageKind::Edition,
+    ] {
+        let came = spain.exchange(kind, |_| b"{}".to_vec());
+        assert!(came.is_none() || came == Some((0, "refused as no request")), "{kind}: {came:?}");
+    }
+    assert_eq!(spain.hand_on(&fresh(), |_| {}), Some((class, "answered")), "and the honest one is served as before");
 }

@@ -1,0 +1,112 @@
+//! A member's node of the tests' own: it hands on exactly the bytes that a test wants, straight to a partner's member socket.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use accord_edge::{
+    clock,
+    keyring::KeyRing,
+    quic,
+    stream::{self, NoBody, StreamError},
+    tls::KeyExchange,
+};
+use accord_protocol::{
+    answer::AnswerHead,
+    codec::{Bounded, Cap, decode, encode},
+    id::NodeId,
+    key::{PublicKey, SigningKey},
+    member_keys::{KeyRole, MemberKeys},
+    message::{AskCall, MessageKind, SignedBytes},
+    request::Request,
+    signed::{FederationId, Label, Preamble},
+};
+
+/// A member with its node's keys, and the partner that it speaks to.
+#[derive(Debug)]
+pub struct Member {
+    tls: Arc<SigningKey>,
+    sign: SigningKey,
+    node_id: NodeId,
+    federation: FederationId,
+    partner: SocketAddr,
+    partner_keys: Vec<PublicKey>,
+}
+
+/// What came back: stream bytes and the refusal's word, or `answered`; nothing if the partner closed the connection.
+pub type Came = Option<(u64, &'static str)>;
+
+impl Member {
+    /// The member whose node lies in `folder/member/node`, speaking to `partner`.
+    pub fn open(folder: &Path, member: &str, partner: &str) -> Self {
+        let mut ring = KeyRing::open(&folder.join(member).join("node/node.ring"), || None).unwrap();
+        let keys = accord_edge::files::read_document(&folder.join(format!("public/keys-{partner}.accord"))).unwrap();
+        let keys: MemberKeys = keys.unverified().unwrap();
+        Self {
+            tls: Arc::new(ring.take(KeyRole::Tls).unwrap()),
+            sign: ring.take(KeyRole::Sign).unwrap(),
+            node_id: member.parse().unwrap(),
+            federation: keys.federation,
+            partner: keys.socket_addresses()[0],
+            partner_keys: keys.tls_keys.as_slice().to_vec(),
+        }
+    }
+
+    /// The same keys, but the other way round: signing with the TLS key.
+    pub fn swap_keys(&mut self, folder: &Path, member: &str) {
+        let mut ring = KeyRing::open(&folder.join(member).join("node/node.ring"), || None).unwrap();
+        self.sign = ring.take(KeyRole::Tls).unwrap();
+    }
+
+    /// Hands a question on; `change` may spoil the envelope before it is signed.
+    pub fn hand_on(&self, call: &AskCall, change: impl FnOnce(&mut Request)) -> Came {
+        self.exchange(MessageKind::Request, |binding| {
+            let mut request = Request {
+                preamble: Preamble,
+                body: call.body.clone(),
+                officer_signature: call.officer_signature,
+                officer_card: call.officer_card.clone(),
+                topic: Bounded::default(),
+                node_id: self.node_id.clone(),
+                node_key: self.sign.public(),
+                sent_at: clock::now(),
+                channel_binding: binding,
+            };
+            change(&mut request);
+            let payload = encode(&request).unwrap();
+            let signature = self.sign.sign(Label::Request, &self.federation, &payload);
+            encode(&SignedBytes { payload: Bounded::new(payload).unwrap(), signature }).unwrap()
+        })
+    }
+
+    /// Opens a stream of any kind with any payload.
+    pub fn exchange(&self, kind: MessageKind, payload: impl FnOnce([u8; 32]) -> Vec<u8>) -> Came {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let endpoint = quic::outgoing(([127, 0, 0, 1], 0).into()).unwrap();
+            let connection = quic::connect(
+                &endpoint,
+                self.partner,
+                Arc::clone(&self.tls),
+                self.partner_keys.clone(),
+                KeyExchange::PreferPostQuantum,
+                Duration::from_secs(5),
+            )
+            .await
+            .unwrap();
+            let payload = payload(quic::channel_binding(&connection).unwrap());
+            // The reply to a kind that members may not open is a signed refusal of a request.
+            let reply = stream::call(&connection, kind, payload, NoBody, None, |_| {}).await;
+            connection.close(quic::CLOSE_DONE, b"");
+            endpoint.wait_idle().await;
+            match reply {
+                Ok(reply) => {
+                    let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
+                    let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
+                    let word = head.refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str);
+                    Some((reply.stream_bytes, word))
+                }
+                Err(StreamError::Kind) => Some((0, "refused as no request")),
+                Err(_) => None,
+            }
+        })
+    }
+}
