@@ -139,6 +139,13 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Also when the work is interrupted: the node drops what it was doing for us.
+        self.connection.close(quic::CLOSE_DONE, b"");
+    }
+}
+
 /// Runs async work on a small runtime of its own, within `--deadline` if the work has none.
 pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =

@@ -134,16 +134,13 @@ fn row_values(asking: &Asking<'_>, pooled: &PooledTable, row: &Row, with_members
 
 fn pooled_json(asking: &Asking<'_>, pooled: &Pooled, with_members: bool) -> Value {
     let mut value = Map::new();
-    match pooled.value() {
-        Some(number) => {
-            value.insert("state".into(), json!("value"));
-            value.insert("value".into(), json!(number));
-            value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
-        }
-        None => {
-            value.insert("state".into(), json!("missing"));
-            value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
-        }
+    if let Some(number) = pooled.value() {
+        value.insert("state".into(), json!("value"));
+        value.insert("value".into(), json!(number));
+        value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
+    } else {
+        value.insert("state".into(), json!("missing"));
+        value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
     }
     if with_members {
         // Partners as asked.

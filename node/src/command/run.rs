@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Refused;
 
 /// How often what need not be kept is removed.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {

@@ -10,10 +10,12 @@ impl Node {
     pub fn status(&self) -> Reply {
         let trust = &self.standing.trust;
         let now = clock::now();
-        let (lines, imports, editions) = {
+        let (lines, editions) = {
             let records = self.records();
-            (records.index.len(), records.imports, records.editions)
+            (records.index.len(), records.editions)
         };
+        // Numbers of imports that failed are not used again, so the number of the last one is not how many there are.
+        let imports = self.store.imports().count();
         let edition = self.current_number().and_then(|number| self.edition(number).ok().flatten());
         let mut warnings = Vec::new();
         if !trust.roster_is_current(now) {
