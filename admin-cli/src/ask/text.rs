@@ -95,10 +95,8 @@ fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
 
     let mut header: Vec<String> = asking.table.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
     let mut right = vec![false; header.len()];
-    header.extend(shown.iter().map(|(_, measure)| heading(measure)));
+    header.extend(shown.iter().map(|(_, measure)| format!("{}  ", heading(measure))));
     right.resize(header.len(), true);
-    header.push(String::new());
-    right.push(false);
 
     let mut legend = Legend::default();
     let mut lines = Vec::new();
@@ -121,7 +119,7 @@ fn rows(asking: &Asking<'_>, pooled: &PooledTable, options: Options) -> String {
     let mut text = if data == 0 { "no row carries a number\n".to_owned() } else { table(&header, &lines, &right) };
     text.push('\n');
     for (mark, words) in legend.words() {
-        text += &format!("[{mark}] {words}\n");
+        text += &format!("{mark}: {words}\n");
     }
     text += &codes(asking, pooled, &lines);
     text += &footer(asking, pooled, &shown, folded);
@@ -168,20 +166,13 @@ impl Shown<'_> {
 
     fn line(&self, row: &Row, legend: &mut Legend) -> Vec<String> {
         let mut cells = row.key.clone();
-        let mut marks: Vec<String> = Vec::new();
         for (slot, measure) in self.iter() {
             let Some(value) = row.pooled.get(slot) else { continue };
-            cells.push(number(value, measure));
-            // Who is missing matters where there is a number to be read, and where somebody wants to see every row.
-            if (value.value().is_some() || self.all_rows)
-                && let Some(mark) = legend.mark(self.asking, value)
-                && !marks.contains(&mark)
-            {
-                marks.push(mark);
-            }
+            // Who is missing stands beside the number that it is about, and beside a dash where every row is shown.
+            let mark = if value.value().is_some() || self.all_rows { legend.mark(self.asking, value) } else { None };
+            let mark = mark.unwrap_or_default();
+            cells.push(format!("{} {mark:<1}", number(value, measure)));
         }
-        let marks: Vec<String> = marks.into_iter().map(|mark| format!("[{mark}]")).collect();
-        cells.push(marks.concat());
         cells
     }
 }
