@@ -5,6 +5,7 @@
 //! [`access`] and [`quota`] (who may ask), [`provide`] (one request to one answer).
 
 pub mod access;
+pub mod admission;
 pub mod amount;
 pub mod contribution;
 pub mod coverage;

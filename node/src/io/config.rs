@@ -169,10 +169,11 @@ impl Default for RawLimits {
 
 /// The settings file that `accord-node init` writes.
 pub fn sample(member: &NodeId, listen_members: SocketAddr, listen_people: SocketAddr) -> String {
+    // With the setting's name, so that one address is never taken for a part of the other.
     include_str!("../../sample/node.toml")
         .replace("ES-AGENCY", member.as_str())
-        .replace("127.0.0.1:4433", &listen_members.to_string())
-        .replace("127.0.0.1:4434", &listen_people.to_string())
+        .replace("listen_members = \"127.0.0.1:4433\"", &format!("listen_members = \"{listen_members}\""))
+        .replace("listen_people = \"127.0.0.1:4434\"", &format!("listen_people = \"{listen_people}\""))
 }
 
 impl Config {
@@ -245,6 +246,19 @@ mod tests {
 
     fn shipped() -> String {
         sample(&"ES-AGENCY".parse().unwrap(), "127.0.0.1:4433".parse().unwrap(), "127.0.0.1:4434".parse().unwrap())
+    }
+
+    #[test]
+    fn any_two_ports_make_a_sample_that_is_read() {
+        for (members, people) in [(4433, 4434), (44_340, 44_330), (44_341, 4433), (4434, 4433)] {
+            let text = sample(
+                &"ES-AGENCY".parse().unwrap(),
+                ([127, 0, 0, 1], members).into(),
+                ([127, 0, 0, 1], people).into(),
+            );
+            let config = parse(&text).unwrap();
+            assert_eq!((config.listen_members.port(), config.listen_people.port()), (members, people));
+        }
     }
 
     #[test]

@@ -24,7 +24,15 @@ impl Node {
                 "the roster has expired: no data is exchanged until a new one is installed",
             ));
         }
+        let panics = crate::io::telemetry::panics();
+        if panics > 0 {
+            warnings.push(super::notice(
+                "PANICS",
+                "a task of the node has panicked since its start: see the log for ALARM",
+            ));
+        }
         let mut reply = done(json!({
+            "panics": panics,
             "member": self.config.member.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
             "now": now.to_string(),

@@ -4,9 +4,14 @@ mod members;
 mod partners;
 mod people;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use accord_edge::{
+    clock::Stopwatch,
     quic::{self, QuicError},
     stream::{Incoming, StreamError},
 };
@@ -17,6 +22,7 @@ use tokio::sync::Semaphore;
 pub use partners::{PartnerReply, Partners};
 
 use crate::{
+    domain::admission::Admission,
     io::identity::{AdmitMembers, AdmitPeople},
     node::Node,
 };
@@ -61,12 +67,13 @@ impl Sockets {
         let seats = Arc::new(people::Seats::default());
         let (for_members, for_people) = (Arc::clone(&self.node), Arc::clone(&self.node));
         tokio::join!(
-            accept(&self.members, move |connection| members::serve(
+            accept(&self.members, Some(Mutex::default()), move |connection| members::serve(
                 Arc::clone(&for_members),
                 Arc::clone(&registry),
                 connection
             )),
-            accept(&self.people, move |connection| {
+            // People come over loopback or an internal network, and share it.
+            accept(&self.people, None, move |connection| {
                 people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
             }),
         );
@@ -86,11 +93,12 @@ impl Sockets {
     }
 }
 
-async fn accept<S, F>(endpoint: &Endpoint, serve: S)
+async fn accept<S, F>(endpoint: &Endpoint, admission: Option<Mutex<Admission>>, serve: S)
 where
     S: Fn(Connection) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
+    let watch = Stopwatch::start();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = endpoint.accept().await {
         if !incoming.remote_address_validated() {
@@ -98,6 +106,14 @@ where
             if let Err(error) = incoming.retry() {
                 error.into_incoming().ignore();
             }
+            continue;
+        }
+        let admitted = admission.as_ref().is_none_or(|admission| {
+            let mut admission = admission.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            admission.take(incoming.remote_address().ip(), watch.ms())
+        });
+        if !admitted {
+            incoming.ignore();
             continue;
         }
         let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use accord_edge::{
-    clock, quic,
+    clock::{self, Stopwatch},
+    quic,
     stream::{self, Incoming, StreamError},
 };
 use accord_protocol::{
@@ -38,6 +39,9 @@ const CONNECTIONS_MAX: usize = 64;
 const CONNECTIONS_PER_KEY_MAX: usize = 4;
 /// How long an import waits for the one before it.
 const IMPORT_WAITS: Duration = Duration::from_secs(15);
+/// An upload brings at least this much in each window, so that nobody holds the one place for ever (`wire.md` D1).
+const PACE_BYTES_MIN: u64 = 256 << 10;
+const PACE_WINDOW_MS: u64 = 30_000;
 /// Longest silence within an upload.
 const UPLOAD_SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -240,6 +244,7 @@ async fn import(
     };
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     let mut taken = 0u64;
+    let (mut pace, mut taken_before) = (Stopwatch::start(), 0u64);
     loop {
         let piece =
             tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)??;
@@ -247,6 +252,14 @@ async fn import(
             None => break,
             Some(Piece::Body(bytes)) => {
                 taken += bytes.len() as u64;
+                if pace.ms() >= PACE_WINDOW_MS {
+                    if taken - taken_before < PACE_BYTES_MIN {
+                        incoming.stop();
+                        let message = "the upload is too slow; nothing was stored".to_owned();
+                        return Ok(fault(4, "TOO-SLOW", message, "import from a faster connection"));
+                    }
+                    (pace, taken_before) = (Stopwatch::start(), taken);
+                }
                 if taken > size {
                     incoming.stop();
                     return Ok(changed());
