@@ -173,7 +173,7 @@ fn find(node: &Node, fetch: &Fetch) -> Option<Document> {
     match fetch.label {
         Label::Edition => node.edition_document(fetch.number).ok().flatten(),
         Label::Catalogue => node.catalogue_document(&fetch.hash).ok().flatten(),
-        // The other documents are installed by hand for now; nothing else leaves on request.
+        // Trust documents reach a node through its own administrator: a partner that asks for one finds nothing.
         _ => None,
     }
 }
