@@ -1,7 +1,7 @@
 //! What can be asked: the federation's signed list of tables, and the rules that make it a star.
 //!
-//! A catalogue is a data file (TOML). Loading it checks what `disclosure.md` A.1 asks of it: the hub is time by drug, every
-//! other dimension occurs in one table only, all-drug rows exist by year only, every further dimension has an unknown child,
+//! A catalogue is a data file (TOML). Loading it checks what `disclosure.md` A.1 asks of it: for each kind of record the hub is time
+//! by drug and every other dimension occurs in one table only; all-drug rows exist by year only, every further dimension has an unknown child,
 //! and tables stay within their cell limits. A catalogue that breaks a rule does not exist as a value.
 
 use std::{
@@ -58,6 +58,12 @@ crate::codes! {
         VolumeMl = 6 "volume_ml",
         /// Distinct cases; only where the table has no margins.
         Cases = 7 "cases",
+        /// Lines with a value: a purity, a price.
+        LinesMeasured = 8 "lines_measured",
+        /// The mean of the values, as the number of lines and their sum.
+        Mean = 9 "mean",
+        /// The number of lines with a value, then of those in each bin.
+        Histogram = 10 "histogram",
     }
 }
 
@@ -168,7 +174,33 @@ pub struct Measure {
     pub basis: String,
     /// What a reader must know, in a sentence.
     pub note: String,
+    /// The bins of a histogram, coarsest level first; every edge of a level is one of the next, finer one.
+    #[serde(default)]
+    pub bins: Vec<BinLevel>,
 }
+
+/// One level of a histogram's bins.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BinLevel {
+    /// Its name, `5 points`.
+    pub name: String,
+    /// Ascending edges in the measure's unit: bin *i* holds values from edge *i* up to, not including, edge *i + 1*. An upper edge of
+    /// [`OPEN_EDGE`] means that the last bin has no upper end.
+    pub edges: Vec<u64>,
+}
+
+impl BinLevel {
+    /// Lower and upper edge of each bin.
+    pub fn bins(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.edges.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)))
+    }
+}
+
+/// Upper edge of a bin without an upper end: the largest number that every JSON reader holds exactly.
+pub const OPEN_EDGE: u64 = (1 << 53) - 1;
+/// Numbers of one cell, all measures together, at most.
+pub const CELL_WIDTH_MAX: usize = 256;
 
 fn one() -> u64 {
     1
@@ -178,9 +210,54 @@ impl Measure {
     /// Whether the measure counts lines or cases: such measures share one hidden set and take no dominance rule.
     pub const fn is_count(&self) -> bool {
         match self.of {
-            Quantity::Lines | Quantity::LinesWeighed | Quantity::Cases => true,
-            Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => false,
+            Quantity::Lines | Quantity::LinesWeighed | Quantity::LinesMeasured | Quantity::Cases => true,
+            Quantity::MassMg
+            | Quantity::Tablets
+            | Quantity::Doses
+            | Quantity::VolumeMl
+            | Quantity::Mean
+            | Quantity::Histogram => false,
         }
+    }
+
+    /// How many numbers the measure has in each cell: one, two for a mean (lines, sum), one and the bins for a histogram.
+    pub fn width(&self) -> usize {
+        match self.of {
+            Quantity::Mean => 2,
+            Quantity::Histogram => 1 + self.all_bins().count(),
+            Quantity::Lines
+            | Quantity::LinesWeighed
+            | Quantity::LinesMeasured
+            | Quantity::Cases
+            | Quantity::MassMg
+            | Quantity::Tablets
+            | Quantity::Doses
+            | Quantity::VolumeMl => 1,
+        }
+    }
+
+    /// Lower and upper edges of all bins, level after level, in the order of the numbers of a cell.
+    pub fn all_bins(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.bins.iter().flat_map(BinLevel::bins)
+    }
+
+    fn check_bins(&self) -> Result<(), &'static str> {
+        if (self.of == Quantity::Histogram) == self.bins.is_empty() {
+            return Err("a histogram has bins, and nothing else has");
+        }
+        for level in &self.bins {
+            if level.edges.len() < 2 || !level.edges.is_sorted_by(|a, b| a < b) || level.edges.last() > Some(&OPEN_EDGE) {
+                return Err("edges of bins ascend, and there are at least two");
+            }
+        }
+        let nested = self.bins.windows(2).all(|pair| match pair {
+            [coarse, fine] => {
+                coarse.edges.iter().all(|edge| fine.edges.contains(edge))
+                    && (coarse.edges.first(), coarse.edges.last()) == (fine.edges.first(), fine.edges.last())
+            }
+            _ => true,
+        });
+        if nested { Ok(()) } else { Err("every edge of a level of bins is one of the next, finer level") }
     }
 }
 
@@ -371,6 +448,22 @@ impl Table {
         self.measures.iter().position(|measure| measure.id == id)
     }
 
+    /// How many numbers each cell has, all measures together.
+    pub fn width(&self) -> usize {
+        self.measures.iter().map(Measure::width).sum()
+    }
+
+    /// Where a measure's numbers stand among those of a cell.
+    pub fn numbers_of(&self, measure: usize) -> std::ops::Range<usize> {
+        let first = self.measures.iter().take(measure).map(Measure::width).sum();
+        first..first + self.measures.get(measure).map_or(0, Measure::width)
+    }
+
+    /// How many numbers each cell of a query for these measures has.
+    pub fn width_of(&self, measures: &[usize]) -> usize {
+        measures.iter().map(|measure| self.numbers_of(*measure).len()).sum()
+    }
+
     /// A dimension's index by name.
     pub fn dimension(&self, name: &str) -> Option<usize> {
         self.dimensions.iter().position(|dimension| dimension.name == name)
@@ -406,6 +499,9 @@ impl Table {
             if here != there {
                 return Some(format!("{what} of {}: {here} here, {there} there", measure.id));
             }
+        }
+        if measure.bins != theirs.bins {
+            return Some(format!("{} has other bins there", measure.id));
         }
         if measure.of != theirs.of {
             return Some(format!("{} adds up {} here, {} there", measure.id, measure.of, theirs.of));
@@ -470,6 +566,12 @@ fn check_table(table: &Table, lists: &BTreeSet<&str>) -> Result<(), CatalogueErr
     if table.margins && table.measures.iter().any(|measure| measure.of == Quantity::Cases) {
         return Err(broken("distinct cases do not add up, so a table with margins cannot publish them".into()));
     }
+    if table.width() > CELL_WIDTH_MAX {
+        return Err(broken(format!("a cell has at most {CELL_WIDTH_MAX} numbers")));
+    }
+    for measure in &table.measures {
+        measure.check_bins().map_err(|rule| broken(format!("measure `{}`: {rule}", measure.id)))?;
+    }
     for (dimension, axis) in table.dimensions.iter().zip(&axes) {
         if !lists.contains(dimension.list.as_str()) {
             return Err(broken(format!("list `{}` is not among the catalogue's lists", dimension.list)));
@@ -516,7 +618,9 @@ fn check_table(table: &Table, lists: &BTreeSet<&str>) -> Result<(), CatalogueErr
 
 fn check_star(tables: &[Table]) -> Result<(), CatalogueError> {
     let countries: BTreeSet<&str> = code::nuts().iter().map(|region| region.country.as_str()).collect();
-    let mut used: BTreeMap<&str, &str> = BTreeMap::new();
+    // Lines of different kinds of record share no equation, so each kind is a star of its own.
+    let mut used: BTreeMap<(Kind, &str), &str> = BTreeMap::new();
+    let mut hubs: BTreeMap<Kind, &str> = BTreeMap::new();
     let mut before = 0;
     for table in tables {
         let broken = |rule: String| CatalogueError::Rule { table: table.name.clone(), rule };
@@ -530,10 +634,15 @@ fn check_star(tables: &[Table]) -> Result<(), CatalogueError> {
         if table.margins && table.dimension("drug").is_none() {
             return Err(broken("the hub of a star is time by drug".into()));
         }
+        if let Some(hub) = table.dimensions.iter().find(|dimension| dimension.name == "drug")
+            && hubs.insert(table.kind, &hub.list).is_some_and(|before| before != hub.list)
+        {
+            return Err(broken("the tables of one kind of record have one list of drugs".into()));
+        }
         for dimension in
             table.dimensions.iter().filter(|dimension| !["time", "drug"].contains(&dimension.name.as_str()))
         {
-            if let Some(other) = used.insert(&dimension.name, &table.name) {
+            if let Some(other) = used.insert((table.kind, &dimension.name), &table.name) {
                 return Err(broken(format!(
                     "dimension `{}` stands in `{other}` already, which breaks the star",
                     dimension.name

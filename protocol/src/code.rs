@@ -125,6 +125,22 @@ impl Tree {
     }
 }
 
+/// The lists whose rows name their parents.
+const HIERARCHICAL: [&str; 12] = [
+    "drugs-1",
+    "countries-1",
+    "transport-1",
+    "place-1",
+    "concealment-1",
+    "weight-1",
+    "substances-1",
+    "market-1",
+    "basis-1",
+    "frame-1",
+    "per-1",
+    "site-role-1",
+];
+
 /// The text of a list that ships; rows and columns as `protocol/data/lists/README.md` says.
 pub fn list_text(name: &str) -> Option<&'static str> {
     match name {
@@ -135,6 +151,13 @@ pub fn list_text(name: &str) -> Option<&'static str> {
         "place-1" => Some(include_str!("../data/lists/place-1.csv")),
         "concealment-1" => Some(include_str!("../data/lists/concealment-1.csv")),
         "weight-1" => Some(include_str!("../data/lists/weight-1.csv")),
+        "substances-1" => Some(include_str!("../data/lists/substances-1.csv")),
+        "market-1" => Some(include_str!("../data/lists/market-1.csv")),
+        "basis-1" => Some(include_str!("../data/lists/basis-1.csv")),
+        "frame-1" => Some(include_str!("../data/lists/frame-1.csv")),
+        "per-1" => Some(include_str!("../data/lists/per-1.csv")),
+        "site-role-1" => Some(include_str!("../data/lists/site-role-1.csv")),
+        "subdivisions-1" => Some(include_str!("../data/lists/subdivisions-1.csv")),
         _ => None,
     }
 }
@@ -153,20 +176,16 @@ pub fn tree(name: &str, country: &str) -> Result<Arc<Tree>, ListError> {
             static PAIRS: OnceLock<Result<Arc<Tree>, ListError>> = OnceLock::new();
             PAIRS.get_or_init(|| hierarchical("drugs-1").map(|drugs| Arc::new(pairs(&drugs)))).clone()
         }
-        "drugs-1" | "countries-1" | "transport-1" | "place-1" | "concealment-1" | "weight-1" => {
+        _ => {
             static TREES: OnceLock<BTreeMap<&'static str, Result<Arc<Tree>, ListError>>> = OnceLock::new();
             TREES
                 .get_or_init(|| {
-                    ["drugs-1", "countries-1", "transport-1", "place-1", "concealment-1", "weight-1"]
-                        .into_iter()
-                        .map(|name| (name, hierarchical(name).map(Arc::new)))
-                        .collect()
+                    HIERARCHICAL.into_iter().map(|name| (name, hierarchical(name).map(Arc::new))).collect()
                 })
                 .get(name)
                 .cloned()
                 .unwrap_or_else(|| Err(ListError::Unknown(name.to_owned())))
         }
-        _ => Err(ListError::Unknown(name.to_owned())),
     }
 }
 
@@ -267,6 +286,33 @@ pub fn nuts() -> &'static [Region] {
     })
 }
 
+/// One part of a country that has no NUTS regions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subdivision {
+    /// Code of ISO 3166-2, `US-WA`.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Subdivision {
+    /// ISO 3166 alpha-2 of its country.
+    pub fn country(&self) -> &str {
+        self.code.split_once('-').map_or("", |(country, _)| country)
+    }
+}
+
+/// Every subdivision of the countries without NUTS, sorted by code.
+pub fn subdivisions() -> &'static [Subdivision] {
+    static SUBDIVISIONS: OnceLock<Vec<Subdivision>> = OnceLock::new();
+    SUBDIVISIONS.get_or_init(|| {
+        rows("subdivisions-1")
+            .into_iter()
+            .filter_map(|mut row| Some(Subdivision { code: row.remove("code")?, name: row.remove("name")? }))
+            .collect()
+    })
+}
+
 fn regions(country: &str) -> Result<Tree, ListError> {
     let mut codes = vec![
         Code { number: 0, code: "_T".into(), parent: None, level: 0, label: "Whole country".into() },
@@ -310,11 +356,9 @@ fn regions(country: &str) -> Result<Tree, ListError> {
 mod tests {
     use super::*;
 
-    const TREES: [&str; 6] = ["drugs-1", "countries-1", "transport-1", "place-1", "concealment-1", "weight-1"];
-
     #[test]
     fn every_list_that_ships_is_a_tree_whose_children_add_up() {
-        for name in TREES {
+        for name in HIERARCHICAL {
             let tree = tree(name, "ES").unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(tree.codes()[0].code, "_T", "{name}");
             for (index, code) in tree.codes().iter().enumerate() {

@@ -91,12 +91,12 @@ pub fn commitment(federation: &FederationId, node_id: &NodeId, salt: &Hash, cont
 }
 
 /// Where the cells of one table and block stand: level sets in the catalogue's order, each in row-major order of its codes,
-/// each cell with all measures of the table.
+/// each cell with the numbers of all measures of the table.
 #[derive(Debug, Clone)]
 pub struct Layout {
     axes: Vec<Axis>,
     sets: Vec<(LevelSet, usize)>,
-    measures: usize,
+    width: usize,
     cells: usize,
     year: u16,
 }
@@ -113,7 +113,7 @@ impl Layout {
             sets.push((set, cells));
             cells += size;
         }
-        Ok(Self { axes, sets, measures: table.measures.len(), cells, year })
+        Ok(Self { axes, sets, width: table.width(), cells, year })
     }
 
     /// Cells of the block.
@@ -121,14 +121,14 @@ impl Layout {
         self.cells
     }
 
-    /// Measures in each cell.
-    pub const fn measures(&self) -> usize {
-        self.measures
+    /// Numbers in each cell.
+    pub const fn width(&self) -> usize {
+        self.width
     }
 
     /// Bytes of the block.
     pub const fn len_bytes(&self) -> usize {
-        self.cells * self.measures * CELL_LEN
+        self.cells * self.width * CELL_LEN
     }
 
     /// The axes.

@@ -86,8 +86,11 @@ pub struct BundleRow {
 pub struct BundleValue {
     /// The measure's name.
     pub measure: String,
-    /// The sum.
+    /// The sum; for a mean or histogram the number of lines.
     pub value: Option<i64>,
+    /// Every number of a measure that has more than one: lines and sum of a mean, lines and bins of a histogram.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<Option<i64>>,
     /// Members in it.
     pub from: Vec<String>,
     /// Members not in it, with why.
@@ -149,6 +152,9 @@ impl Bundle {
                     .map(|(pooled, measure)| BundleValue {
                         measure: name(measure),
                         value: pooled.value(),
+                        numbers: Some(pooled.numbers().collect::<Vec<_>>())
+                            .filter(|numbers| numbers.len() > 1)
+                            .unwrap_or_default(),
                         from: pooled.from().map(ToString::to_string).collect(),
                         missing: pooled.missing().map(|(member, why)| (member.to_string(), why.to_string())).collect(),
                     })

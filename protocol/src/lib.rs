@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod cell;
 pub mod code;
 pub mod codec;
+pub mod distribution;
 pub mod edition;
 pub mod evidence;
 pub mod frame;

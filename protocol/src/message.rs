@@ -32,8 +32,17 @@ crate::codes! {
         Import = 120 "import",
         /// Coverage: show and set.
         Coverage = 121 "coverage",
+        /// What was imported, and the way back: list, show, undo; show and erase a case; compact.
+        Records = 122 "records",
+        /// Euro reference rates: show, and import from a file.
+        Rates = 123 "rates",
+        /// Mappings: list, check.
+        Mapping = 124 "mapping",
     }
 }
+
+/// Largest file of euro reference rates.
+pub const RATES_BYTES_MAX: u64 = 16 << 20;
 
 /// The first frame in each direction.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -86,9 +95,16 @@ impl MessageKind {
     pub const fn is_for_members(self) -> bool {
         match self {
             Self::Fetch | Self::Request => true,
-            Self::Hello | Self::Ask | Self::Relay | Self::Status | Self::Edition | Self::Import | Self::Coverage => {
-                false
-            }
+            Self::Hello
+            | Self::Ask
+            | Self::Relay
+            | Self::Status
+            | Self::Edition
+            | Self::Import
+            | Self::Coverage
+            | Self::Records
+            | Self::Rates
+            | Self::Mapping => false,
         }
     }
 
@@ -96,9 +112,16 @@ impl MessageKind {
     pub const fn head_max(self) -> usize {
         match self {
             Self::Fetch | Self::Relay => 1 << 10,
-            Self::Hello | Self::Request | Self::Ask | Self::Status | Self::Edition | Self::Import | Self::Coverage => {
-                64 << 10
-            }
+            Self::Hello
+            | Self::Request
+            | Self::Ask
+            | Self::Status
+            | Self::Edition
+            | Self::Import
+            | Self::Coverage
+            | Self::Records
+            | Self::Rates
+            | Self::Mapping => 64 << 10,
         }
     }
 
@@ -106,6 +129,7 @@ impl MessageKind {
     pub const fn body_up(self) -> Option<u64> {
         match self {
             Self::Import => Some(4 << 30),
+            Self::Rates => Some(RATES_BYTES_MAX),
             Self::Hello
             | Self::Fetch
             | Self::Request
@@ -113,7 +137,9 @@ impl MessageKind {
             | Self::Relay
             | Self::Status
             | Self::Edition
-            | Self::Coverage => None,
+            | Self::Coverage
+            | Self::Records
+            | Self::Mapping => None,
         }
     }
 
@@ -123,7 +149,7 @@ impl MessageKind {
             Self::Fetch | Self::Relay => Some(1 << 20),
             Self::Request | Self::Ask => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
-            Self::Import | Self::Coverage => Some(16 << 20),
+            Self::Import | Self::Coverage | Self::Records | Self::Rates | Self::Mapping => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
         }
@@ -245,14 +271,87 @@ pub struct ImportCall {
     pub skip_bad: bool,
     /// Name of the file, for the report.
     pub file_name: String,
-    /// `csv`.
+    /// Take the place of records that are there with another content, and why.
+    pub correct: Option<String>,
+    /// `csv`, or `xlsx` where the tool has turned a workbook into rows.
     pub format: String,
-    /// SHA-256 of the file as the tool read it.
+    /// SHA-256 of the bytes that follow.
     pub sha256: String,
-    /// Size of the file.
+    /// How many bytes follow.
     pub bytes: u64,
+    /// The operator's file, where the tool has turned it into rows: each row then begins with the line where it stands in that file.
+    pub converted: Option<Converted>,
     /// Random, so that the same import after a lost connection returns the stored report.
     pub import_key: String,
+}
+
+/// A file that the tool has turned into rows of comma-separated UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Converted {
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The sheet of a workbook.
+    pub sheet: Option<String>,
+}
+
+/// JSON head of a command on what was imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RecordsCall {
+    /// All imports.
+    Imports,
+    /// One import's report.
+    Import {
+        /// `imp-000003`.
+        id: String,
+    },
+    /// Undo an import.
+    Undo {
+        /// `imp-000003`.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// How many records a case has.
+    Case {
+        /// The case, in any spelling.
+        case: String,
+    },
+    /// Erase a case.
+    Erase {
+        /// The case, in any spelling.
+        case: String,
+        /// On whose authority.
+        authority: String,
+    },
+    /// Copy the store, so that what was deleted is gone from the disk.
+    Compact,
+}
+
+/// JSON head of a command on euro reference rates. With `import` the file follows as body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RatesCall {
+    /// What is there.
+    Show,
+    /// Add the rates of a file.
+    Import,
+}
+
+/// JSON head of a command on mappings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MappingCall {
+    /// The mappings that ship with the node.
+    List,
+    /// Whether a mapping can be imported with, and what is still open.
+    Check {
+        /// Its text.
+        text: String,
+    },
 }
 
 /// Where a mapping comes from.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    catalogue::Table,
+    catalogue::{Measure, Quantity, Table},
     cell::{NUMBER_MAX, Released, State},
+    distribution::Distribution,
     id::NodeId,
     selection::Selection,
 };
@@ -31,28 +32,55 @@ crate::codes! {
     }
 }
 
-/// One pooled number. Values form a commutative monoid under [`Pooled::merge`] with [`Pooled::default`] as identity, so the order
+/// One pooled measure. Values form a commutative monoid under [`Pooled::merge`] with [`Pooled::default`] as identity, so the order
 /// in which members answer never changes the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pooled {
-    sum: i128,
+    // One for each number of the measure, over the members that show it.
+    sums: Vec<i128>,
+    // How many members in it hide the number: bins alone, since the first number is there for everybody.
+    hidden: Vec<u32>,
+    distribution: Distribution,
     from: BTreeSet<NodeId>,
     missing: BTreeMap<NodeId, Why>,
 }
 
 impl Pooled {
-    /// One member's number, or why there is none.
-    pub fn of(member: &NodeId, given: Result<i64, Why>) -> Self {
-        match given {
-            Ok(value) => Self { sum: i128::from(value), from: [member.clone()].into(), missing: BTreeMap::new() },
-            Err(why) => Self { sum: 0, from: BTreeSet::new(), missing: [(member.clone(), why)].into() },
+    /// One member's numbers of a measure, or why there are none.
+    pub fn of(member: &NodeId, measure: &Measure, given: &Result<Vec<Released>, Why>) -> Self {
+        let missing = |why| Self { missing: [(member.clone(), why)].into(), ..Self::default() };
+        let numbers: Vec<Option<i64>> = match given {
+            Ok(numbers) => numbers.iter().map(|number| number.number()).collect(),
+            Err(why) => return missing(*why),
+        };
+        if numbers.first().copied().flatten().is_none() {
+            return missing(Why::NotAvailable);
+        }
+        let distribution = match measure.of {
+            Quantity::Histogram => Distribution::of(measure, &numbers).unwrap_or_default(),
+            _ => Distribution::default(),
+        };
+        Self {
+            sums: numbers.iter().map(|number| i128::from(number.unwrap_or(0))).collect(),
+            hidden: numbers.iter().map(|number| u32::from(number.is_none())).collect(),
+            distribution,
+            from: [member.clone()].into(),
+            missing: BTreeMap::new(),
         }
     }
 
-    /// Merges two pooled numbers. A sum of cells cannot overflow 128 bits: each is below 2^53.
+    /// Merges two pooled measures. A sum of cells cannot overflow 128 bits: each is below 2^53.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
-        self.sum += other.sum;
+        self.sums.resize(self.sums.len().max(other.sums.len()), 0);
+        self.hidden.resize(self.hidden.len().max(other.hidden.len()), 0);
+        for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.hidden.iter_mut().zip(other.hidden) {
+            *mine += theirs;
+        }
+        self.distribution = self.distribution.merge(other.distribution);
         self.from.extend(other.from);
         for (member, why) in other.missing {
             // The same member missing for two reasons (in a total over periods) keeps the first in the list's order.
@@ -61,9 +89,44 @@ impl Pooled {
         self
     }
 
-    /// The sum, if at least one member has a number and it can be shown exactly.
+    /// The sum, for a mean or histogram the number of lines, if at least one member has a number and it can be shown exactly.
     pub fn value(&self) -> Option<i64> {
-        i64::try_from(self.sum).ok().filter(|sum| !self.from.is_empty() && *sum <= NUMBER_MAX)
+        self.number(0)
+    }
+
+    /// A number of the measure by its place, over the members that show it.
+    pub fn number(&self, place: usize) -> Option<i64> {
+        let sum = *self.sums.get(place)?;
+        i64::try_from(sum).ok().filter(|sum| !self.from.is_empty() && *sum <= NUMBER_MAX)
+    }
+
+    /// Whether some member in it hides the number at a place, so that the sum there is a lower bound.
+    pub fn is_hidden_by_some(&self, place: usize) -> bool {
+        self.hidden.get(place).is_some_and(|hidden| *hidden > 0)
+    }
+
+    /// Whether every member in it hides the number at a place.
+    pub fn is_hidden_by_all(&self, place: usize) -> bool {
+        self.hidden.get(place).is_some_and(|hidden| usize::try_from(*hidden).is_ok_and(|hidden| hidden >= self.from.len()))
+    }
+
+    /// Every number of the measure, for comparing.
+    pub fn numbers(&self) -> impl Iterator<Item = Option<i64>> {
+        (0..self.sums.len()).map(|place| self.number(place))
+    }
+
+    /// The mean in hundredths of the measure's unit, rounded half up: of a measure that is a mean.
+    pub fn mean_hundredths(&self) -> Option<i64> {
+        let (lines, sum) = (i128::from(self.number(0)?), i128::from(self.number(1)?));
+        if lines == 0 {
+            return None;
+        }
+        i64::try_from((sum * 200 + lines) / (lines * 2)).ok()
+    }
+
+    /// How the values are distributed: of a measure that is a histogram.
+    pub const fn distribution(&self) -> &Distribution {
+        &self.distribution
     }
 
     /// Whether the true sum may be larger: some member asked has no number here.
@@ -112,8 +175,8 @@ pub struct MemberCell {
     pub member: NodeId,
     /// Code names.
     pub key: Vec<String>,
-    /// A number, or why there is none, for each measure asked for.
-    pub values: Vec<Result<i64, Why>>,
+    /// The numbers, or why there are none, for each measure asked for.
+    pub values: Vec<Result<Vec<Released>, Why>>,
 }
 
 /// The pooled table.
@@ -150,6 +213,14 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
         return Ok(PooledTable::default());
     };
     let (levels, measures) = (first.levels.clone(), first.measures.clone());
+    // Where each measure's numbers stand among those of an answered cell.
+    let mut slots = Vec::new();
+    let mut next = 0;
+    for measure in &measures {
+        let width = table.numbers_of(*measure).len();
+        slots.push((*measure, next..next + width));
+        next += width;
+    }
     let mut rows: BTreeMap<Vec<u32>, Row> = BTreeMap::new();
     let mut axes: Vec<BTreeMap<u32, String>> = vec![BTreeMap::new(); levels.len()];
     let mut cells = Vec::new();
@@ -167,16 +238,16 @@ pub fn pool(table: &Table, given: &[Given]) -> Result<PooledTable, PoolError> {
                     return Err(PoolError::Twice(member.member.clone()));
                 }
                 let key = selection.names_at(position);
-                let values: Vec<Result<i64, Why>> = measures
+                let values: Vec<Result<Vec<Released>, Why>> = slots
                     .iter()
-                    .enumerate()
-                    .map(|(slot, measure)| value_of(member, *measure, answered, position, slot))
+                    .map(|(measure, numbers)| value_of(member, *measure, answered, position, numbers.clone()))
                     .collect();
                 let row = rows
                     .entry(selection.numbers_at(position))
                     .or_insert_with(|| Row { key: key.clone(), pooled: vec![Pooled::default(); measures.len()] });
-                for (pooled, value) in row.pooled.iter_mut().zip(&values) {
-                    *pooled = std::mem::take(pooled).merge(Pooled::of(&member.member, *value));
+                for ((pooled, value), (index, _)) in row.pooled.iter_mut().zip(&values).zip(&slots) {
+                    let Some(measure) = table.measures.get(*index) else { continue };
+                    *pooled = std::mem::take(pooled).merge(Pooled::of(&member.member, measure, value));
                 }
                 if answered.is_ok() {
                     cells.push(MemberCell { member: member.member.clone(), key, values });
@@ -200,17 +271,18 @@ fn value_of(
     measure: usize,
     answered: &Result<Vec<Vec<Released>>, Why>,
     position: usize,
-    slot: usize,
-) -> Result<i64, Why> {
+    numbers: std::ops::Range<usize>,
+) -> Result<Vec<Released>, Why> {
     let cells = answered.as_ref().map_err(|why| *why)?;
     if given.incomparable.contains_key(&measure) {
         return Err(Why::NotComparable);
     }
-    let cell = cells.get(position).and_then(|cell| cell.get(slot)).copied().unwrap_or(Released::NOT_AVAILABLE);
-    cell.number().ok_or(match cell.state() {
-        State::Suppressed => Why::Suppressed,
-        State::NotAvailable | State::Value => Why::NotAvailable,
-    })
+    let numbers = cells.get(position).and_then(|cell| cell.get(numbers)).unwrap_or(&[]);
+    match numbers.first().map(|number| number.state()) {
+        Some(State::Value) => Ok(numbers.to_vec()),
+        Some(State::Suppressed) => Err(Why::Suppressed),
+        Some(State::NotAvailable) | None => Err(Why::NotAvailable),
+    }
 }
 
 fn totals<'a>(rows: impl Iterator<Item = &'a Row>, measures: usize) -> Vec<Row> {
@@ -239,12 +311,21 @@ mod tests {
         format!("ES-M{index}").parse().unwrap()
     }
 
+    fn count() -> Measure {
+        crate::catalogue::Catalogue::parse(crate::catalogue::SHIPPED).unwrap().tables()[0].measures[0].clone()
+    }
+
+    fn one(index: u8, given: Result<i64, Why>) -> Pooled {
+        let given = given.map(|number| vec![Released::release(u64::try_from(number).unwrap()).unwrap()]);
+        Pooled::of(&member(index), &count(), &given)
+    }
+
     fn arbitrary() -> impl Strategy<Value = Vec<Pooled>> {
         prop::collection::vec(
             (0u8..9, prop_oneof![(0i64..1 << 40).prop_map(Ok), Just(Err(Why::Suppressed)), Just(Err(Why::Refused))]),
             0..9,
         )
-        .prop_map(|list| list.into_iter().map(|(index, given)| Pooled::of(&member(index), given)).collect())
+        .prop_map(|list| list.into_iter().map(|(index, given)| one(index, given)).collect())
     }
 
     proptest! {
@@ -255,7 +336,7 @@ mod tests {
             let cut = if list.is_empty() { 0 } else { at.index(list.len()) };
             prop_assert_eq!(all(&list[..cut]).merge(all(&list[cut..])), whole.clone());
             let mut shuffled = list.clone();
-            shuffled.sort_by_key(|item| { let mut hash = seed ^ u64::try_from(item.sum).unwrap(); hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15); hash });
+            shuffled.sort_by_key(|item| { let mut hash = seed ^ u64::try_from(item.sums.first().copied().unwrap_or(0)).unwrap(); hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15); hash });
             prop_assert_eq!(all(&shuffled), whole.clone());
             prop_assert_eq!(Pooled::default().merge(whole.clone()), whole);
         }
@@ -263,16 +344,28 @@ mod tests {
 
     #[test]
     fn a_sum_that_cannot_be_shown_exactly_is_not_shown() {
-        let a = Pooled::of(&member(1), Ok(NUMBER_MAX));
+        let a = one(1, Ok(NUMBER_MAX));
         assert_eq!(a.clone().value(), Some(NUMBER_MAX));
-        assert_eq!(a.merge(Pooled::of(&member(2), Ok(1))).value(), None);
+        assert_eq!(a.merge(one(2, Ok(1))).value(), None);
+    }
+
+    #[test]
+    fn means_pool_by_their_lines_and_not_as_means() {
+        let catalogue = crate::catalogue::Catalogue::parse(crate::catalogue::SHIPPED).unwrap();
+        let measure = catalogue.table("purity-quarter-form-market").unwrap().measures[2].clone();
+        let mean = |index, lines: u64, percent: u64| {
+            let numbers = [lines, lines * percent * 100].map(|number| Released::release(number).unwrap());
+            Pooled::of(&member(index), &measure, &Ok(numbers.to_vec()))
+        };
+        let both = mean(1, 30, 80).merge(mean(2, 10, 40));
+        assert_eq!((both.value(), both.mean_hundredths()), (Some(40), Some(700_000)));
     }
 
     #[test]
     fn a_number_that_somebody_lacks_is_a_lower_bound_and_none_at_all_is_missing() {
-        let some = Pooled::of(&member(1), Ok(0)).merge(Pooled::of(&member(2), Err(Why::Suppressed)));
+        let some = one(1, Ok(0)).merge(one(2, Err(Why::Suppressed)));
         assert_eq!((some.value(), some.is_lower_bound()), (Some(0), true));
-        let none = Pooled::of(&member(1), Err(Why::Refused));
+        let none = one(1, Err(Why::Refused));
         assert_eq!((none.value(), none.is_lower_bound()), (None, true));
     }
 }

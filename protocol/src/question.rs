@@ -213,7 +213,7 @@ impl Question {
         }
         let measures = self.measures.iter().fold(0u32, |mask, bit| mask | 1 << bit);
         let mut queries = Vec::new();
-        for periods in split_periods(&self.periods, cells_per_period * self.measures.len() * CELL_LEN) {
+        for periods in split_periods(&self.periods, cells_per_period * table.width_of(&self.measures) * CELL_LEN) {
             let numbers = periods.iter().map(|period| period.number()).collect();
             let time = DimQuery {
                 dim: 0,

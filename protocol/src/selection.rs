@@ -19,6 +19,8 @@ pub struct Selection {
     pub names: Vec<Vec<String>>,
     /// Indexes of the measures asked for, ascending.
     pub measures: Vec<usize>,
+    /// Numbers of each cell: one for most measures, more for means and histograms.
+    pub width: usize,
     /// Size class of every reply.
     pub reply_class: u8,
 }
@@ -75,9 +77,10 @@ impl Selection {
         let measures: Vec<usize> = (0..table.measures.len()).filter(|bit| query.measures >> bit & 1 == 1).collect();
         let cells =
             codes.iter().try_fold(1usize, |product, codes| product.checked_mul(codes.len())).ok_or(OffGrid::Size)?;
-        let bytes = cells.checked_mul(measures.len() * CELL_LEN).ok_or(OffGrid::Size)?;
+        let width = table.width_of(&measures);
+        let bytes = cells.checked_mul(width * CELL_LEN).ok_or(OffGrid::Size)?;
         let reply_class = reply_class(bytes).ok_or(OffGrid::Size)?;
-        Ok(Self { levels, codes, names, measures, reply_class })
+        Ok(Self { levels, codes, names, measures, width, reply_class })
     }
 
     /// How many cells.
@@ -87,7 +90,7 @@ impl Selection {
 
     /// How many bytes the slice has.
     pub fn slice_len(&self) -> usize {
-        self.cells() * self.measures.len() * CELL_LEN
+        self.cells() * self.width * CELL_LEN
     }
 
     /// Code numbers of the cell at a row-major position.
@@ -100,14 +103,14 @@ impl Selection {
         at(&self.names, position).into_iter().cloned().collect()
     }
 
-    /// Reads a slice: for each cell in row-major order, its measures in ascending order.
+    /// Reads a slice: for each cell in row-major order, the numbers of its measures in ascending order.
     pub fn read(&self, slice: &[u8]) -> Result<Vec<Vec<Released>>, NotACell> {
         let (cells, rest) = slice.as_chunks::<CELL_LEN>();
         if !rest.is_empty() || slice.len() != self.slice_len() {
             return Err(NotACell);
         }
         cells
-            .chunks(self.measures.len().max(1))
+            .chunks(self.width.max(1))
             .map(|cell| cell.iter().map(|bytes| Released::from_bytes(*bytes)).collect())
             .collect()
     }

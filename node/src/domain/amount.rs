@@ -96,6 +96,16 @@ impl Decimal {
         u64::try_from(value).ok().filter(|value| *value <= AMOUNT_MAX).ok_or(BadAmount::Range)
     }
 
+    /// The number times a power of ten, if that is whole: `scaled(2)` of 12.5 is 1250.
+    pub fn scaled(self, power: u8) -> Result<u64, BadAmount> {
+        Self { digits: self.digits, scale: self.scale - i32::from(power) }.whole()
+    }
+
+    /// The nearest whole number of hundredths, half to even.
+    pub fn hundredths_rounded(self) -> Result<u64, BadAmount> {
+        Self { digits: self.digits, scale: self.scale - 2 }.rounded()
+    }
+
     fn divide(self) -> (Option<u128>, bool) {
         let power = 10u128.checked_pow(self.scale.unsigned_abs());
         match (self.scale <= 0, power) {
@@ -106,6 +116,18 @@ impl Decimal {
             (false, None) => (Some(0), false),
         }
     }
+}
+
+/// A number without its thousands separators, which must part the whole into groups of three.
+pub fn without_thousands(text: &str, separator: char, decimal_sign: char) -> Result<String, BadAmount> {
+    let (whole, fraction) = text.split_once(decimal_sign).map_or((text, None), |(whole, rest)| (whole, Some(rest)));
+    let mut groups = whole.split(separator);
+    let first = groups.next().unwrap_or("");
+    let parted = (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
+    if !parted || fraction.is_some_and(|fraction| fraction.contains(separator)) {
+        return Err(BadAmount::NotDecimal);
+    }
+    Ok(text.replace(separator, ""))
 }
 
 /// Largest amount of one line, in milligrams, millilitres or pieces: a million tonnes.
@@ -247,7 +269,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn thousands_are_read_in_groups_of_three_or_not_at_all() {
+        for (text, want) in [
+            ("1.234,56", Some("1234,56")),
+            ("1.234.567", Some("1234567")),
+            ("12,5", Some("12,5")),
+            ("1.23", None),
+            ("1234.567", None),
+            ("1,234.5", None),
+            (".123", None),
+        ] {
+            assert_eq!(without_thousands(text, '.', ',').ok().as_deref(), want, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_unit_of_mass_agrees_with_its_smaller_one(thousandths in 1u64..1_000_000_000) {
+            let (whole, rest) = (thousandths / 1000, thousandths % 1000);
+            let text = format!("{whole}.{rest:03}");
+            prop_assert_eq!(mg(&text, Unit::Tonne), mg(&thousandths.to_string(), Unit::Kilogram));
+            prop_assert_eq!(mg(&text, Unit::Kilogram), mg(&thousandths.to_string(), Unit::Gram));
+            prop_assert_eq!(mg(&text, Unit::Gram), mg(&thousandths.to_string(), Unit::Milligram));
+        }
+
         #[test]
         fn a_sum_of_rounded_parts_is_near_the_whole(grams in 0u64..1_000_000, thousandths in 1u32..1000) {
             let text = format!("{grams}.{thousandths:03}");

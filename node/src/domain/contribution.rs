@@ -1,4 +1,4 @@
-//! Records to contributions: each line with its case and one leaf in every dimension.
+//! Records to contributions: each line with its case and one leaf in every dimension of its kind.
 //!
 //! Lines add up over everything, because each has exactly one leaf (or `_U`) of every dimension (`disclosure.md` A.1).
 
@@ -8,45 +8,66 @@ use std::{
 };
 
 use accord_protocol::{
-    catalogue::{Axis, Catalogue},
+    catalogue::{Axis, Catalogue, Kind},
     code::{self, ListError, Tree},
     time::Period,
 };
 
 use super::{
     amount::{Amount, Unit},
-    record::{Seizure, SeizureLine, Stated, When},
+    import::index::{Digest, digest},
+    record::{Line, Price, Purity, SeizureLine, Stated, When},
 };
 
-/// The dimensions that a seizure line has, besides time and pair.
-pub const DIMENSIONS: [&str; 7] = ["drug", "region", "transport", "place", "concealment", "departure", "weight"];
+/// Dimensions of one kind, besides time and pair, at most.
+pub const LEAVES: usize = 7;
+
+/// The dimensions that lines of a kind have, besides time and pair.
+pub const fn dimensions(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Seizure => &["drug", "region", "transport", "place", "concealment", "departure", "weight"],
+        Kind::Purity => &["drug", "market", "basis", "frame"],
+        Kind::Price => &["drug", "market", "per"],
+        Kind::Site => &["role"],
+        Kind::Profile => &[],
+    }
+}
 
 /// What one line adds to the cells that it falls in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contribution {
-    /// Number of its case.
+    /// Number of its case, among those of its kind.
     pub case: u32,
     /// Leaf of time.
     pub period: Period,
-    /// Leaf of each of [`DIMENSIONS`], as index into its tree.
-    pub leaves: [u16; DIMENSIONS.len()],
+    /// Leaf of each of its kind's [`dimensions`], as index into its tree.
+    pub leaves: [u16; LEAVES],
     /// Its amount.
     pub amount: Option<Amount>,
+    /// Its value, where lines of the kind have one: a purity in hundredths of a per cent, a price in euro cents.
+    pub value: Option<u64>,
 }
 
-/// All contributions of a node, by year.
+/// All contributions of a node, by kind and year.
 #[derive(Debug, Default)]
 pub struct Contributions {
+    kinds: BTreeMap<Kind, OfKind>,
+}
+
+#[derive(Debug, Default)]
+struct OfKind {
     years: BTreeMap<u16, Vec<Contribution>>,
-    cases: HashMap<String, u32>,
+    cases: HashMap<Digest, u32>,
     first_seen: Vec<When>,
+    // Bit i: the i-th group of the drug list, in the order of the pairs list. Seizures alone.
     groups: Vec<u32>,
 }
 
 /// The trees of a catalogue's dimensions for one country.
 #[derive(Debug)]
 pub struct Leaves {
-    trees: Vec<Option<Arc<Tree>>>,
+    trees: BTreeMap<Kind, Vec<Option<Arc<Tree>>>>,
+    drugs: Arc<Tree>,
     tabulated_as: BTreeMap<String, String>,
     bands: Vec<(u64, u64, usize)>,
 }
@@ -54,11 +75,19 @@ pub struct Leaves {
 impl Leaves {
     /// Prepares a catalogue's trees.
     pub fn new(catalogue: &Catalogue, country: &str) -> Result<Self, ListError> {
-        let mut trees = Vec::new();
-        for name in DIMENSIONS {
-            let dimension =
-                catalogue.tables().iter().flat_map(|table| &table.dimensions).find(|dimension| dimension.name == name);
-            trees.push(dimension.map(|dimension| code::tree(&dimension.list, country)).transpose()?);
+        let mut trees = BTreeMap::new();
+        for kind in Kind::ALL {
+            let mut of_kind = Vec::new();
+            for name in dimensions(*kind) {
+                let dimension = catalogue
+                    .tables()
+                    .iter()
+                    .filter(|table| table.kind == *kind)
+                    .flat_map(|table| &table.dimensions)
+                    .find(|dimension| dimension.name == *name);
+                of_kind.push(dimension.map(|dimension| code::tree(&dimension.list, country)).transpose()?);
+            }
+            trees.insert(*kind, of_kind);
         }
         let tabulated_as = code::rows("countries-1")
             .into_iter()
@@ -75,33 +104,33 @@ impl Leaves {
                 Some((from, to, weight.find(row.get("code")?)?))
             })
             .collect();
-        Ok(Self { trees, tabulated_as, bands })
+        Ok(Self { trees, drugs: code::tree("drugs-1", country)?, tabulated_as, bands })
     }
 
-    fn of(&self, line: &SeizureLine) -> [u16; DIMENSIONS.len()] {
-        let mut leaves = [0; DIMENSIONS.len()];
-        for ((slot, name), tree) in leaves.iter_mut().zip(DIMENSIONS).zip(&self.trees) {
+    fn of(&self, line: &Line) -> [u16; LEAVES] {
+        let mut leaves = [0; LEAVES];
+        let trees = self.trees.get(&line.kind()).map_or(&[] as &[_], Vec::as_slice);
+        for ((slot, name), tree) in leaves.iter_mut().zip(dimensions(line.kind())).zip(trees) {
             let Some(tree) = tree else { continue };
-            let leaf = self.leaf(name, tree, line).or_else(|| tree.find("_U")).unwrap_or(0);
-            *slot = u16::try_from(leaf).unwrap_or(0);
+            let leaf = match line {
+                Line::Seizure(line) => self.of_seizure(name, tree, line),
+                Line::Purity(purity) => self.of_purity(name, tree, purity),
+                Line::Price(price) => self.of_price(name, tree, price),
+                Line::Site(site) => tree.find(&site.site_role),
+            };
+            *slot = u16::try_from(leaf.or_else(|| tree.find("_U")).unwrap_or(0)).unwrap_or(0);
         }
         leaves
     }
 
-    fn leaf(&self, dimension: &str, tree: &Tree, line: &SeizureLine) -> Option<usize> {
+    fn of_seizure(&self, dimension: &str, tree: &Tree, line: &SeizureLine) -> Option<usize> {
         let seizure = &line.seizure;
-        let stated = |code: &Stated<String>| match code {
-            Stated::Is(code) => tree.find(code).and_then(|index| tree.leaf(index)),
-            // "None" is a code where the list has one, and otherwise as good as not known.
-            Stated::Nothing => tree.find("none"),
-            Stated::Blank | Stated::Unknown => None,
-        };
         match dimension {
-            "drug" => tree.find(&line.drug).and_then(|index| tree.leaf(index)),
-            "region" => region(tree, seizure),
-            "transport" => stated(&seizure.transport),
-            "place" => stated(&seizure.place_type),
-            "concealment" => stated(&seizure.concealment),
+            "drug" => self.drug(tree, &line.drug),
+            "region" => region(tree, &seizure.common.region),
+            "transport" => stated(tree, &seizure.transport),
+            "place" => stated(tree, &seizure.place_type),
+            "concealment" => stated(tree, &seizure.concealment),
             "departure" => {
                 let code = seizure.departure.value()?;
                 let listed = tree.find(code).filter(|index| !tree.is_inner(*index));
@@ -119,10 +148,67 @@ impl Leaves {
             _ => None,
         }
     }
+
+    fn of_purity(&self, dimension: &str, tree: &Tree, purity: &Purity) -> Option<usize> {
+        match dimension {
+            "drug" => self.drug(tree, &purity.drug),
+            "market" => stated(tree, &purity.market_level),
+            "basis" => tree.find(&purity.expressed_as),
+            // Samples of drug checking are no sample of seizures, however they were drawn.
+            "frame" if purity.origin == "drug_checking" => tree.find("drug_checking"),
+            "frame" => tree.find(&format!("seizure_{}", purity.sampling)),
+            _ => None,
+        }
+    }
+
+    fn of_price(&self, dimension: &str, tree: &Tree, price: &Price) -> Option<usize> {
+        match dimension {
+            "drug" => self.drug(tree, &price.drug),
+            "market" => tree.find(&price.market_level),
+            "per" => match price.quantity {
+                Amount::MassMg(_) => match price.weight_basis.as_str() {
+                    "weighed" => tree.find("gram_weighed"),
+                    "assumed" => tree.find("gram_assumed"),
+                    _ => tree.find("gram_U"),
+                },
+                Amount::Count(Unit::Tablet, _) => tree.find("tablet"),
+                Amount::Count(Unit::Dose, _) => tree.find("dose"),
+                Amount::Count(..) | Amount::VolumeMl(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    // The leaf of a code of the drug list in a list that may be shorter: the code, or what it belongs to; a substance that the
+    // list does not have is another one, and what is no substance is unknown.
+    fn drug(&self, tree: &Tree, code: &str) -> Option<usize> {
+        let mut at = self.drugs.find(code)?;
+        let stated = self.drugs.get(at)?;
+        let fallback = if stated.level < 2 || code.ends_with("_U") { "_U" } else { "_O" };
+        loop {
+            let code = self.drugs.get(at)?;
+            if let Some(found) = tree.find(&code.code).filter(|_| code.parent.is_some()) {
+                return tree.leaf(found);
+            }
+            match code.parent {
+                Some(parent) => at = parent,
+                None => return tree.find(fallback),
+            }
+        }
+    }
 }
 
-fn region(tree: &Tree, seizure: &Seizure) -> Option<usize> {
-    let code = seizure.nuts.value()?;
+fn stated(tree: &Tree, code: &Stated<String>) -> Option<usize> {
+    match code {
+        Stated::Is(code) => tree.find(code).and_then(|index| tree.leaf(index)),
+        // "None" is a code where the list has one, and otherwise as good as not known.
+        Stated::Nothing => tree.find("none"),
+        Stated::Blank | Stated::Unknown => None,
+    }
+}
+
+fn region(tree: &Tree, region: &Stated<String>) -> Option<usize> {
+    let code = region.value()?;
     // NUTS 3 counts in its NUTS 2; a bare country code is no region.
     let found = tree.find(code.get(..4).unwrap_or(code)).filter(|_| code.len() >= 3)?;
     tree.leaf(found)
@@ -139,40 +225,45 @@ pub const fn period(when: When) -> Period {
 
 impl Contributions {
     /// Adds a record's line.
-    pub fn add(&mut self, line: &SeizureLine, leaves: &Leaves) {
-        let when = line.seizure.date;
-        let next = u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
-        let case = *self.cases.entry(line.seizure.case_id.clone()).or_insert(next);
+    pub fn add(&mut self, line: &Line, leaves: &Leaves) {
+        let common = line.common();
+        let when = common.date;
+        let of_kind = self.kinds.entry(line.kind()).or_default();
+        let next = u32::try_from(of_kind.cases.len()).unwrap_or(u32::MAX);
+        let case = *of_kind.cases.entry(digest(common.case_id.as_bytes())).or_insert(next);
         let slot = case as usize;
-        if slot == self.first_seen.len() {
-            self.first_seen.push(when);
-            self.groups.push(0);
+        if slot == of_kind.first_seen.len() {
+            of_kind.first_seen.push(when);
+            of_kind.groups.push(0);
         }
-        if let Some(first) = self.first_seen.get_mut(slot) {
+        if let Some(first) = of_kind.first_seen.get_mut(slot) {
             *first = (*first).min(when);
         }
-        let at = leaves.of(line);
-        if let (Some(groups), Some(Some(tree)), Some(drug)) =
-            (self.groups.get_mut(slot), leaves.trees.first(), at.first())
-        {
-            // Bit i: the i-th group of the list, in the order of the pairs list.
-            let group = tree.ancestor_at(usize::from(*drug), 1);
-            let position = tree.at_level(1).into_iter().position(|index| Some(index) == group);
-            *groups |= position.and_then(|position| u32::try_from(position).ok()).map_or(0, |position| 1 << position);
-        }
-        let contribution = Contribution { case, period: period(when), leaves: at, amount: line.amount };
-        self.years.entry(when.year).or_default().push(contribution);
+        let (amount, value) = match line {
+            Line::Seizure(line) => {
+                if let Some(groups) = of_kind.groups.get_mut(slot) {
+                    *groups |= group_bit(&leaves.drugs, &line.drug);
+                }
+                (line.amount, None)
+            }
+            Line::Purity(purity) => (None, purity.percent_hundredths.map(u64::from)),
+            Line::Price(price) => (None, Some(price.cents_per_unit)),
+            Line::Site(_) => (None, None),
+        };
+        let contribution = Contribution { case, period: period(when), leaves: leaves.of(line), amount, value };
+        of_kind.years.entry(when.year).or_default().push(contribution);
     }
 
-    /// The contributions of one year.
-    pub fn year(&self, year: u16) -> &[Contribution] {
-        self.years.get(&year).map_or(&[], Vec::as_slice)
+    /// The contributions of a kind and year.
+    pub fn year(&self, kind: Kind, year: u16) -> &[Contribution] {
+        self.kinds.get(&kind).and_then(|of_kind| of_kind.years.get(&year)).map_or(&[], Vec::as_slice)
     }
 
     /// For each case whose first seizure was in a year: the pairs of drug groups that it holds, as numbers of `drug-pairs-1`.
     pub fn pairs(&self, year: u16) -> Vec<(u32, u32)> {
+        let Some(seizures) = self.kinds.get(&Kind::Seizure) else { return Vec::new() };
         let mut pairs = Vec::new();
-        for (case, (first, groups)) in self.first_seen.iter().zip(&self.groups).enumerate() {
+        for (case, (first, groups)) in seizures.first_seen.iter().zip(&seizures.groups).enumerate() {
             if first.year != year {
                 continue;
             }
@@ -188,13 +279,19 @@ impl Contributions {
 
     /// How many lines there are.
     pub fn len(&self) -> usize {
-        self.years.values().map(Vec::len).sum()
+        self.kinds.values().flat_map(|of_kind| of_kind.years.values()).map(Vec::len).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.years.is_empty()
+        self.kinds.is_empty()
     }
+}
+
+fn group_bit(drugs: &Tree, code: &str) -> u32 {
+    let group = drugs.find(code).and_then(|index| drugs.leaf(index)).and_then(|leaf| drugs.ancestor_at(leaf, 1));
+    let position = drugs.at_level(1).into_iter().position(|index| Some(index) == group);
+    position.and_then(|position| u32::try_from(position).ok()).map_or(0, |position| 1 << position)
 }
 
 /// What a line adds to a magnitude.
@@ -209,9 +306,9 @@ pub const fn part(amount: Option<Amount>, quantity: accord_protocol::catalogue::
     }
 }
 
-/// Whether an axis is one that seizure lines have.
-pub fn slot(dimension: &str) -> Option<usize> {
-    DIMENSIONS.iter().position(|name| *name == dimension)
+/// Where a dimension stands among those of a kind.
+pub fn slot(kind: Kind, dimension: &str) -> Option<usize> {
+    dimensions(kind).iter().position(|name| *name == dimension)
 }
 
 /// A leaf's position among the codes of a level, for every leaf of a tree; `None` where the branch does not reach the level.

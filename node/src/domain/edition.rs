@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    catalogue::{Catalogue, Table},
+    catalogue::{Catalogue, LevelSet, Quantity, Table},
     cell::{CELL_LEN, Released, State},
     code::ListError,
     edition::Layout,
     selection::Selection,
-    time::{Period, UnixMs},
+    time::{Period, TimeLevel, UnixMs},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     contribution::Contributions,
     coverage::Coverage,
-    disclosure::{Outcome, Reason, Rules, review},
-    tabulate::tabulate,
+    disclosure::{FinerBins, Outcome, Reason, Rules, finer_bins, review},
+    tabulate::{Cell, tabulate},
 };
 
 /// One table's cells of one year, as they stand in slices, and why hidden ones are hidden.
@@ -108,30 +108,40 @@ fn fill_block(
     let layout = Layout::new(table, filling.country, year)?;
     let raw = tabulate(table, &layout, filling.contributions, year);
     let mut cells = Vec::with_capacity(layout.len_bytes());
-    let mut reasons = Vec::with_capacity(layout.cells() * layout.measures());
-    let mut next = raw.iter();
-    for (set, _) in layout.sets() {
+    let mut reasons = Vec::with_capacity(layout.cells() * layout.width());
+    for (set, first) in layout.sets() {
         let numbers = layout.numbers(set);
         let others: usize = numbers.iter().skip(1).map(Vec::len).product();
         let share = shares.entry(set.levels.clone()).or_insert_with(|| share_of(table, &layout, &set.levels));
-        for time in numbers.first().into_iter().flatten() {
+        let families = Families { table, layout: &layout, raw: &raw, set, first: *first, others };
+        for (row, time) in numbers.first().into_iter().flatten().enumerate() {
             let available = Period::from_number(*time)
                 .is_some_and(|period| filling.coverage.publishes(table.kind, period, filling.now, filling.delay_days));
-            for cell in next.by_ref().take(others) {
+            for column in 0..others {
+                let Some(cell) = raw.get(first + row * others + column) else { continue };
                 let mut first_is_shown = false;
                 for (index, measure) in table.measures.iter().enumerate() {
                     let offered = set.measures >> index & 1 == 1;
-                    let (released, reason) = if !available || !offered {
-                        (Released::NOT_AVAILABLE, 0)
-                    } else {
-                        match review(cell, index, measure, filling.rules) {
+                    if !available || !offered {
+                        for _ in 0..measure.width() {
+                            cells.extend(Released::NOT_AVAILABLE.to_bytes());
+                            reasons.push(0);
+                        }
+                        continue;
+                    }
+                    let finer = match measure.of {
+                        Quantity::Mean => families.finer_bins(row, column, filling.rules),
+                        _ => FinerBins::Hidden,
+                    };
+                    for (number, outcome) in review(cell, index, measure, filling.rules, finer).into_iter().enumerate() {
+                        let (released, reason) = match outcome {
                             Outcome::Release(released) => (released, 0),
                             Outcome::Suppress(reason) => (Released::SUPPRESSED, reason.number()),
-                        }
-                    };
-                    first_is_shown |= index == 0 && released.state() == State::Value;
-                    cells.extend(released.to_bytes());
-                    reasons.push(reason);
+                        };
+                        first_is_shown |= (index, number) == (0, 0) && released.state() == State::Value;
+                        cells.extend(released.to_bytes());
+                        reasons.push(reason);
+                    }
                 }
                 if available {
                     share.cells += 1;
@@ -144,6 +154,47 @@ fn fill_block(
         }
     }
     Ok(Block { table_id: table.id, year, cells, reasons })
+}
+
+/// The cells of one level set, with those of shorter periods that hold the same lines.
+struct Families<'a> {
+    table: &'a Table,
+    layout: &'a Layout,
+    raw: &'a [Cell],
+    set: &'a LevelSet,
+    first: usize,
+    others: usize,
+}
+
+impl Families<'_> {
+    // Whether this cell or one of its quarters or months shows a bin below the coarsest level.
+    fn finer_bins(&self, row: usize, column: usize, rules: &Rules) -> FinerBins {
+        let Some((index, histogram)) =
+            self.table.measures.iter().enumerate().find(|(_, measure)| measure.of == Quantity::Histogram)
+        else {
+            return FinerBins::Hidden;
+        };
+        let shows = |cell: Option<&Cell>| {
+            cell.is_some_and(|cell| finer_bins(cell, index, histogram, rules) == FinerBins::Shown)
+        };
+        let own = self.raw.get(self.first + row * self.others + column);
+        let shorter = self.layout.sets().iter().filter(|(set, _)| {
+            set.measures >> index & 1 == 1
+                && set.levels.get(1..) == self.set.levels.get(1..)
+                && set.levels.first() > self.set.levels.first()
+        });
+        // An exact mean exists by year alone, so every shorter period of the block lies in it.
+        let is_year = self.set.levels.first().copied() == Some(TimeLevel::Year.number());
+        let of_parts = shorter.flat_map(|(set, first)| {
+            let periods = self.layout.numbers(set).first().map_or(0, Vec::len);
+            (0..periods).map(move |period| first + period * self.others + column)
+        });
+        if shows(own) || !is_year || of_parts.into_iter().any(|cell| shows(self.raw.get(cell))) {
+            FinerBins::Shown
+        } else {
+            FinerBins::Hidden
+        }
+    }
 }
 
 fn share_of(table: &Table, layout: &Layout, levels: &[u8]) -> Share {
@@ -169,7 +220,7 @@ pub fn select<'a>(
     selection: &Selection,
     block: impl Fn(u16) -> Option<&'a [u8]>,
 ) -> Result<Vec<u8>, ListError> {
-    let width = table.measures.len() * CELL_LEN;
+    let width = table.width() * CELL_LEN;
     let mut layouts: BTreeMap<u16, Layout> = BTreeMap::new();
     let mut slice = Vec::with_capacity(selection.slice_len());
     for position in 0..selection.cells() {
@@ -183,10 +234,11 @@ pub fn select<'a>(
             .and_then(|layout| layout.index(&selection.levels, &numbers))
             .and_then(|index| block(year)?.get(index * width..(index + 1) * width));
         for measure in &selection.measures {
-            match cell.and_then(|cell| cell.get(measure * CELL_LEN..(measure + 1) * CELL_LEN)) {
+            let numbers = table.numbers_of(*measure);
+            match cell.and_then(|cell| cell.get(numbers.start * CELL_LEN..numbers.end * CELL_LEN)) {
                 Some(bytes) => slice.extend_from_slice(bytes),
                 // Outside every block of the edition: not covered.
-                None => slice.extend(Released::NOT_AVAILABLE.to_bytes()),
+                None => numbers.for_each(|_| slice.extend(Released::NOT_AVAILABLE.to_bytes())),
             }
         }
     }

@@ -37,6 +37,26 @@ impl Magnitude {
     }
 }
 
+/// How many lie in one bin of a histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Distinct cases.
+    pub cases: u64,
+    /// Lines.
+    pub lines: u64,
+}
+
+/// The values of a cell before protection: purities or prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Values {
+    /// Distinct cases with a value.
+    pub cases: u64,
+    /// Lines with a value.
+    pub lines: u64,
+    /// Their exact sum.
+    pub sum: u128,
+}
+
 /// A cell before protection. It does not implement `Encode`: only disclosure control makes something of it that can leave.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cell {
@@ -48,13 +68,18 @@ pub struct Cell {
     pub lines_weighed: u64,
     /// One for each measure of the table; empty for counts.
     pub magnitudes: Vec<Magnitude>,
+    /// What its lines' values come to.
+    pub values: Values,
+    /// The bins of each measure of the table; empty for what is no histogram.
+    pub bins: Vec<Vec<Tally>>,
 }
 
 /// Every cell of a table and block, in the order of its layout.
 pub fn tabulate(table: &Table, layout: &Layout, contributions: &Contributions, year: u16) -> Vec<Cell> {
-    let empty = Cell { magnitudes: vec![Magnitude::default(); table.measures.len()], ..Cell::default() };
+    let bins = table.measures.iter().map(|measure| vec![Tally::default(); measure.all_bins().count()]).collect();
+    let empty = Cell { magnitudes: vec![Magnitude::default(); table.measures.len()], bins, ..Cell::default() };
     let mut cells = vec![empty; layout.cells()];
-    let lines = contributions.year(year);
+    let lines = contributions.year(table.kind, year);
     for (set, first) in layout.sets() {
         let mut entries: Vec<(u32, u32, u32)> = if table.dimension("pair").is_some() {
             pair_entries(layout, set, contributions, year)
@@ -77,7 +102,7 @@ fn line_entries(table: &Table, layout: &Layout, set: &LevelSet, lines: &[Contrib
         let size = u32::try_from(codes.len()).unwrap_or(u32::MAX);
         match axis {
             Axis::Time => axes.push((None, Vec::new(), size)),
-            Axis::Codes(_) => axes.push((slot(&dimension.name), positions(axis, *level), size)),
+            Axis::Codes(_) => axes.push((slot(table.kind, &dimension.name), positions(axis, *level), size)),
         }
     }
     let time_level = set.levels.first().and_then(|level| TimeLevel::from_number(*level)).unwrap_or(TimeLevel::Year);
@@ -127,6 +152,18 @@ fn fill(table: &Table, entries: &[(u32, u32, u32)], lines: &[Contribution], cell
             if let Some(line) = lines.get(*line as usize) {
                 cell.lines += 1;
                 cell.lines_weighed += u64::from(part(line.amount, Quantity::MassMg).is_some());
+            }
+        }
+        let values: Vec<u64> =
+            of_case.iter().filter_map(|(_, _, line)| lines.get(*line as usize)).filter_map(|line| line.value).collect();
+        cell.values.cases += u64::from(!values.is_empty());
+        cell.values.lines += values.len() as u64;
+        cell.values.sum += values.iter().map(|value| u128::from(*value)).sum::<u128>();
+        for (measure, bins) in table.measures.iter().zip(&mut cell.bins) {
+            for ((from, to), tally) in measure.all_bins().zip(bins) {
+                let lines = values.iter().filter(|value| (from..to).contains(*value)).count() as u64;
+                tally.lines += lines;
+                tally.cases += u64::from(lines > 0);
             }
         }
         for (measure, magnitude) in table.measures.iter().zip(&mut cell.magnitudes) {

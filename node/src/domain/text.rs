@@ -66,6 +66,12 @@ pub fn shown(word: &str) -> String {
     text
 }
 
+/// Whether a text may be kept as a person's reason or reference: 3 to 200 visible characters on one line.
+pub fn is_note(text: &str) -> bool {
+    (3..=200).contains(&text.trim().chars().count())
+        && text.chars().all(|character| !character.is_control() && !is_invisible(character))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::{
 
 use accord_edge::clock;
 use accord_protocol::{
-    catalogue::{Catalogue, Table},
+    catalogue::{Catalogue, Measure, OPEN_EDGE, Quantity, Table},
     cell::{CELL_LEN, Released, State},
     codec::{Bounded, encode},
     edition::{EditionHeader, Layout, Protection, commitment},
@@ -143,12 +143,12 @@ impl Node {
         let catalogue = self.standing.trust.catalogue();
         let country = self.config.member.country();
         let leaves = Leaves::new(catalogue, country).map_err(fault)?;
-        let (coverage, sequence) = {
+        let (coverage, sequence, index) = {
             let records = self.records();
-            (records.coverage.clone(), self.store.sequence())
+            (records.coverage.clone(), self.store.sequence(), Arc::clone(&records.index))
         };
         let mut contributions = Contributions::default();
-        for lines in self.store.lines()? {
+        for lines in self.store.lines(&index) {
             for line in lines? {
                 contributions.add(&line, &leaves);
             }
@@ -446,8 +446,8 @@ impl View<'_> {
                 let level = levels.entry(set.levels.clone()).or_default();
                 for offset in 0..count {
                     let cell = first + offset;
-                    let numbers_of = |index: usize| {
-                        let at = cell * layout.measures() + index;
+                    let number_at = |place: usize| {
+                        let at = cell * layout.width() + place;
                         let bytes = block.cells.as_chunks::<CELL_LEN>().0.get(at).copied();
                         let released =
                             bytes.and_then(|bytes| Released::from_bytes(bytes).ok()).unwrap_or(Released::NOT_AVAILABLE);
@@ -455,19 +455,19 @@ impl View<'_> {
                     };
                     cells += 1;
                     level.0 += 1;
-                    let (first_measure, _) = numbers_of(0);
+                    let (first_measure, _) = number_at(0);
                     level.1 += u64::from(first_measure.state() == State::Value);
                     *states.entry(first_measure.state().as_str()).or_default() += 1;
                     let mut values = Map::new();
                     for (index, measure) in
                         table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1)
                     {
-                        let (released, reason) = numbers_of(index);
-                        if let Some(reason) = reason {
+                        let numbers: Vec<_> = table.numbers_of(index).map(number_at).collect();
+                        if let Some((_, Some(reason))) = numbers.first() {
                             *reasons.entry(reason.as_str()).or_default() += 1;
                         }
                         if with_cells {
-                            values.insert(measure.id.clone(), value_json(released, reason));
+                            values.insert(measure.id.clone(), measure_json(measure, &numbers));
                         }
                     }
                     if with_cells {
@@ -524,6 +524,41 @@ fn position(names: &[Vec<String>], mut offset: usize) -> Vec<&str> {
         .collect();
     found.reverse();
     found
+}
+
+// Counts and sums are one number; means and histograms have their parts (`contract.md` 1.7).
+fn measure_json(measure: &Measure, numbers: &[(Released, Option<Reason>)]) -> Value {
+    let Some((first, first_reason)) = numbers.first().copied() else { return Value::Null };
+    let mut value = value_json(first, first_reason);
+    let (Some(fields), Some(lines)) = (value.as_object_mut(), first.number()) else { return value };
+    match measure.of {
+        Quantity::Mean => {
+            let sum = numbers.get(1).and_then(|(sum, _)| sum.number()).unwrap_or(0);
+            fields.remove("value");
+            fields.insert("n".into(), json!(lines));
+            fields.insert("sum".into(), json!(sum));
+            fields.insert("mean_hundredths".into(), json!((lines > 0).then(|| (sum * 200 + lines) / (lines * 2))));
+        }
+        Quantity::Histogram => {
+            let bins: Vec<Value> = measure
+                .all_bins()
+                .zip(numbers.iter().skip(1))
+                .map(|((from, to), (released, reason))| {
+                    let mut bin = value_json(*released, *reason);
+                    if let Some(bin) = bin.as_object_mut() {
+                        bin.insert("from".into(), json!(from));
+                        bin.insert("to".into(), json!((to != OPEN_EDGE).then_some(to)));
+                    }
+                    bin
+                })
+                .collect();
+            fields.remove("value");
+            fields.insert("n".into(), json!(lines));
+            fields.insert("bins".into(), Value::Array(bins));
+        }
+        _ => {}
+    }
+    value
 }
 
 fn value_json(released: Released, reason: Option<Reason>) -> Value {

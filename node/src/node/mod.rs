@@ -2,8 +2,11 @@
 
 mod answering;
 mod editions;
+mod mappings;
+mod rates;
 mod records;
 mod status;
+mod way_back;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,10 +23,11 @@ use accord_protocol::{
 use serde_json::Value;
 
 pub use answering::SignedAnswer;
+pub use mappings::mappings;
 pub use records::Prepared;
 
 use crate::{
-    domain::{access::Grants, access::GrantsError, coverage::Coverage, import::staging::Index, quota::Quota},
+    domain::{access::Grants, access::GrantsError, coverage::Coverage, import::index::Index, quota::Quota},
     io::{
         config::{Config, ConfigError},
         identity::{self, IdentityError, NodeKeys, Standing},
@@ -191,6 +195,7 @@ fn store_failed(error: &StoreError) -> Reply {
         StoreError::DiskFull { .. } => ("DISK-FULL", "free space on the node's disk, then try again"),
         StoreError::Busy { .. }
         | StoreError::Damaged { .. }
+        | StoreError::TooOld(_)
         | StoreError::TooNew(_)
         | StoreError::Broken(_)
         | StoreError::Read(_) => ("STORE", "look at the node's log; if the store is damaged, restore it from a backup"),
@@ -201,6 +206,9 @@ fn store_failed(error: &StoreError) -> Reply {
 fn notice(code: &str, message: &str) -> Notice {
     Notice { code: code.to_owned(), message: message.to_owned() }
 }
+
+/// What is asked of a reason or reference.
+const NOTE_RULE: &str = "a reason or reference has 3 to 200 visible characters on one line";
 
 /// What every output of an edition that is not audited says.
 pub const NOT_PROTECTED: &str = "NOT PROTECTED AGAINST SUBTRACTION - FOR TESTS ONLY";

@@ -13,20 +13,22 @@ use accord_protocol::{
 };
 use serde_json::json;
 
-use super::{Node, Reply, done, failed, store_failed};
+use super::{NOTE_RULE, Node, Reply, done, failed, store_failed};
 use crate::{
     domain::{
         coverage::{Coverage as Declared, ROWS_MAX},
         import::{
-            Rule,
-            mapping::{Mapping, REPORTING_COUNTRY},
+            Rule, layout,
+            mapping::{Mapping, MappingError, REPORTING_COUNTRY},
             report::{CoverageLine, FileInfo, MappingInfo, Report},
-            row::Only,
+            row::{Only, Reading},
         },
+        rates::Rates,
+        text::is_note,
     },
     io::{
         import::{ImportError, Job, Spool},
-        store::Batch,
+        store::{Batch, Declaration},
     },
 };
 
@@ -34,6 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Prepared {
     call: ImportCall,
+    kind: Kind,
     mapping: Mapping,
     only: Option<Only>,
     months: Option<Months>,
@@ -44,23 +47,11 @@ impl Node {
     /// Checks an import's head before any of the file is taken.
     pub fn prepare_import(&self, call: ImportCall) -> Result<Prepared, Box<Reply>> {
         let usage = |code: &str, message: String, next: &str| Box::new(failed(2, code, message, next));
-        match Kind::from_word(&call.kind) {
-            Some(Kind::Seizure) => {}
-            Some(kind) => {
-                return Err(usage(
-                    "KIND",
-                    format!("this version imports seizures; {kind} records come with a later one"),
-                    "use --kind seizure",
-                ));
-            }
-            None => {
-                return Err(usage(
-                    "KIND",
-                    format!("`{}` is not a kind of record", call.kind.escape_default()),
-                    "use --kind seizure",
-                ));
-            }
-        }
+        let kind = Kind::from_word(&call.kind).filter(|kind| layout::KINDS.contains(kind)).ok_or_else(|| {
+            let kinds: Vec<&str> = layout::KINDS.iter().map(|kind| kind.as_str()).collect();
+            let message = format!("`{}` is not a kind of record that can be imported", call.kind.escape_default());
+            usage("KIND", message, &format!("use --kind with one of {}", kinds.join(", ")))
+        })?;
         if call.bytes > self.config.import_bytes_max {
             let message =
                 format!("the file has {} bytes, this node takes at most {}", call.bytes, self.config.import_bytes_max);
@@ -69,12 +60,21 @@ impl Node {
         // Before any of the file is taken: what there is no room for must not use up what answers need.
         self.store.room(call.bytes).map_err(|error| Box::new(store_failed(&error)))?;
         let mapping = match &call.mapping {
-            None => Ok(Mapping::canonical()),
+            None => Mapping::canonical(kind).ok_or_else(|| MappingError::Unknown(call.kind.clone())),
             Some(MappingSource::Name(name)) => Mapping::shipped(name),
             Some(MappingSource::Text(text)) => Mapping::parse(text),
         };
         let mapping = mapping
             .map_err(|error| usage("MAPPING", error.to_string(), "see accord mapping list and docs/operator.md"))?;
+        if mapping.kind != kind {
+            let message = format!("mapping {} is for {} records, not for {kind}", mapping.name, mapping.kind);
+            return Err(usage("MAPPING", message, "name the kind that the mapping is for with --kind, or another mapping"));
+        }
+        if let Some(reason) = &call.correct
+            && !is_note(reason)
+        {
+            return Err(usage("REASON", NOTE_RULE.to_owned(), "for example --correct \"weights from the laboratory\""));
+        }
         let only = call.only.clone().map(|(field, code)| Only { field, code });
         if let Some(only) = &only {
             let known = only.field != REPORTING_COUNTRY
@@ -95,7 +95,7 @@ impl Node {
         }
         let key = from_hex(&call.import_key).and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| usage("KEY", "the import key is not 32 hex digits".into(), "update accord"))?;
-        Ok(Prepared { call, mapping, only, months, key })
+        Ok(Prepared { call, kind, mapping, only, months, key })
     }
 
     /// Opens a spool for an import's file.
@@ -127,22 +127,42 @@ impl Node {
             let records = self.records();
             (records.imports + 1, Arc::clone(&records.index), records.coverage.clone())
         };
-        if let Some(months) = prepared.months {
-            coverage.declare(Kind::Seizure, months, CoverageState::Complete);
+        let declaration = prepared.months.map(|months| Declaration {
+            kind: prepared.kind,
+            months,
+            state: CoverageState::Complete,
+            import: number,
+        });
+        if let Some(declaration) = &declaration {
+            coverage.declare(declaration.kind, declaration.months, declaration.state);
         }
         if coverage.rows().len() > ROWS_MAX {
             let message = format!("coverage in more than {ROWS_MAX} pieces is not published");
             return failed(2, "COVERAGE", message, "declare longer runs, then import again");
         }
+        // Only prices need rates: millions of numbers stay on the disk otherwise.
+        let rates = match prepared.kind {
+            Kind::Price => self.store.rates(),
+            Kind::Seizure | Kind::Purity | Kind::Site | Kind::Profile => Ok(Rates::default()),
+        };
+        let (rates, next_declaration) = match (rates, self.store.declarations()) {
+            (Ok(rates), Ok(declarations)) => (rates, declarations.last().map_or(1, |(number, _)| number + 1)),
+            (Err(error), _) | (_, Err(error)) => return store_failed(&error),
+        };
         let job = Job {
             store: &self.store,
             index: index.as_ref(),
             mapping: prepared.mapping.clone(),
-            country: self.config.member.country(),
-            only: prepared.only.clone(),
+            reading: Reading {
+                country: self.config.member.country().to_owned(),
+                only: prepared.only.clone(),
+                today: now.date(),
+                rates: Arc::new(rates),
+            },
+            numbered: prepared.call.converted.is_some(),
+            correction: prepared.call.correct.clone(),
             dry_run: prepared.call.dry_run,
             skip_bad: prepared.call.skip_bad,
-            today: now.date(),
             now,
             number,
             key: prepared.key,
@@ -151,7 +171,9 @@ impl Node {
         };
         let result = job.run(file, |report, batch: &mut Batch| {
             describe(report, prepared, &coverage, watch);
-            batch.put_coverage(&coverage);
+            if let Some(declaration) = &declaration {
+                batch.put_declaration(next_declaration, declaration);
+            }
         });
         // Nobody else holds it now, so that adding to it copies nothing.
         drop(index);
@@ -160,7 +182,7 @@ impl Node {
             Ok(outcome) => {
                 let mut report = outcome.report;
                 if let Some(added) = outcome.added {
-                    Arc::make_mut(&mut records.index).extend(added);
+                    Arc::make_mut(&mut records.index).extend(added, number);
                     records.imports = number;
                     records.coverage = coverage;
                 }
@@ -208,8 +230,12 @@ impl Node {
                         "coverage in more than {ROWS_MAX} pieces is not published; declare longer runs"
                     ));
                 }
+                let next = match self.store.declarations() {
+                    Ok(declarations) => declarations.last().map_or(1, |(number, _)| number + 1),
+                    Err(error) => return store_failed(&error),
+                };
                 let mut batch = Batch::default();
-                batch.put_coverage(&coverage);
+                batch.put_declaration(next, &Declaration { kind, months, state, import: 0 });
                 if let Err(error) = self.store.commit(batch) {
                     return store_failed(&error);
                 }
@@ -235,14 +261,15 @@ fn describe(report: &mut Report, prepared: &Prepared, coverage: &Declared, watch
     report.kind.clone_from(&call.kind);
     report.file = FileInfo {
         name: call.file_name.clone(),
-        sha256: call.sha256.clone(),
-        bytes: call.bytes,
+        sha256: call.converted.as_ref().map_or_else(|| call.sha256.clone(), |file| file.sha256.clone()),
+        bytes: call.converted.as_ref().map_or(call.bytes, |file| file.bytes),
         format: call.format.clone(),
-        sheet: None,
+        sheet: call.converted.as_ref().and_then(|file| file.sheet.clone()),
     };
     let mapping = &prepared.mapping;
     report.mapping =
         MappingInfo { name: mapping.name.clone(), version: mapping.version, sha256: mapping.sha256.to_string() };
+    report.coverage.with_it.clone_from(&call.coverage);
     report.coverage.declared = coverage
         .rows()
         .iter()
@@ -279,8 +306,10 @@ fn import_reply(report: Report, prepared: &Prepared) -> Reply {
     reply.exit = 3;
     if let Some(first) = first {
         let kept = if committed || dry_run { "" } else { "; nothing was stored" };
-        let next = if conflicts > 0 {
-            "correct the file: a record that is there already may not change"
+        let next = if conflicts > 0 && prepared.call.correct.is_none() {
+            "a record that is there already changes only with --correct REASON; otherwise correct the file"
+        } else if conflicts > 0 {
+            "correct the file"
         } else {
             "correct the file, or leave the bad rows out with --skip-bad"
         };
@@ -331,7 +360,7 @@ fn import_failed(error: &ImportError, prepared: &Prepared) -> Reply {
 fn file_hint(rule: Rule) -> &'static str {
     match rule {
         Rule::ColumnMissing | Rule::ColumnUnknown => {
-            "see docs/layout/seizure.csv for the canonical columns, or name a mapping with --mapping"
+            "see docs/layout for the canonical columns of each kind, name a mapping with --mapping, or make one: accord mapping new FILE"
         }
         Rule::Encoding => "save the file as UTF-8",
         Rule::Quote => "close the quote, or double it inside a quoted field",
@@ -350,6 +379,8 @@ fn file_hint(rule: Rule) -> &'static str {
         | Rule::Code
         | Rule::Place
         | Rule::Country
+        | Rule::Currency
+        | Rule::Rate
         | Rule::Conflict
         | Rule::FileChanged => "correct the file, then import again",
     }

@@ -43,7 +43,7 @@ impl Node {
             "edition": edition.map(|edition| json!({ "number": edition.header.number, "hash": edition.header.commit.to_string(), "protection": edition.header.protection.as_str(), "published_at": edition.header.published_at.to_string() })),
             "editions": editions,
             "coverage": self.coverage_json(),
-            "mappings": crate::domain::import::mapping::SHIPPED.iter().filter_map(|(name, _)| crate::domain::import::mapping::Mapping::shipped(name).ok()).map(|mapping| json!({ "name": mapping.name, "version": mapping.version, "kind": mapping.kind.as_str(), "sha256": mapping.sha256.to_string(), "acknowledgement": mapping.acknowledgement })).collect::<Vec<_>>(),
+            "mappings": super::mappings::shipped(),
             "grants": self.grants().len(),
             "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.burst, "quota_per_minute": self.config.quota.per_minute, "publish_delay_days": self.config.publish_delay_days },
             "rules": { "k": self.config.rules.k(), "p_percent": f64::from(self.config.rules.p_percent()), "dominance_percent": f64::from(self.config.rules.dominance_percent()), "zeros": self.config.rules.zeros().as_str() },

@@ -114,28 +114,90 @@ pub enum Outcome {
     Suppress(Reason),
 }
 
-/// Decides one number of one cell and rounds it to its measure's step, half up.
-pub fn review(cell: &Cell, index: usize, measure: &Measure, rules: &Rules) -> Outcome {
+/// Cases behind an exact mean, at least (`disclosure.md` A.1, Purity and price).
+pub const MEAN_CASES_MIN: u64 = 20;
+
+/// Decides the numbers of one measure of one cell: one for counts and sums, rounded to the measure's step, half up; lines and sum of a
+/// mean; lines and bins of a histogram.
+///
+/// `finer` says whether a bin below the coarsest level is shown for the same lines: then there is no exact mean beside it.
+pub fn review(cell: &Cell, index: usize, measure: &Measure, rules: &Rules, finer: FinerBins) -> Vec<Outcome> {
+    let all = |reason| vec![Outcome::Suppress(reason); measure.width()];
     if let Err(reason) = primary::count_is_safe(cell, rules) {
-        return Outcome::Suppress(reason);
+        return all(reason);
     }
     let number = match measure.of {
         Quantity::Lines => u128::from(cell.lines),
         Quantity::LinesWeighed => u128::from(cell.lines_weighed),
+        Quantity::LinesMeasured => u128::from(cell.values.lines),
         Quantity::Cases => u128::from(cell.cases),
+        Quantity::Mean => return mean(cell, measure, rules, finer).unwrap_or_else(all),
+        Quantity::Histogram => return histogram(cell, index, rules).unwrap_or_else(all),
         Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
-            let Some(magnitude) = cell.magnitudes.get(index) else { return Outcome::Suppress(Reason::TooFewCases) };
+            let Some(magnitude) = cell.magnitudes.get(index) else { return all(Reason::TooFewCases) };
             if let Err(reason) = primary::magnitude_is_safe(cell, magnitude, rules) {
-                return Outcome::Suppress(reason);
+                return all(reason);
             }
             magnitude.sum
         }
     };
-    let step = u128::from(measure.step);
-    let rounded = (number + step / 2) / step * step;
-    match u64::try_from(rounded).ok().and_then(Released::release) {
+    vec![release(rounded(number, measure.step))]
+}
+
+/// Whether bins below the coarsest level of a histogram are shown for the lines of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinerBins {
+    /// None is.
+    Hidden,
+    /// At least one is.
+    Shown,
+}
+
+/// Whether a cell shows a bin below the coarsest level of a histogram, the `index`-th measure of its table.
+pub fn finer_bins(cell: &Cell, index: usize, measure: &Measure, rules: &Rules) -> FinerBins {
+    let coarsest = 1 + measure.bins.first().map_or(0, |level| level.bins().count());
+    let shown = |outcome: &Outcome| matches!(outcome, Outcome::Release(_));
+    let outcomes = review(cell, index, measure, rules, FinerBins::Hidden);
+    if outcomes.iter().skip(coarsest).any(shown) { FinerBins::Shown } else { FinerBins::Hidden }
+}
+
+// The mean in steps of the measure, and the sum that goes with it: what is published is not finer than the mean.
+fn mean(cell: &Cell, measure: &Measure, rules: &Rules, finer: FinerBins) -> Result<Vec<Outcome>, Reason> {
+    let values = &cell.values;
+    if values.cases < MEAN_CASES_MIN.max(u64::from(rules.k())) || values.lines == 0 {
+        return Err(Reason::TooFewCases);
+    }
+    match finer {
+        FinerBins::Shown => return Err(Reason::ProtectsAnother),
+        FinerBins::Hidden => {}
+    }
+    let (lines, step) = (u128::from(values.lines), u128::from(measure.step));
+    // Half up, in one division: the exact sum over lines times step.
+    let mean = (values.sum * 2 + lines * step) / (lines * step * 2) * step;
+    Ok(vec![release(lines), release(mean * lines)])
+}
+
+// The lines with a value, then each bin: a count cell of its own under the threshold rule.
+fn histogram(cell: &Cell, index: usize, rules: &Rules) -> Result<Vec<Outcome>, Reason> {
+    primary::threshold(cell.values.cases, rules)?;
+    let bins = cell.bins.get(index).map_or(&[] as &[_], Vec::as_slice);
+    Ok(std::iter::once(release(u128::from(cell.values.lines)))
+        .chain(bins.iter().map(|bin| match primary::threshold(bin.cases, rules) {
+            Ok(()) => release(u128::from(bin.lines)),
+            Err(reason) => Outcome::Suppress(reason),
+        }))
+        .collect())
+}
+
+fn rounded(number: u128, step: u64) -> u128 {
+    let step = u128::from(step);
+    (number + step / 2) / step * step
+}
+
+fn release(number: u128) -> Outcome {
+    match u64::try_from(number).ok().and_then(Released::release) {
         Some(released) => Outcome::Release(released),
-        // A sum beyond what a cell can hold is a fault in the data; nothing that is not understood leaves.
+        // A number beyond what a cell can hold is a fault in the data; nothing that is not understood leaves.
         None => Outcome::Suppress(Reason::Dominated),
     }
 }

@@ -36,41 +36,71 @@ pub fn canonical(text: &str) -> Option<When> {
     }
 }
 
-/// Reads a date by a pattern of `YYYY`, `MM`, `DD` and separators.
+/// Day 0 of Excel's serial dates in days since 1970-01-01: 1899-12-30, so that day 60 (29 February 1900, which never was) keeps all
+/// later days right.
+const EXCEL_EPOCH_DAYS: i64 = -25_569;
+/// Days between the serial dates of Excel's two calendars.
+const EXCEL_1904_DAYS: i64 = 1462;
+
+/// Reads a date by a pattern: `YYYY` or `YY`, `MM` or `M`, `DD` or `D` (the short ones take one or two digits), `hh`, `mm`, `ss` for a
+/// time of day that is read past, and separators as they stand; or `excel` and `excel-1904` for serial dates.
+///
+/// `YY` is the year of this century up to 68, of the last one from 69, as POSIX `strptime` reads it.
 pub fn by_pattern(text: &str, pattern: &str) -> Option<When> {
-    let (mut year, mut month, mut day) = (0u16, 0u16, 0u16);
+    match pattern {
+        "excel" => return serial(text, 0),
+        "excel-1904" => return serial(text, EXCEL_1904_DAYS),
+        _ => {}
+    }
+    let (mut year, mut month, mut day) = (None, 1u8, None);
     let mut rest = text;
     let mut shape = pattern;
-    while !shape.is_empty() {
-        let (slot, length): (Option<&mut u16>, usize) = if shape.starts_with("YYYY") {
-            (Some(&mut year), 4)
-        } else if shape.starts_with("MM") {
-            (Some(&mut month), 2)
-        } else if shape.starts_with("DD") {
-            (Some(&mut day), 2)
-        } else {
-            (None, shape.chars().next().map_or(1, char::len_utf8))
-        };
-        let (part, after) = rest.split_at_checked(length)?;
-        match slot {
-            Some(slot) => {
-                if !part.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return None;
-                }
-                *slot = part.parse().ok()?;
+    while let Some(first) = shape.chars().next() {
+        let run = shape.chars().take_while(|next| *next == first).count();
+        let token = shape.get(..run).filter(|_| first.is_ascii()).unwrap_or_default();
+        let (least, most) = match token {
+            "YYYY" => (4, 4),
+            "YY" | "MM" | "DD" | "hh" | "mm" | "ss" => (2, 2),
+            "M" | "D" => (1, 2),
+            _ => {
+                rest = rest.strip_prefix(first)?;
+                shape = shape.get(first.len_utf8()..)?;
+                continue;
             }
-            None if shape.starts_with(part) => {}
-            None => return None,
+        };
+        let digits = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
+        if digits < least {
+            return None;
+        }
+        let (part, after) = rest.split_at_checked(digits)?;
+        let number: u16 = part.parse().ok()?;
+        match token {
+            "YYYY" => year = Some(number),
+            "YY" => year = Some(if number < 69 { 2000 + number } else { 1900 + number }),
+            "MM" | "M" => month = u8::try_from(number).ok()?,
+            "DD" | "D" => day = Some(u8::try_from(number).ok()?),
+            _ => {}
         }
         rest = after;
-        shape = shape.get(length..)?;
+        shape = shape.get(token.len()..)?;
     }
-    if !rest.is_empty() {
+    let (year, has_month) = (year?, pattern.contains('M'));
+    if !rest.is_empty() || !has_month && day.is_some() {
         return None;
     }
-    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
-    Date::new(year, month, day)?;
-    Some(When { year, quarter: 0, month, day })
+    Date::new(year, month, day.unwrap_or(1))?;
+    Some(When { year, quarter: 0, month: if has_month { month } else { 0 }, day: day.unwrap_or(0) })
+}
+
+// Whole days since the epoch; a fraction is the time of day.
+fn serial(text: &str, offset: i64) -> Option<When> {
+    let (days, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if days.is_empty() || days.len() > 7 || !digits(days) || !digits(fraction) {
+        return None;
+    }
+    let date = Date::from_days(EXCEL_EPOCH_DAYS + days.parse::<i64>().ok().filter(|days| *days > 60)? + offset);
+    Some(When { year: date.year(), quarter: 0, month: date.month(), day: date.day() })
 }
 
 /// The first day that the date may mean, for comparing with today.
@@ -82,6 +112,7 @@ pub fn earliest(when: When) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn dates_keep_their_precision_and_no_other_spelling_is_read() {
@@ -109,6 +140,37 @@ mod tests {
         assert_eq!(by_pattern("2014-05-17", "YYYY-MM-DD"), when(2014, 0, 5, 17));
         for bad in ["2014-05-17 ", "2014-05", "2014/05/17", "2014-02-30"] {
             assert_eq!(by_pattern(bad, "YYYY-MM-DD"), None, "{bad}");
+        }
+        for (text, pattern, want) in [
+            ("7.5.2014", "D.M.YYYY", when(2014, 0, 5, 7)),
+            ("17.05.14", "DD.MM.YY", when(2014, 0, 5, 17)),
+            ("17.05.69", "DD.MM.YY", when(1969, 0, 5, 17)),
+            ("2014-05-17 13:45", "YYYY-MM-DD hh:mm", when(2014, 0, 5, 17)),
+            ("2014-05-17T13:45:09", "YYYY-MM-DDThh:mm:ss", when(2014, 0, 5, 17)),
+            ("201405", "YYYYMM", when(2014, 0, 5, 0)),
+            ("5", "M", None),
+            ("2014", "YYYY", when(2014, 0, 0, 0)),
+            ("41776", "excel", when(2014, 0, 5, 17)),
+            ("41776.573", "excel", when(2014, 0, 5, 17)),
+            ("40314", "excel-1904", when(2014, 0, 5, 17)),
+            ("59", "excel", None),
+            ("17/05/2014", "DD.MM.YYYY", None),
+            ("٣", "D", None),
+        ] {
+            assert_eq!(by_pattern(text, pattern), want, "{text} {pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_day_is_read_back_in_every_pattern(days in -25_500i64..2_900_000) {
+            let date = Date::from_days(days);
+            let (year, month, day) = (date.year(), date.month(), date.day());
+            let want = Some(When { year, quarter: 0, month, day });
+            prop_assert_eq!(canonical(&format!("{year:04}-{month:02}-{day:02}")), want);
+            prop_assert_eq!(by_pattern(&format!("{day:02}.{month:02}.{year:04}"), "DD.MM.YYYY"), want);
+            prop_assert_eq!(by_pattern(&format!("{month}/{day}/{year:04}"), "M/D/YYYY"), want);
+            prop_assert_eq!(by_pattern(&format!("{}", days + 25_569), "excel"), want);
         }
     }
 }

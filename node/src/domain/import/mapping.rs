@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use accord_protocol::{catalogue::Kind, code, id::Hash};
 use serde::Deserialize;
 
+use super::layout;
 use crate::domain::{
     amount::{Decimal, Unit},
     text::fold_word,
@@ -30,6 +31,8 @@ pub struct Mapping {
     pub delimiter: u8,
     /// Decimal sign.
     pub decimal: char,
+    /// Thousands separator, if there is one.
+    pub thousands: Option<char>,
     /// Whether numbers such as `9e-05` occur.
     pub exponent: bool,
     /// Whether each record is its own case, because the file has no case column.
@@ -58,8 +61,28 @@ pub struct FieldSource {
     pub column: String,
     /// The word table that its words go through.
     pub table: Option<String>,
-    /// The date pattern.
-    pub format: Option<String>,
+    /// The date patterns, tried in this order.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub format: Vec<String>,
+}
+
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Formats {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Formats::deserialize(deserializer)? {
+        Formats::One(format) => vec![format],
+        Formats::More(formats) => formats,
+    })
+}
+
+impl FieldSource {
+    fn is_undecided(&self) -> bool {
+        self.column == UNDECIDED || self.format.iter().any(|format| format == UNDECIDED)
+    }
 }
 
 /// What a word of the file means.
@@ -105,8 +128,12 @@ struct Raw {
     delimiter: String,
     #[serde(default = "point")]
     decimal: String,
+    thousands: Option<String>,
     #[serde(default)]
     exponent: bool,
+    /// What the tool needs to turn the file into rows; the node has no use for it.
+    #[serde(default, rename = "file")]
+    _file: Option<toml::Table>,
     case: Option<String>,
     id: Option<String>,
     #[serde(default)]
@@ -143,37 +170,9 @@ enum RawWord {
     Unit { unit: String, times: Option<String> },
 }
 
-/// The fields that a seizure mapping may fill.
-pub const SEIZURE_FIELDS: [&str; 26] = [
-    "record_id",
-    "case_id",
-    "date",
-    "nuts",
-    "unlocode",
-    "agency",
-    "source",
-    "status",
-    "line",
-    "drug",
-    "form",
-    "amount",
-    "unit",
-    "quantity_kind",
-    "transport",
-    "place_type",
-    "concealment",
-    "direction",
-    "departure",
-    "destination",
-    "transit",
-    "market_level",
-    "level_rule",
-    "controlled_delivery",
-    "joint_operation",
-    "joint_with",
-];
-/// Fields without which a seizure is no record.
-pub const SEIZURE_REQUIRED: [&str; 7] = ["record_id", "case_id", "date", "source", "line", "drug", "quantity_kind"];
+/// What stands in a mapping where a person still has to decide.
+pub const UNDECIDED: &str = "?";
+const STILL_OPEN: &str = "still to be decided: `?`";
 /// The one field that only mappings have: whose row it is.
 pub const REPORTING_COUNTRY: &str = "reporting_country";
 
@@ -185,20 +184,27 @@ impl Mapping {
         Self::parse(text)
     }
 
-    /// The canonical layout: every column is called like its field.
-    pub fn canonical() -> Self {
-        let fields = SEIZURE_FIELDS
+    /// The canonical layout of a kind: every column is called like its field. `None` for a kind that cannot be imported.
+    pub fn canonical(kind: Kind) -> Option<Self> {
+        let fields: BTreeMap<String, FieldSource> = layout::fields(kind)
             .iter()
-            .map(|field| ((*field).to_owned(), FieldSource { column: (*field).to_owned(), table: None, format: None }))
+            .map(|field| {
+                let name = field.name.to_owned();
+                (name.clone(), FieldSource { column: name, table: None, format: Vec::new() })
+            })
             .collect();
-        Self {
+        if fields.is_empty() {
+            return None;
+        }
+        Some(Self {
             name: "canonical".into(),
             version: 1,
             sha256: Hash::ZERO,
-            kind: Kind::Seizure,
+            kind,
             acknowledgement: None,
             delimiter: b',',
             decimal: '.',
+            thousands: None,
             exponent: false,
             one_case_per_record: false,
             id_from_row: false,
@@ -208,7 +214,7 @@ impl Mapping {
             constants: BTreeMap::new(),
             tables: BTreeMap::new(),
             aliases: BTreeMap::new(),
-        }
+        })
     }
 
     /// Whether this is the canonical layout, in which optional columns may be missing and `x_` columns are ignored.
@@ -235,6 +241,13 @@ impl Mapping {
             "comma" => ',',
             _ => return Err(broken("", "decimal", "`point` or `comma`")),
         };
+        let thousands = match raw.thousands.as_deref().map(|text| text.chars().collect::<Vec<_>>()) {
+            None => None,
+            Some(separator) => match separator.as_slice() {
+                [separator] if !separator.is_ascii_digit() && *separator != decimal => Some(*separator),
+                _ => return Err(broken("", "thousands", "one character, not the decimal sign")),
+            },
+        };
         let one_case_per_record = match raw.case.as_deref() {
             None => false,
             Some("one-per-record") => true,
@@ -248,11 +261,18 @@ impl Mapping {
         for (section, name) in
             raw.fields.keys().map(|name| ("fields", name)).chain(raw.constants.keys().map(|name| ("constants", name)))
         {
-            if !SEIZURE_FIELDS.contains(&name.as_str()) && name != REPORTING_COUNTRY {
-                return Err(broken(section, name, "no such field"));
+            if !layout::knows(kind, name) && name != REPORTING_COUNTRY {
+                let rule = format!("a {kind} record has no such field");
+                return Err(broken(section, name, &rule));
             }
         }
-        for field in SEIZURE_REQUIRED {
+        if let Some((name, _)) = raw.constants.iter().find(|(_, value)| value.as_str() == UNDECIDED) {
+            return Err(broken("constants", name, STILL_OPEN));
+        }
+        if let Some((name, _)) = raw.fields.iter().find(|(_, source)| source.is_undecided()) {
+            return Err(broken("fields", name, STILL_OPEN));
+        }
+        for field in layout::fields(kind).iter().filter(|field| field.required).map(|field| field.name) {
             let made = (field == "record_id" && id_from_row)
                 || (field == "case_id" && one_case_per_record)
                 // A file without line numbers has one line for each record.
@@ -276,6 +296,7 @@ impl Mapping {
             acknowledgement: raw.acknowledgement,
             delimiter,
             decimal,
+            thousands,
             exponent: raw.exponent,
             one_case_per_record,
             id_from_row,
@@ -287,6 +308,34 @@ impl Mapping {
             aliases: aliases(raw.aliases)?,
         })
     }
+}
+
+/// One place of a mapping where a person still has to decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPoint {
+    /// The section, `tables.drugs`.
+    pub section: String,
+    /// The entry, as it stands in the file.
+    pub entry: String,
+}
+
+/// Every place of a mapping where `?` still stands, in the order of the sections. An error for what is no TOML of this form.
+pub fn open_points(text: &str) -> Result<Vec<OpenPoint>, MappingError> {
+    let raw: Raw = toml::from_str(text).map_err(|error| MappingError::Syntax(error.to_string()))?;
+    let point = |section: String, entry: &str| OpenPoint { section, entry: entry.to_owned() };
+    let fields = raw.fields.iter().filter(|(_, source)| source.is_undecided());
+    let constants = raw.constants.iter().filter(|(_, value)| value.as_str() == UNDECIDED);
+    let words = raw.tables.iter().flat_map(|(name, words)| {
+        words
+            .iter()
+            .filter(|(_, meaning)| matches!(meaning, RawWord::Code(code) if code == UNDECIDED))
+            .map(move |(word, _)| point(format!("tables.{name}"), word))
+    });
+    Ok(fields
+        .map(|(name, _)| point("fields".into(), name))
+        .chain(constants.map(|(name, _)| point("constants".into(), name)))
+        .chain(words)
+        .collect())
 }
 
 fn tables(
@@ -302,7 +351,7 @@ fn tables(
                 rule: rule.to_owned(),
             };
             let meaning = match meaning {
-                RawWord::Code(code) if code == "?" => return Err(broken("still to be decided: `?`")),
+                RawWord::Code(code) if code == UNDECIDED => return Err(broken(STILL_OPEN)),
                 RawWord::Code(code) => Word::Code(code),
                 RawWord::Unit { unit, times } => {
                     let unit = Unit::from_word(&unit).ok_or_else(|| broken("no such unit"))?;
@@ -332,9 +381,10 @@ fn aliases(
     for (country, words) in raw {
         let mut table = BTreeMap::new();
         for (word, code) in words {
-            let known = code::nuts().iter().any(|region| region.country == country && region.code == code);
+            let known = code::nuts().iter().any(|region| region.country == country && region.code == code)
+                || code::subdivisions().iter().any(|part| part.country() == country && part.code == code);
             if !known {
-                let rule = format!("`{code}` is no NUTS 2021 region of {country}");
+                let rule = format!("`{code}` is no region of {country} in NUTS 2021 or ISO 3166-2");
                 return Err(MappingError::Rule { section: format!("aliases.{country}"), entry: word, rule });
             }
             table.insert(fold_word(&word), code);

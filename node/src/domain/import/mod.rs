@@ -1,10 +1,17 @@
 //! From rows of a file to records: the mapping, the header, one row at a time, and the report.
 
+pub mod cells;
 pub mod date;
+pub mod index;
+pub mod layout;
 pub mod mapping;
 pub mod place;
+mod price;
+mod purity;
 pub mod report;
 pub mod row;
+mod seizure;
+mod site;
 pub mod staging;
 
 accord_protocol::codes! {
@@ -46,6 +53,10 @@ accord_protocol::codes! {
         Place = 17 "R-PLACE",
         /// Another country's row.
         Country = 18 "R-COUNTRY",
+        /// A currency.
+        Currency = 22 "R-CURRENCY",
+        /// No exchange rate near the date.
+        Rate = 23 "R-RATE",
         /// The same record with another content.
         Conflict = 19 "R-CONFLICT",
         /// A column that looks like personal data.

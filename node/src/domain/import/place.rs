@@ -20,9 +20,11 @@ accord_protocol::codes! {
     }
 }
 
-/// The regions of one country by code, name and alias.
+/// The regions of one country by code, name and alias: NUTS, or ISO 3166-2 where a country has no NUTS.
 #[derive(Debug, Clone)]
 pub struct Places {
+    country: String,
+    is_nuts: bool,
     codes: BTreeSet<String>,
     names: BTreeMap<String, String>,
     aliases: BTreeMap<String, String>,
@@ -32,6 +34,10 @@ impl Places {
     /// The places of a country (ISO 3166 alpha-2) as a mapping sees them.
     pub fn new(country: &str, mapping: &Mapping) -> Self {
         let regions: Vec<_> = code::nuts().iter().filter(|region| region.country == country).collect();
+        let aliases = mapping.aliases.get(country).cloned().unwrap_or_default();
+        if regions.is_empty() {
+            return Self::subdivisions(country, aliases);
+        }
         let mut names = BTreeMap::new();
         // Coarse levels first, so that a finer region of the same name replaces a coarser one; a name that two regions of one
         // level share places nobody on that level.
@@ -49,10 +55,40 @@ impl Places {
             }
         }
         Self {
+            country: country.to_owned(),
+            is_nuts: true,
             codes: regions.iter().filter(|region| region.code.len() >= 3).map(|region| region.code.clone()).collect(),
             names,
-            aliases: mapping.aliases.get(country).cloned().unwrap_or_default(),
+            aliases,
         }
+    }
+
+    // `US-WA` by its code, by its part after the country, and by its name.
+    fn subdivisions(country: &str, aliases: BTreeMap<String, String>) -> Self {
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        let mut codes = BTreeSet::new();
+        let mut shared = BTreeSet::new();
+        for part in code::subdivisions().iter().filter(|part| part.country() == country) {
+            codes.insert(part.code.clone());
+            let short = part.code.split_once('-').map_or("", |(_, short)| short);
+            for name in [fold_word(&part.name), fold_word(short)] {
+                if names.insert(name.clone(), part.code.clone()).is_some_and(|before| before != part.code) {
+                    shared.insert(name);
+                }
+            }
+        }
+        names.retain(|name, _| !shared.contains(name));
+        Self { country: country.to_owned(), is_nuts: false, codes, names, aliases }
+    }
+
+    /// Whether a text is a code of the country, at any level.
+    pub fn knows(&self, code: &str) -> bool {
+        code == self.country || if self.is_nuts { is_nuts_of(code, &self.country) } else { self.codes.contains(code) }
+    }
+
+    /// What the codes are called.
+    pub const fn code_name(&self) -> &'static str {
+        if self.is_nuts { "NUTS 2021 code" } else { "code of ISO 3166-2" }
     }
 
     /// Places the words of a row: every rule on the first word, then on the next.
@@ -106,6 +142,11 @@ mod tests {
         assert_eq!(show(&["IT"]), " region_unknown");
         let italy = Places::new("IT", &mapping);
         assert_eq!(italy.resolve(["PT"].into_iter()).1, PlaceRule::Alias, "a province sign is no country code");
+        let states = Places::new("US", &mapping);
+        assert_eq!(states.resolve(["WA"].into_iter()), (Some("US-WA".to_owned()), PlaceRule::Name));
+        assert_eq!(states.resolve(["US-NY"].into_iter()).1, PlaceRule::Code);
+        assert_eq!(states.resolve(["Puerto Rico", "texas"].into_iter()).0.as_deref(), Some("US-PR"));
+        assert!(states.knows("US-TX") && !states.knows("US-XX") && !states.knows("ES30"));
         assert!(is_nuts_of("ES30", "ES") && !is_nuts_of("ES30", "IT") && !is_nuts_of("ES99", "ES"));
     }
 }

@@ -48,6 +48,9 @@ pub struct Report {
     pub errors: Vec<ErrorLine>,
     /// How many there are.
     pub errors_total: u64,
+    /// Earlier imports that hold records which this one repeats or corrects: it is undone before them.
+    #[serde(default)]
+    pub rests_on: Vec<String>,
     /// How long it took.
     pub elapsed_ms: u64,
 }
@@ -115,6 +118,9 @@ pub struct CoverageInfo {
     pub seen_from: Option<String>,
     /// Last month seen.
     pub seen_to: Option<String>,
+    /// What was declared together with the import, `2011..2016`.
+    #[serde(default)]
+    pub with_it: Option<String>,
     /// What is declared now.
     pub declared: Vec<CoverageLine>,
 }

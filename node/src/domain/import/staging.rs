@@ -1,95 +1,37 @@
 //! All rows of one file: which are new, which are there already, which contradict.
 
-use std::collections::{HashMap, HashSet};
-
-use accord_protocol::id::Hash;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     RowFault, Rule,
+    index::{Digest, Index, Keys, digest},
     place::PlaceRule,
     report::{ERRORS_MAX, ErrorLine, Report, Tally},
     row::{Row, RowReader, RowRecord},
 };
 use crate::domain::{
     amount::Amount,
-    record::{Seizure, SeizureLine, When},
+    record::{Line, When},
 };
-
-/// A short digest: 128 bits are enough to tell an agency's own records apart.
-pub type Digest = [u8; 16];
-
-/// What the store holds already, by digests: enough to recognise records without reading them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Index {
-    lines: HashMap<Digest, Digest>,
-    seizures: HashMap<Digest, Digest>,
-}
-
-impl Index {
-    /// Remembers a stored line.
-    pub fn insert(&mut self, line: &SeizureLine) {
-        let keys = Keys::of(line);
-        self.lines.insert(keys.line, keys.line_content);
-        self.seizures.insert(keys.seizure, keys.seizure_content);
-    }
-
-    /// Takes over what a committed import has added.
-    pub fn extend(&mut self, other: Self) {
-        self.lines.extend(other.lines);
-        self.seizures.extend(other.seizures);
-    }
-
-    /// How many lines are known.
-    pub fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-}
-
-struct Keys {
-    line: Digest,
-    line_content: Digest,
-    seizure: Digest,
-    seizure_content: Digest,
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    let Hash(full) = Hash::of(bytes);
-    full.first_chunk().copied().unwrap_or_default()
-}
-
-impl Keys {
-    fn of(line: &SeizureLine) -> Self {
-        let id = line.seizure.record_id.as_bytes();
-        let seizure_content = content(&line.seizure);
-        let rest = format!("{}\u{1f}{}\u{1f}{:?}\u{1f}{}", line.line, line.drug, line.amount, line.quantity_kind);
-        Self {
-            line: digest(&[id, &[0, line.line]].concat()),
-            line_content: digest(&[seizure_content.as_slice(), rest.as_bytes()].concat()),
-            seizure: digest(id),
-            seizure_content,
-        }
-    }
-}
-
-fn content(seizure: &Seizure) -> Digest {
-    // The debug form names every field and quotes every text, so that no two different seizures read the same.
-    digest(format!("{seizure:?}").as_bytes())
-}
 
 /// What becomes of one good row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// To be stored.
-    New(Box<SeizureLine>),
+    /// To be stored: new, or in the place of an earlier version.
+    Store(Box<Line>),
     /// There already.
     Unchanged,
     /// Not asked for, or bad: nothing to store.
     Nothing,
+}
+
+/// What becomes of a record that is there already with another content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It is a conflict.
+    Conflicts,
+    /// It takes the place of what is there.
+    Corrects,
 }
 
 /// Takes rows one by one and keeps the counts.
@@ -97,27 +39,45 @@ pub enum Outcome {
 pub struct Staging<'a> {
     reader: &'a RowReader,
     stored: &'a Index,
+    changed: Changed,
     added: Index,
     row_hashes: HashMap<String, u32>,
     records: HashSet<Digest>,
     cases: HashSet<Digest>,
+    // Records whose shared content is corrected: the line of the file where that was first seen, and whether it counts as corrected.
+    corrected: BTreeMap<Digest, (u64, bool)>,
+    rests_on: BTreeSet<u64>,
     report: Report,
     tally: Tally,
     seen: Option<(When, When)>,
 }
 
+/// All rows, taken.
+#[derive(Debug)]
+pub struct Staged {
+    /// The report.
+    pub report: Report,
+    /// Digests of what is to be stored.
+    pub added: Index,
+    /// Earlier imports that hold records which this one repeats or corrects: they cannot be undone before it.
+    pub rests_on: BTreeSet<u64>,
+}
+
 impl<'a> Staging<'a> {
     /// Starts with an empty report.
-    pub fn new(reader: &'a RowReader, stored: &'a Index) -> Self {
+    pub fn new(reader: &'a RowReader, stored: &'a Index, changed: Changed) -> Self {
         let mut report = Report::default();
         report.cases.one_per_row = reader.mapping().one_case_per_record;
         Self {
             reader,
             stored,
+            changed,
             added: Index::default(),
             row_hashes: HashMap::new(),
             records: HashSet::new(),
             cases: HashSet::new(),
+            corrected: BTreeMap::new(),
+            rests_on: BTreeSet::new(),
             report,
             tally: Tally::default(),
             seen: None,
@@ -173,6 +133,8 @@ impl<'a> Staging<'a> {
             | Rule::Code
             | Rule::Place
             | Rule::Country
+            | Rule::Currency
+            | Rule::Rate
             | Rule::Personal
             | Rule::FileChanged => {
                 rows.skipped += 1;
@@ -201,56 +163,69 @@ impl<'a> Staging<'a> {
             if *before > 0 {
                 self.report.exact_duplicates += 1;
             }
-            record.line.seizure.record_id = format!("x-{hash}-{before}");
+            record.line.common_mut().record_id = format!("x-{hash}-{before}");
             *before += 1;
         }
         let keys = Keys::of(&record.line);
-        let known = |map: fn(&Index) -> &HashMap<Digest, Digest>, key: &Digest| {
-            map(&self.added).get(key).or_else(|| map(self.stored).get(key)).copied()
-        };
-        let conflict = |column: &str, message: &str| RowFault {
-            rule: Rule::Conflict,
-            column: column.to_owned(),
-            message: message.to_owned(),
-            word: None,
-        };
-        match known(|index| &index.lines, &keys.line) {
-            Some(content) if content == keys.line_content => {
-                let in_file = self.added.lines.contains_key(&keys.line);
-                self.report.exact_duplicates += u64::from(in_file);
-                self.report.rows.unchanged += 1;
-                self.good(&record, &keys);
-                return Outcome::Unchanged;
+        // Within the file first: what it says itself it may not contradict, corrections or not.
+        if let Some(held) = self.added.line(&keys.record, keys.number) {
+            if held.content != keys.content {
+                return self.conflict(at, "the same record and line stands in this file twice, with another content");
             }
-            Some(_) => {
-                self.fault(
-                    &conflict("record_id", "the same record and line is there already with another content"),
-                    at,
-                );
-                return Outcome::Nothing;
+            self.report.exact_duplicates += 1;
+            self.report.rows.unchanged += 1;
+            self.good(&record);
+            return Outcome::Unchanged;
+        }
+        if self.added.shared(&keys.record).is_some_and(|shared| shared != keys.shared) {
+            return self.conflict(at, "the lines of one seizure must agree in everything but the drug and its amount");
+        }
+        let stored = self.stored.line(&keys.record, keys.number);
+        if stored.is_some_and(|held| held.content == keys.content) {
+            self.rests_on.extend(self.stored.imports_of(&keys.record));
+            self.report.rows.unchanged += 1;
+            self.good(&record);
+            return Outcome::Unchanged;
+        }
+        let differs = self.stored.shared(&keys.record).is_some_and(|shared| shared != keys.shared);
+        match (self.changed, stored.is_some(), differs) {
+            (Changed::Conflicts, true, _) => {
+                return self.conflict(at, "the same record and line is there already with another content");
             }
-            None => {}
+            (Changed::Conflicts, false, true) => {
+                return self
+                    .conflict(at, "the lines of one seizure must agree in everything but the drug and its amount");
+            }
+            (Changed::Corrects, true, _) | (_, false, _) => {}
         }
-        if known(|index| &index.seizures, &keys.seizure).is_some_and(|content| content != keys.seizure_content) {
-            self.fault(
-                &conflict("record_id", "the lines of one seizure must agree in everything but the drug and its amount"),
-                at,
-            );
-            return Outcome::Nothing;
+        if differs {
+            self.corrected.entry(keys.record).or_insert((at, stored.is_some()));
         }
-        self.added.lines.insert(keys.line, keys.line_content);
-        self.added.seizures.insert(keys.seizure, keys.seizure_content);
-        self.report.rows.new += 1;
-        if self.records.insert(keys.seizure) {
+        self.rests_on.extend(self.stored.imports_of(&keys.record));
+        self.added.insert(keys, 0);
+        if stored.is_some() {
+            self.report.rows.corrected += 1;
+        } else {
+            self.report.rows.new += 1;
+        }
+        if self.records.insert(keys.record) {
             self.report.records += 1;
         }
-        self.good(&record, &keys);
-        Outcome::New(Box::new(record.line))
+        self.good(&record);
+        Outcome::Store(Box::new(record.line))
     }
 
-    fn good(&mut self, record: &RowRecord, _keys: &Keys) {
-        let seizure = &record.line.seizure;
-        self.cases.insert(digest(seizure.case_id.as_bytes()));
+    fn conflict(&mut self, at: u64, message: &str) -> Outcome {
+        let column = self.reader.mapping().fields.get("record_id").map_or("record_id", |source| source.column.as_str());
+        let fault =
+            RowFault { rule: Rule::Conflict, column: column.to_owned(), message: message.to_owned(), word: None };
+        self.fault(&fault, at);
+        Outcome::Nothing
+    }
+
+    fn good(&mut self, record: &RowRecord) {
+        let common = record.line.common();
+        self.cases.insert(digest(common.case_id.as_bytes()));
         let place = &mut self.report.place;
         *match record.place_rule {
             PlaceRule::Code => &mut place.code,
@@ -258,14 +233,29 @@ impl<'a> Staging<'a> {
             PlaceRule::Alias => &mut place.alias,
             PlaceRule::RegionUnknown => &mut place.region_unknown,
         } += 1;
-        let weighed = matches!(record.line.amount, Some(Amount::MassMg(_)));
-        self.report.without_mass += u64::from(!weighed);
-        let when = seizure.date;
+        if let Line::Seizure(line) = &record.line {
+            let weighed = matches!(line.amount, Some(Amount::MassMg(_)));
+            self.report.without_mass += u64::from(!weighed);
+        }
+        let when = common.date;
         self.seen = Some(self.seen.map_or((when, when), |(first, last)| (first.min(when), last.max(when))));
     }
 
-    /// The report and what was added, once all rows are in.
-    pub fn finish(mut self) -> (Report, Index) {
+    /// What came of all rows, once they are in.
+    pub fn finish(mut self) -> Staged {
+        // A correction of what the lines of a record share has to bring all of its lines.
+        for (record, (at, counted)) in std::mem::take(&mut self.corrected) {
+            let here = self.added.numbers(&record);
+            if let Some(left) = self.stored.numbers(&record).into_iter().find(|number| !here.contains(number)) {
+                let message = format!(
+                    "corrects what all lines of its record share, but line {left} of the record is not in this file"
+                );
+                // One row cannot be a correction and a conflict.
+                let rows = &mut self.report.rows;
+                *(if counted { &mut rows.corrected } else { &mut rows.new }) -= 1;
+                let _ = self.conflict(at, &message);
+            }
+        }
         self.report.cases.distinct = self.cases.len() as u64;
         let month = |when: When, last: bool| {
             let month = match (when.month, when.quarter) {
@@ -280,15 +270,18 @@ impl<'a> Staging<'a> {
         self.report.coverage.seen_from = self.seen.map(|(first, _)| month(first, false));
         self.report.coverage.seen_to = self.seen.map(|(_, last)| month(last, true));
         self.tally.into_report(&mut self.report);
-        (self.report, self.added)
+        Staged { report: self.report, added: self.added, rests_on: self.rests_on }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::import::{mapping::Mapping, row::Only};
-    use accord_protocol::time::Date;
+    use crate::domain::import::{
+        mapping::Mapping,
+        row::{Only, Reading},
+    };
+    use accord_protocol::{catalogue::Kind, id::Hash, time::Date};
 
     const HEADER: [&str; 12] = [
         "record_id",
@@ -305,8 +298,25 @@ mod tests {
         "concealment",
     ];
 
+    fn reading(country: &str, only: Option<Only>) -> Reading {
+        Reading {
+            country: country.into(),
+            only,
+            today: Date::new(2026, 11, 24).unwrap(),
+            rates: std::sync::Arc::default(),
+        }
+    }
+
+    fn canonical() -> Mapping {
+        Mapping::canonical(Kind::Seizure).unwrap()
+    }
+
     fn reader() -> RowReader {
-        RowReader::new(Mapping::canonical(), &HEADER, "ES", None, Date::new(2026, 11, 24).unwrap()).unwrap()
+        RowReader::new(canonical(), &HEADER, reading("ES", None)).unwrap()
+    }
+
+    fn start<'a>(reader: &'a RowReader, index: &'a Index) -> Staging<'a> {
+        Staging::new(reader, index, Changed::Conflicts)
     }
 
     fn row<'a>(changes: &[(&str, &'a str)]) -> Vec<&'a str> {
@@ -347,9 +357,9 @@ mod tests {
         let reader = reader();
         for (changes, want) in cases {
             let index = Index::default();
-            let mut staging = Staging::new(&reader, &index);
+            let mut staging = start(&reader, &index);
             assert_eq!(staging.row(&row(changes), 2), Outcome::Nothing, "{changes:?}");
-            let (report, _) = staging.finish();
+            let report = staging.finish().report;
             let found = report.errors.first().map(|error| format!("{} {}", error.rule, error.column)).unwrap();
             assert_eq!(found, *want, "{changes:?}");
             assert_eq!(
@@ -370,9 +380,10 @@ mod tests {
             ("none", Stated::Nothing),
             ("rip_on", Stated::Is("rip_on".to_owned())),
         ] {
-            let Outcome::New(line) = Staging::new(&reader, &index).row(&row(&[("concealment", cell)]), 2) else {
+            let Outcome::Store(line) = start(&reader, &index).row(&row(&[("concealment", cell)]), 2) else {
                 panic!("{cell}")
             };
+            let Line::Seizure(line) = *line else { panic!("{cell}") };
             assert_eq!(line.seizure.concealment, want);
         }
     }
@@ -381,19 +392,19 @@ mod tests {
     fn the_same_again_is_unchanged_and_another_content_is_a_conflict() {
         let reader = reader();
         let index = Index::default();
-        let mut staging = Staging::new(&reader, &index);
-        assert!(matches!(staging.row(&row(&[]), 2), Outcome::New(_)));
-        assert!(matches!(staging.row(&row(&[("line", "2"), ("drug", "HER"), ("form", "")]), 3), Outcome::New(_)));
+        let mut staging = start(&reader, &index);
+        assert!(matches!(staging.row(&row(&[]), 2), Outcome::Store(_)));
+        assert!(matches!(staging.row(&row(&[("line", "2"), ("drug", "HER"), ("form", "")]), 3), Outcome::Store(_)));
         assert_eq!(staging.row(&row(&[]), 4), Outcome::Unchanged);
         // Another amount under the same line, another date under the same seizure.
         assert_eq!(staging.row(&row(&[("amount", "2")]), 5), Outcome::Nothing);
         assert_eq!(staging.row(&row(&[("line", "3"), ("date", "2014-05-18")]), 6), Outcome::Nothing);
-        let (report, added) = staging.finish();
+        let Staged { report, added, .. } = staging.finish();
         assert_eq!(
             (report.rows.new, report.rows.unchanged, report.rows.conflict, report.rows.skipped, report.records),
             (2, 1, 2, 0, 1)
         );
-        let mut again = Staging::new(&reader, &added);
+        let mut again = start(&reader, &added);
         assert_eq!(again.row(&row(&[]), 2), Outcome::Unchanged);
         assert_eq!(again.row(&row(&[("amount", "2")]), 3), Outcome::Nothing);
     }
@@ -420,9 +431,9 @@ mod tests {
             "ROUTING",
         ];
         let only = Some(Only { field: "reporting_country".into(), code: "CZ".into() });
-        let reader = RowReader::new(mapping, &header, "CZ", only, Date::new(2026, 11, 24).unwrap()).unwrap();
+        let reader = RowReader::new(mapping, &header, reading("CZ", only)).unwrap();
         let index = Index::default();
-        let mut staging = Staging::new(&reader, &index);
+        let mut staging = start(&reader, &index);
         let fields = |country| {
             vec![
                 "Europe",
@@ -445,9 +456,10 @@ mod tests {
         };
         let mut ids = Vec::new();
         for country in ["Czechia", "Czechia", "Czech Republic", "Spain"] {
-            if let Outcome::New(line) = staging.row(&fields(country), 2) {
+            if let Outcome::Store(line) = staging.row(&fields(country), 2) {
+                let Line::Seizure(line) = *line else { panic!("{country}") };
                 assert_eq!(line.amount, Some(Amount::MassMg(90)));
-                ids.push((line.seizure.record_id, line.seizure.case_id));
+                ids.push((line.seizure.common.record_id, line.seizure.common.case_id));
             }
         }
         assert_eq!(ids.len(), 3, "{:?}", staging.report.errors);
@@ -456,7 +468,7 @@ mod tests {
         assert_ne!(ids[0].1, ids[2].1);
         let plain = Hash::of(fields("Czechia").join("\u{1f}").as_bytes()).to_string();
         assert_eq!(ids[1].0, format!("x-{}-1", &plain[..20]));
-        let (report, _) = staging.finish();
+        let report = staging.finish().report;
         assert_eq!(
             (report.rows.read, report.rows.not_selected, report.exact_duplicates, report.cases.distinct),
             (4, 1, 1, 2)
@@ -466,9 +478,8 @@ mod tests {
 
     #[test]
     fn a_header_is_checked_before_any_row() {
-        let today = Date::new(2026, 11, 24).unwrap();
         let open = |header: &[&str]| {
-            RowReader::new(Mapping::canonical(), header, "ES", None, today).map(|_| ()).map_err(|fault| fault.rule)
+            RowReader::new(canonical(), header, reading("ES", None)).map(|_| ()).map_err(|fault| fault.rule)
         };
         let mut header = HEADER.to_vec();
         assert_eq!(open(&header), Ok(()));

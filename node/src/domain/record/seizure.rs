@@ -2,28 +2,14 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Stated, When};
+use super::{Common, Stated};
 use crate::domain::amount::Amount;
 
 /// What all lines of one seizure share.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Seizure {
-    /// The agency's own id, unique among its seizures.
-    pub record_id: String,
-    /// The operation, folded for comparing.
-    pub case_id: String,
-    /// When it was seized.
-    pub date: When,
-    /// NUTS code of 2 to 5 characters.
-    pub nuts: Stated<String>,
-    /// UN/LOCODE.
-    pub unlocode: Stated<String>,
-    /// Who seized it.
-    pub agency: Stated<String>,
-    /// Which system the record comes from.
-    pub source: String,
-    /// `provisional` or `confirmed`.
-    pub status: String,
+    /// Id, case, date, place and origin of the record.
+    pub common: Common,
     /// Means of transport.
     pub transport: Stated<String>,
     /// Type of place.

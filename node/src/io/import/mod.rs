@@ -11,18 +11,16 @@ use std::{
 };
 
 use accord_edge::files;
-use accord_protocol::{
-    id::Hash,
-    time::{Date, UnixMs},
-};
+use accord_protocol::{id::Hash, time::UnixMs};
 
 use crate::{
     domain::import::{
         RowFault, Rule,
+        index::Index,
         mapping::Mapping,
         report::Report,
-        row::{FileFault, Only, RowReader},
-        staging::{Index, Outcome, Staging},
+        row::{FileFault, Reading, RowReader},
+        staging::{Changed, Outcome, Staged, Staging},
     },
     io::store::{Batch, ImportEntry, Packer, Store, StoreError},
 };
@@ -107,16 +105,16 @@ pub struct Job<'a> {
     pub index: &'a Index,
     /// The mapping.
     pub mapping: Mapping,
-    /// The node's country.
-    pub country: &'a str,
-    /// Only these rows.
-    pub only: Option<Only>,
+    /// Whose file it is, and when.
+    pub reading: Reading,
+    /// Whether each row begins with the line where it stands in the operator's file.
+    pub numbered: bool,
+    /// Why it may take the place of what is there, if it may.
+    pub correction: Option<String>,
     /// Check and report, store nothing.
     pub dry_run: bool,
     /// Leave bad rows out instead of refusing the file.
     pub skip_bad: bool,
-    /// Today, in UTC.
-    pub today: Date,
     /// Node time.
     pub now: UnixMs,
     /// Number of this import.
@@ -142,7 +140,8 @@ impl Job<'_> {
     /// Reads all rows, then stores all or none. `finish` completes the report and adds to the last batch.
     pub fn run(&self, file: File, finish: impl FnOnce(&mut Report, &mut Batch)) -> Result<Done, ImportError> {
         let mut blocks = Spool::new(self.spool_dir, "blocks").map_err(ImportError::Spool)?;
-        let (mut report, added) = self.read_rows(file, &mut blocks)?;
+        let Staged { mut report, added, rests_on } = self.read_rows(file, &mut blocks)?;
+        report.rests_on = rests_on.into_iter().map(import_id).collect();
         let good = report.errors_total == 0 || self.skip_bad;
         let conflict_free = report.rows.conflict == 0;
         report.committed = !self.dry_run && good && conflict_free;
@@ -161,17 +160,18 @@ impl Job<'_> {
         Ok(Done { report, added: Some(added) })
     }
 
-    fn read_rows(&self, file: File, blocks: &mut Spool) -> Result<(Report, Index), ImportError> {
-        let mut splitter = RowSplitter::new(BufReader::with_capacity(1 << 18, file), self.mapping.delimiter);
+    fn read_rows(&self, file: File, blocks: &mut Spool) -> Result<Staged, ImportError> {
+        let mut splitter = RowSplitter::new(BufReader::with_capacity(1 << 18, file), self.delimiter());
         let header = match splitter.next().map_err(ImportError::Spool)? {
             Split::End => return Err(ImportError::rule(Rule::Empty, "the file is empty")),
             Split::Fault { rule, message, .. } => return Err(ImportError::rule(rule, message)),
             Split::Row { fields, .. } => fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
-        let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        let reader = RowReader::new(self.mapping.clone(), &header, self.country, self.only.clone(), self.today)
-            .map_err(ImportError::File)?;
-        let mut staging = Staging::new(&reader, self.index);
+        let header: Vec<&str> = header.iter().skip(usize::from(self.numbered)).map(String::as_str).collect();
+        let reader =
+            RowReader::new(self.mapping.clone(), &header, self.reading.clone()).map_err(ImportError::File)?;
+        let changed = if self.correction.is_some() { Changed::Corrects } else { Changed::Conflicts };
+        let mut staging = Staging::new(&reader, self.index, changed);
         let mut packer = Packer::default();
         let mut any = false;
         loop {
@@ -190,7 +190,8 @@ impl Job<'_> {
                 }
                 Split::Row { fields, line } => {
                     any = true;
-                    if let Outcome::New(record) = staging.row(&fields, line)
+                    let (line, fields) = self.numbered(&fields, line);
+                    if let Outcome::Store(record) = staging.row(fields, line)
                         && let Some(block) = packer.push(*record)
                     {
                         write_block(blocks, &block)?;
@@ -205,6 +206,19 @@ impl Job<'_> {
             write_block(blocks, &block)?;
         }
         Ok(staging.finish())
+    }
+
+    // The tool writes commas, whatever the operator's file has.
+    const fn delimiter(&self) -> u8 {
+        if self.numbered { b',' } else { self.mapping.delimiter }
+    }
+
+    // The line where a row stands in the operator's file, and its own fields.
+    fn numbered<'r, 'f>(&self, fields: &'r [&'f str], line: u64) -> (u64, &'r [&'f str]) {
+        match fields.split_first() {
+            Some((first, rest)) if self.numbered => (first.parse().unwrap_or(line), rest),
+            _ => (line, fields),
+        }
     }
 
     fn store_blocks(
@@ -230,7 +244,7 @@ impl Job<'_> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(ImportError::Cancelled);
         }
-        report.import_id = format!("imp-{:06}", self.number);
+        report.import_id = import_id(self.number);
         finish(report, &mut batch);
         report.sequence = self.store.sequence() + 1;
         let text = serde_json::to_vec(report).unwrap_or_default();
@@ -239,12 +253,27 @@ impl Job<'_> {
             number: self.number,
             key: self.key,
             committed_at: self.now,
-            lines: report.rows.new,
+            kind: self.mapping.kind,
+            lines: report.rows.new + report.rows.corrected,
             report: report_hash,
+            correction: self.correction.clone(),
+            undone: None,
         });
         report.sequence = self.store.commit(batch)?;
         Ok(())
     }
+}
+
+/// The name of an import for people.
+pub fn import_id(number: u64) -> String {
+    format!("imp-{number:06}")
+}
+
+/// The number of an import by its name.
+pub fn import_number(id: &str) -> Option<u64> {
+    let digits = id.strip_prefix("imp-")?;
+    let fits = (1..=18).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if fits { digits.parse().ok() } else { None }
 }
 
 fn write_block(spool: &mut Spool, block: &[u8]) -> Result<(), ImportError> {

@@ -13,8 +13,12 @@ accord_protocol::codes! {
         Block = 0x62 "block",
         /// Imports: `i`, import.
         Import = 0x69 "import",
-        /// Coverage: `c`.
+        /// Declarations of coverage: `c`, number.
         Coverage = 0x63 "coverage",
+        /// Euro reference rates: `r`, currency, year.
+        Rates = 0x72 "rates",
+        /// Erased cases: `z`, number.
+        Erasure = 0x7a "erasure",
         /// Editions: `e`, number.
         Edition = 0x65 "edition",
         /// Parts of frozen blocks of editions: `x`, hash, part.
@@ -43,7 +47,7 @@ pub(super) struct Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 

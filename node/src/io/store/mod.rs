@@ -4,9 +4,11 @@
 //! `{sequence, keys by kind}`; then sled's flush, then `fdatasync` of sled's file through our own handle (sled 0.34's flush does
 //! not reach the disk by itself), then the manifest beside the database. Opening compares the three.
 
+mod compact;
 mod layout;
 mod manifest;
 mod open;
+mod records;
 mod tables;
 mod writer;
 
@@ -19,12 +21,24 @@ use std::{
 };
 
 pub use layout::{Batch, KeyKind};
-pub use tables::{BLOCK_LINES_MAX, EditionDetail, EditionEntry, ImportEntry, Packer, ReplayEntry, Stored};
+pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
+pub use tables::{EditionDetail, EditionEntry, ReplayEntry};
 
+use compact::Database;
+use layout::{SCHEMA, unwrap};
 use writer::Writer;
 
 /// Free space below which nothing is accepted any more, in bytes: what the store needs to finish what it has begun.
 pub const BALLAST: u64 = 32 << 20;
+
+/// Entries taken from the database at once in a scan.
+const PAGE: usize = 256;
+
+type Entry = Result<(Vec<u8>, Vec<u8>), StoreError>;
+
+fn bad_checksum(key: &[u8]) -> StoreError {
+    StoreError::Read(format!("the checksum of {} does not fit", accord_protocol::id::to_hex(key)))
+}
 
 /// What is wrong with the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -49,6 +63,11 @@ pub enum StoreError {
         /// What is there.
         found: String,
     },
+    /// Written by an older program.
+    #[error(
+        "the store was written by an older version of Accord (layout {0}, this one writes {SCHEMA}); import the records again into a new store, or use that version"
+    )]
+    TooOld(u32),
     /// Written by a newer program.
     #[error("the store was written by a newer version of Accord (layout {0}); update this program")]
     TooNew(u32),
@@ -73,7 +92,7 @@ pub enum StoreError {
 /// An open store. Calls block: use them from a blocking task.
 #[derive(Debug, Clone)]
 pub struct Store {
-    db: sled::Db,
+    db: Database,
     dir: PathBuf,
     writer: Arc<Writer>,
     sequence: Arc<AtomicU64>,
@@ -94,6 +113,59 @@ impl Store {
         let sequence = self.writer.commit(batch)?;
         self.sequence.fetch_max(sequence, Ordering::Relaxed);
         Ok(sequence)
+    }
+
+    /// Copies everything that is there into a new database and swaps the two, so that what was deleted is gone from the disk too.
+    /// Returns the bytes on disk before and after. Reads and commits wait meanwhile.
+    pub fn compact(&self) -> Result<(u64, u64), StoreError> {
+        self.writer.compact()
+    }
+
+    /// Bytes of the database on disk.
+    pub fn size(&self) -> u64 {
+        self.db.size()
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.db.read(|db| db.get(key))?;
+        found.map(|bytes| unwrap(&bytes).map(<[u8]>::to_vec).ok_or_else(|| bad_checksum(key))).transpose()
+    }
+
+    fn scan(&self, kind: KeyKind) -> impl Iterator<Item = Entry> + use<> {
+        self.scan_prefix(&[kind.number()])
+    }
+
+    /// Every entry under a prefix. Entries are taken in pages, so that no scan keeps a compaction from finishing.
+    fn scan_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Entry> + use<> {
+        let (db, prefix) = (self.db.clone(), prefix.to_vec());
+        let mut next = Some(prefix.clone());
+        std::iter::from_fn(move || {
+            let from = next.take()?;
+            let page = db.read(|db| {
+                db.range(from..)
+                    .take_while(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
+                    .take(PAGE)
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            if let Ok(page) = &page
+                && page.len() == PAGE
+                && let Some((last, _)) = page.last()
+            {
+                // The smallest key after the last one.
+                next = Some([last.as_ref(), &[0]].concat());
+            }
+            Some(match page {
+                Ok(page) => page
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let value = unwrap(&value).ok_or_else(|| bad_checksum(&key))?;
+                        Ok((key.to_vec(), value.to_vec()))
+                    })
+                    .collect::<Vec<Entry>>(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .flatten()
     }
 
     /// The sequence number of the last commit.

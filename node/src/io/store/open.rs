@@ -14,7 +14,8 @@ use super::{
     KeyKind, Store, StoreError,
     layout::{META_KEY, Meta, SCHEMA, from_bytes, unwrap},
     manifest::Manifest,
-    tables::{Stored, load},
+    compact::{Database, remove_left_over},
+    records::{Stored, load},
     writer::Writer,
 };
 
@@ -38,6 +39,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         return Err(damaged("the database file is missing", "sled/db".into(), "nothing".into()));
     }
     remove_half_snapshots(&path)?;
+    remove_left_over(&path).map_err(StoreError::Read)?;
     let db = open_sled(&path, cache_bytes)
         .map_err(|error| damaged("the database does not open", "an intact database".into(), error))?;
 
@@ -46,6 +48,9 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     let meta = scan.meta.unwrap_or(Meta { schema: SCHEMA, sequence: 0, counts: Vec::new() });
     if meta.schema > SCHEMA {
         return Err(StoreError::TooNew(meta.schema));
+    }
+    if meta.schema < SCHEMA {
+        return Err(StoreError::TooOld(meta.schema));
     }
     if let Some(manifest) = &manifest
         && meta.sequence < manifest.sequence
@@ -82,6 +87,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         }
     }
     let sequence = Arc::new(AtomicU64::new(meta.sequence));
+    let db = Database::new(db, path, cache_bytes);
     let writer =
         Writer::start(db.clone(), file, dir.to_owned(), meta).map_err(|error| StoreError::Read(error.to_string()))?;
     let store = Store { db, dir: dir.to_owned(), writer: Arc::new(writer), sequence };
@@ -132,7 +138,8 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+/// Opens sled's files; a panic of sled's is an error.
+pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Batch, StoreError,
+    compact::Database,
     layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
     manifest::Manifest,
 };
@@ -18,16 +19,22 @@ use super::{
 const GROUP_MAX: usize = 64;
 
 type Answer = mpsc::SyncSender<Result<u64, StoreError>>;
+type Sizes = Result<(u64, u64), StoreError>;
+
+enum Job {
+    Commit(Batch, Answer),
+    Compact(mpsc::SyncSender<Sizes>),
+}
 
 /// Handle to the writer thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Mutex<mpsc::Sender<(Batch, Answer)>>,
+    jobs: Mutex<mpsc::Sender<Job>>,
 }
 
 impl Writer {
     /// Starts the thread. `file` is sled's own database file, kept open for `fdatasync`.
-    pub(super) fn start(db: sled::Db, file: File, dir: PathBuf, meta: Meta) -> std::io::Result<Self> {
+    pub(super) fn start(db: Database, file: File, dir: PathBuf, meta: Meta) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let state = State { db, file, dir, sequence: meta.sequence, counts: meta.counts.into_iter().collect() };
         thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
@@ -38,13 +45,21 @@ impl Writer {
     pub(super) fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
         let gone = || StoreError::Broken("the writer has stopped".into());
         let (answer, done) = mpsc::sync_channel(1);
-        self.jobs.lock().map_err(|_| gone())?.send((batch, answer)).map_err(|_| gone())?;
+        self.jobs.lock().map_err(|_| gone())?.send(Job::Commit(batch, answer)).map_err(|_| gone())?;
+        done.recv().map_err(|_| gone())?
+    }
+
+    /// Compacts the database between two commits.
+    pub(super) fn compact(&self) -> Sizes {
+        let gone = || StoreError::Broken("the writer has stopped".into());
+        let (answer, done) = mpsc::sync_channel(1);
+        self.jobs.lock().map_err(|_| gone())?.send(Job::Compact(answer)).map_err(|_| gone())?;
         done.recv().map_err(|_| gone())?
     }
 }
 
 struct State {
-    db: sled::Db,
+    db: Database,
     file: File,
     dir: PathBuf,
     sequence: u64,
@@ -52,29 +67,54 @@ struct State {
 }
 
 impl State {
-    fn run(mut self, jobs: &mpsc::Receiver<(Batch, Answer)>) {
+    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut broken: Option<StoreError> = None;
         while let Ok(first) = jobs.recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP_MAX
-                && let Ok(next) = jobs.try_recv()
-            {
-                group.push(next);
+            let (mut batches, mut answers, mut compact) = (Vec::new(), Vec::new(), None);
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Commit(batch, answer) => {
+                        batches.push(batch);
+                        answers.push(answer);
+                        if batches.len() < GROUP_MAX {
+                            next = jobs.try_recv().ok();
+                        }
+                    }
+                    // Not before what was handed over earlier.
+                    Job::Compact(answer) => compact = Some(answer),
+                }
             }
-            let (batches, answers): (Vec<Batch>, Vec<Answer>) = group.into_iter().unzip();
             // After a failed flush nobody knows what is on the disk: no more writes.
-            let result = match &broken {
-                Some(error) => Err(error.clone()),
-                None => self.write(batches),
-            };
-            if let Err(error) = &result {
-                broken = Some(error.clone());
+            if !batches.is_empty() {
+                let result = match &broken {
+                    Some(error) => Err(error.clone()),
+                    None => self.write(batches),
+                };
+                if let Err(error) = &result {
+                    broken = Some(error.clone());
+                }
+                for answer in answers {
+                    // Whoever waited may have been cancelled; the commit stands either way.
+                    let _ = answer.send(result.clone());
+                }
             }
-            for answer in answers {
-                // Whoever waited may have been cancelled; the commit stands either way.
-                let _ = answer.send(result.clone());
+            if let Some(answer) = compact {
+                let result = match &broken {
+                    Some(error) => Err(error.clone()),
+                    None => self.compact(),
+                };
+                let _ = answer.send(result);
             }
         }
+    }
+
+    fn compact(&mut self) -> Sizes {
+        let compacted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.db.compact()));
+        let sizes = compacted.unwrap_or_else(|_| Err("sled stopped unexpectedly".to_owned())).map_err(StoreError::Broken)?;
+        // The handle for `fdatasync` is still that of the old file.
+        self.file = File::open(self.dir.join("sled").join("db")).map_err(|error| StoreError::Broken(error.to_string()))?;
+        Ok(sizes)
     }
 
     fn write(&mut self, batches: Vec<Batch>) -> Result<u64, StoreError> {
@@ -84,7 +124,6 @@ impl State {
     }
 
     fn write_inner(&mut self, batches: Vec<Batch>) -> Result<u64, String> {
-        let text = |error: sled::Error| error.to_string();
         let mut counts = self.counts.clone();
         let mut pending: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for batch in batches {
@@ -98,7 +137,7 @@ impl State {
         let mut batch = sled::Batch::default();
         for (key, value) in pending {
             let kind = key.first().copied().unwrap_or(0);
-            let exists = self.db.contains_key(&key).map_err(text)?;
+            let exists = self.db.read(|db| db.contains_key(&key)).map_err(|error| error.to_string())?;
             let count = counts.entry(kind).or_default();
             if let Some(value) = value {
                 *count += u64::from(!exists);
@@ -114,9 +153,13 @@ impl State {
             counts: counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count)).collect(),
         };
         batch.insert(META_KEY, wrap(&to_bytes(&meta)));
-        self.db.apply_batch(batch).map_err(text)?;
         // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
-        self.db.flush().map_err(text)?;
+        self.db
+            .read(|db| {
+                db.apply_batch(batch)?;
+                db.flush()
+            })
+            .map_err(|error| error.to_string())?;
         self.file.sync_data().map_err(|error| error.to_string())?;
         let keys = meta.counts.iter().map(|(_, count)| count).sum();
         Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;

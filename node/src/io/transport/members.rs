@@ -128,7 +128,10 @@ async fn serve_stream(
         | MessageKind::Status
         | MessageKind::Edition
         | MessageKind::Import
-        | MessageKind::Coverage => {
+        | MessageKind::Coverage
+        | MessageKind::Records
+        | MessageKind::Rates
+        | MessageKind::Mapping => {
             let answer = node.refuse_bytes(member, "a message that members do not open");
             send_answer(node, connection, member, &mut send, answer).await
         }

@@ -21,8 +21,8 @@ use accord_protocol::{
     key::PublicKey,
     member_keys::KeyRole,
     message::{
-        AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, MessageKind, PersonReply,
-        RelayCall, Where,
+        AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, MappingCall, MessageKind,
+        PersonReply, RatesCall, RecordsCall, RelayCall, Where,
     },
     question::verify_request,
 };
@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Partners, finish_call, read_head};
-use crate::node::{Node, Reply};
+use crate::node::{Node, Reply, mappings};
 
 /// Connections of all people at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -105,7 +105,10 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
         MessageKind::Hello | MessageKind::Status => true,
         MessageKind::Ask | MessageKind::Relay => role == KeyRole::Officer,
         MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Auditor),
-        MessageKind::Import | MessageKind::Coverage => role == KeyRole::Operator,
+        MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
+        MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
+            role == KeyRole::Operator
+        }
         MessageKind::Fetch | MessageKind::Request => false,
     }
 }
@@ -130,7 +133,7 @@ async fn serve_stream(
         )
         .await;
     }
-    if kind != MessageKind::Import {
+    if !matches!(kind, MessageKind::Import | MessageKind::Rates) {
         finish_call(&mut incoming).await?;
     }
     match kind {
@@ -186,6 +189,34 @@ async fn serve_stream(
             Ok(call) => blocking_json(node, &mut send, kind, move |node| node.coverage(&call)).await,
             Err(reply) => answer_json(&mut send, kind, &*reply).await,
         },
+        MessageKind::Records => match parse::<RecordsCall>(payload) {
+            Ok(call) => {
+                if role != KeyRole::Operator && !matches!(call, RecordsCall::Imports | RecordsCall::Import { .. }) {
+                    let reply = fault(3, "ROLE", "only operators do this".into(), "ask an operator");
+                    return answer_json(&mut send, kind, &reply).await;
+                }
+                blocking_json(node, &mut send, kind, move |node| node.on_records(&call)).await
+            }
+            Err(reply) => answer_json(&mut send, kind, &*reply).await,
+        },
+        MessageKind::Mapping => match parse::<MappingCall>(payload) {
+            Ok(call) => blocking_json(node, &mut send, kind, move |_| mappings(&call)).await,
+            Err(reply) => answer_json(&mut send, kind, &*reply).await,
+        },
+        MessageKind::Rates => match parse::<RatesCall>(payload) {
+            Ok(RatesCall::Show) => {
+                finish_call(&mut incoming).await?;
+                blocking_json(node, &mut send, kind, Node::show_rates).await
+            }
+            Ok(RatesCall::Import) => {
+                let file = whole(&mut incoming).await?;
+                blocking_json(node, &mut send, kind, move |node| node.import_rates(&file)).await
+            }
+            Err(reply) => {
+                incoming.stop();
+                answer_json(&mut send, kind, &*reply).await
+            }
+        },
         MessageKind::Import => {
             let reply = match parse::<ImportCall>(payload) {
                 Ok(call) => import(node, connection, call, &mut incoming, &mut send).await?,
@@ -208,6 +239,18 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
         EditionCall::Publish => node.publish(),
         EditionCall::List => node.list_editions(),
         EditionCall::Show { number, table, cells } => node.show(*number, table.as_deref(), *cells),
+    }
+}
+
+// A small body, whole; its size is bounded by the kind of message.
+async fn whole(incoming: &mut Incoming) -> Result<Vec<u8>, StreamError> {
+    let mut bytes = Vec::new();
+    loop {
+        match tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)?? {
+            None => return Ok(bytes),
+            Some(Piece::Body(more)) => bytes.extend_from_slice(&more),
+            Some(Piece::Head(_) | Piece::Progress(_) | Piece::End) => {}
+        }
     }
 }
 

@@ -1,0 +1,123 @@
+//! The database handle, and compaction: a copy of what is there takes the place of files that never shrink.
+//!
+//! sled's files keep what was deleted until the space is used again. Compaction copies every live entry into a new database beside
+//! the old one, makes it durable, exchanges the two folders in one step (`RENAME_EXCHANGE`), and removes the old one. A crash before
+//! the exchange leaves the old database in place, one after it the new one; the other folder is removed at the next start.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use accord_edge::files;
+
+use super::{StoreError, open::open_sled};
+
+/// Entries copied in one batch.
+const COPY_BATCH: usize = 1_000;
+
+/// The open database. Readers hold it for one call each; compaction takes it away for a moment.
+#[derive(Debug, Clone)]
+pub(super) struct Database {
+    open: Arc<RwLock<Option<sled::Db>>>,
+    path: PathBuf,
+    cache_bytes: u64,
+}
+
+impl Database {
+    pub(super) fn new(db: sled::Db, path: PathBuf, cache_bytes: u64) -> Self {
+        Self { open: Arc::new(RwLock::new(Some(db))), path, cache_bytes }
+    }
+
+    /// One read of the database.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let db = open.as_ref().ok_or_else(|| StoreError::Read("the database is closed".into()))?;
+        work(db).map_err(|error| StoreError::Read(error.to_string()))
+    }
+
+    /// Bytes on disk.
+    pub(super) fn size(&self) -> u64 {
+        size_of(&self.path)
+    }
+
+    /// Replaces the database by a copy; called by the one writer. Returns bytes on disk before and after.
+    pub(super) fn compact(&self) -> Result<(u64, u64), String> {
+        let fresh = beside(&self.path);
+        let before = size_of(&self.path);
+        remove(&fresh)?;
+        self.copy_to(&fresh)?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // The only handle: with it the files of the old database are closed.
+        drop(open.take());
+        let swapped = swap(&fresh, &self.path);
+        // Whichever of the two has the name now is whole.
+        *open = Some(open_sled(&self.path, self.cache_bytes)?);
+        drop(open);
+        swapped?;
+        remove(&fresh)?;
+        Ok((before, size_of(&self.path)))
+    }
+
+    fn copy_to(&self, fresh: &Path) -> Result<(), String> {
+        let text = |error: sled::Error| error.to_string();
+        let copy = open_sled(fresh, self.cache_bytes)?;
+        let mut next: Vec<u8> = Vec::new();
+        let mut copied = 0usize;
+        loop {
+            let page = self
+                .read(|db| db.range(next.clone()..).take(COPY_BATCH).collect::<Result<Vec<_>, _>>())
+                .map_err(|error| error.to_string())?;
+            let Some((last, _)) = page.last() else { break };
+            next = [last.as_ref(), &[0]].concat();
+            copied += page.len();
+            let mut batch = sled::Batch::default();
+            for (key, value) in page {
+                super::unwrap(&value).ok_or_else(|| super::bad_checksum(&key).to_string())?;
+                batch.insert(key, value);
+            }
+            copy.apply_batch(batch).map_err(text)?;
+        }
+        copy.flush().map_err(text)?;
+        let count = copy.len();
+        drop(copy);
+        if count != copied {
+            return Err(format!("the copy holds {count} entries instead of {copied}"));
+        }
+        // As with every commit: sled's own flush does not reach the disk.
+        let file = fs::File::open(fresh.join("db")).map_err(|error| error.to_string())?;
+        file.sync_data().map_err(|error| error.to_string())?;
+        files::sync_dir(fresh).map_err(|error| error.to_string())
+    }
+}
+
+/// Where the copy is made.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("fresh")
+}
+
+/// Removes what a compaction that was interrupted has left.
+pub(super) fn remove_left_over(path: &Path) -> Result<(), String> {
+    remove(&beside(path))
+}
+
+fn swap(fresh: &Path, path: &Path) -> Result<(), String> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, fresh, CWD, path, RenameFlags::EXCHANGE).map_err(|error| error.to_string())?;
+    let parent = path.parent().unwrap_or(path);
+    files::sync_dir(parent).map_err(|error| error.to_string())
+}
+
+fn remove(folder: &Path) -> Result<(), String> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {error}", folder.display())),
+    }
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
