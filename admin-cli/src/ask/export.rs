@@ -61,46 +61,71 @@ pub(crate) fn write_csv(
     let mut line = |cells: Vec<String>| writer.write_record(cells.iter().map(|cell| harmless(cell)));
     for cell in &pooled.cells {
         for (measure, value) in measures.iter().zip(&cell.values) {
-            let (state, number) = match value {
-                Ok(number) => ("value", number.to_string()),
-                Err(why) => (why.as_str(), String::new()),
+            let parts = match value {
+                Err(why) => vec![(measure.id.clone(), Err(why.as_str()))],
+                Ok(numbers) => parts(measure)
+                    .zip(numbers)
+                    .map(|(name, number)| (name, number.number().ok_or_else(|| number.state().as_str())))
+                    .collect(),
             };
-            let mut cells = vec!["member".to_owned(), cell.member.to_string()];
-            cells.extend(cell.key.iter().cloned());
-            cells.extend([
-                measure.id.clone(),
-                measure.unit.clone(),
-                state.to_owned(),
-                number,
-                String::new(),
-                String::new(),
-                String::new(),
-                protection.to_owned(),
-            ]);
-            line(cells)?;
+            for (name, number) in parts {
+                let (state, number) = match number {
+                    Ok(number) => ("value", number.to_string()),
+                    Err(state) => (state, String::new()),
+                };
+                let mut cells = vec!["member".to_owned(), cell.member.to_string()];
+                cells.extend(cell.key.iter().cloned());
+                cells.extend([name, measure.unit.clone(), state.to_owned(), number]);
+                cells.extend([String::new(), String::new(), String::new(), protection.to_owned()]);
+                line(cells)?;
+            }
         }
     }
     for row in &pooled.rows {
         for (measure, value) in measures.iter().zip(&row.pooled) {
             let from: Vec<String> = value.from().map(ToString::to_string).collect();
             let missing: Vec<String> = value.missing().map(|(member, why)| format!("{member}:{why}")).collect();
-            let mut cells = vec!["pooled".to_owned(), String::new()];
-            cells.extend(row.key.iter().cloned());
-            cells.extend([
-                measure.id.clone(),
-                measure.unit.clone(),
-                if value.value().is_some() { "value" } else { "missing" }.to_owned(),
-                value.value().map_or(String::new(), |number| number.to_string()),
-                value.value().map_or(String::new(), |_| value.is_lower_bound().to_string()),
-                from.join(";"),
-                missing.join(";"),
-                protection.to_owned(),
-            ]);
-            line(cells)?;
+            for (place, name) in parts(measure).enumerate() {
+                let number = value.number(place).filter(|_| !value.is_hidden_by_all(place));
+                if number.is_none() && place > 0 && value.value().is_none() {
+                    // Without the first number there are none: one line says so.
+                    continue;
+                }
+                let lower = value.is_lower_bound() || value.is_hidden_by_some(place);
+                let mut cells = vec!["pooled".to_owned(), String::new()];
+                cells.extend(row.key.iter().cloned());
+                cells.extend([
+                    name,
+                    measure.unit.clone(),
+                    if number.is_some() { "value" } else { "missing" }.to_owned(),
+                    number.map_or(String::new(), |number| number.to_string()),
+                    number.map_or(String::new(), |_| lower.to_string()),
+                    from.join(";"),
+                    missing.join(";"),
+                    protection.to_owned(),
+                ]);
+                line(cells)?;
+            }
         }
     }
     let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(files::write_atomically(path, &bytes)?)
+}
+
+/// The names of a measure's numbers: itself, `.n` and `.sum` of a mean, `.n` and bins `.from-to` of a histogram.
+fn parts(measure: &Measure) -> impl Iterator<Item = String> {
+    let id = &measure.id;
+    let names: Vec<String> = match measure.of {
+        Quantity::Mean => vec![format!("{id}.n"), format!("{id}.sum")],
+        Quantity::Histogram => std::iter::once(format!("{id}.n"))
+            .chain(measure.all_bins().map(|(from, to)| match to {
+                OPEN_EDGE => format!("{id}.{from}-"),
+                to => format!("{id}.{from}-{to}"),
+            }))
+            .collect(),
+        _ => vec![id.clone()],
+    };
+    names.into_iter()
 }
 
 /// A cell that no spreadsheet takes for a formula.

@@ -81,7 +81,7 @@ pub(super) fn result(
         "cells": pooled.cells.iter().map(|cell| {
             let values: Map<String, Value> = names(asking, pooled).zip(&cell.values).map(|(id, value)| {
                 let value = match value {
-                    Ok(number) => json!({ "state": "value", "value": number }),
+                    Ok(numbers) => member_json(asking, &id, numbers),
                     Err(why) => json!({ "state": why.as_str() }),
                 };
                 (id, value)
@@ -129,15 +129,72 @@ fn key(asking: &Asking<'_>, codes: &[String], skip: usize) -> Map<String, Value>
 }
 
 fn row_values(asking: &Asking<'_>, pooled: &PooledTable, row: &Row, with_members: bool) -> Map<String, Value> {
-    names(asking, pooled).zip(&row.pooled).map(|(id, value)| (id, pooled_json(asking, value, with_members))).collect()
+    let measures = pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index));
+    measures
+        .zip(&row.pooled)
+        .map(|(measure, value)| (measure.id.clone(), pooled_json(asking, measure, value, with_members)))
+        .collect()
 }
 
-fn pooled_json(asking: &Asking<'_>, pooled: &Pooled, with_members: bool) -> Value {
+// One member's numbers of a measure (`contract.md` 1.7).
+fn member_json(asking: &Asking<'_>, id: &str, numbers: &[Released]) -> Value {
+    let measure = asking.table.measure(id).and_then(|index| asking.table.measures.get(index));
+    let number = |place: usize| numbers.get(place).and_then(|number| number.number());
+    match measure.map(|measure| (measure, measure.of)) {
+        Some((_, Quantity::Mean)) => {
+            let (lines, sum) = (number(0).unwrap_or(0), number(1).unwrap_or(0));
+            let mean = (lines > 0).then(|| (sum * 200 + lines) / (lines * 2));
+            json!({ "state": "value", "sum": sum, "n": lines, "mean_hundredths": mean })
+        }
+        Some((measure, Quantity::Histogram)) => {
+            let bins: Vec<Value> = measure
+                .all_bins()
+                .zip(numbers.iter().skip(1))
+                .map(|(edges, released)| bin_json(edges, released.state().as_str(), released.number()))
+                .collect();
+            json!({ "state": "value", "n": number(0), "bins": bins })
+        }
+        _ => json!({ "state": "value", "value": number(0) }),
+    }
+}
+
+fn bin_json((from, to): (u64, u64), state: &str, number: Option<i64>) -> Value {
+    let mut bin = Map::new();
+    bin.insert("from".into(), json!(from));
+    bin.insert("to".into(), json!(upper(to)));
+    bin.insert("state".into(), json!(state));
+    if let Some(number) = number {
+        bin.insert("value".into(), json!(number));
+    }
+    Value::Object(bin)
+}
+
+fn upper(edge: u64) -> Option<u64> {
+    (edge != OPEN_EDGE).then_some(edge)
+}
+
+fn pooled_json(asking: &Asking<'_>, measure: &Measure, pooled: &Pooled, with_members: bool) -> Value {
     let mut value = Map::new();
     if let Some(number) = pooled.value() {
         value.insert("state".into(), json!("value"));
-        value.insert("value".into(), json!(number));
-        value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
+        match measure.of {
+            // A mean or median of some members is neither above nor below that of all.
+            Quantity::Mean => {
+                value.insert("n".into(), json!(number));
+                value.insert("sum".into(), json!(pooled.number(1)));
+                value.insert("mean_hundredths".into(), json!(pooled.mean_hundredths()));
+                value.insert("partial".into(), json!(pooled.is_lower_bound()));
+            }
+            Quantity::Histogram => {
+                value.insert("n".into(), json!(number));
+                value.insert("partial".into(), json!(pooled.is_lower_bound()));
+                value.extend(distribution_json(measure, pooled));
+            }
+            _ => {
+                value.insert("value".into(), json!(number));
+                value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
+            }
+        }
     } else {
         value.insert("state".into(), json!("missing"));
         value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
@@ -154,6 +211,42 @@ fn pooled_json(asking: &Asking<'_>, pooled: &Pooled, with_members: bool) -> Valu
         value.insert("missing".into(), Value::Array(missing));
     }
     Value::Object(value)
+}
+
+// Pooled bins, and what follows from them: each as an interval, from its lower end up to, not including, its upper end.
+fn distribution_json(measure: &Measure, pooled: &Pooled) -> Map<String, Value> {
+    let bins: Vec<Value> = measure
+        .all_bins()
+        .enumerate()
+        .map(|(index, edges)| {
+            let place = index + 1;
+            let number = pooled.number(place).filter(|_| !pooled.is_hidden_by_all(place));
+            let mut bin = bin_json(edges, if number.is_some() { "value" } else { "suppressed" }, number);
+            if let Some(bin) = bin.as_object_mut().filter(|_| number.is_some()) {
+                bin.insert("lower_bound".into(), json!(pooled.is_hidden_by_some(place)));
+            }
+            bin
+        })
+        .collect();
+    let distribution = pooled.distribution();
+    let quantile = |part| {
+        distribution.quantile(part, 4).map(|interval| json!({ "low": interval.low, "high": upper(interval.high) }))
+    };
+    let mean = distribution.sum().map(|(low, high)| {
+        let total = distribution.total().max(1);
+        json!({ "low": whole(low.div_euclid(total)), "high": whole(-(-high).div_euclid(total)) })
+    });
+    let mut value = Map::new();
+    value.insert("bins".into(), Value::Array(bins));
+    value.insert("quartile_1".into(), json!(quantile(1)));
+    value.insert("median".into(), json!(quantile(2)));
+    value.insert("quartile_3".into(), json!(quantile(3)));
+    value.insert("mean_between".into(), json!(mean));
+    value
+}
+
+fn whole(number: i128) -> Option<i64> {
+    i64::try_from(number).ok()
 }
 
 /// Where a partner stands in the question.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    catalogue::Measure,
+    catalogue::{Measure, OPEN_EDGE, Quantity},
+    distribution::Interval,
     pool::{Pooled, PooledTable, Row, Why},
     question::level_words,
     time::Period,
@@ -212,6 +213,10 @@ fn footer(asking: &Asking<'_>, pooled: &PooledTable, shown: &Shown<'_>, folded: 
 
 fn heading(measure: &Measure) -> String {
     let name = measure.id.trim_end_matches("_mg").trim_end_matches("_ml");
+    let name = match measure.of {
+        Quantity::Histogram => &format!("{name}: median (quartiles)"),
+        _ => name,
+    };
     match unit(measure) {
         "1" => name.to_owned(),
         unit => format!("{name} [{unit}]"),
@@ -221,6 +226,15 @@ fn heading(measure: &Measure) -> String {
 /// A pooled number for people: masses in kilograms, volumes in litres; `>=` where somebody's number is missing.
 fn number(value: &Pooled, measure: &Measure) -> String {
     let Some(number) = value.value() else { return "-".to_owned() };
+    match measure.of {
+        Quantity::Mean => {
+            // In steps of the measure, so that no digit is shown that nobody published.
+            let mean = value.mean_hundredths().unwrap_or(0) / 100;
+            return format!("{} of {}", hundredths(mean), grouped(number));
+        }
+        Quantity::Histogram => return quartiles(value, number),
+        _ => {}
+    }
     let shown = match measure.unit.as_str() {
         "mg" => tenths(number, 1_000_000),
         "ml" => tenths(number, 1_000),
@@ -229,8 +243,33 @@ fn number(value: &Pooled, measure: &Measure) -> String {
     if value.is_lower_bound() { format!(">= {shown}") } else { shown }
 }
 
+/// The median with its error, then both quartiles: `45-50 (30-35, 60-65) of 120`.
+fn quartiles(value: &Pooled, lines: i64) -> String {
+    let show = |part| match value.distribution().quantile(part, 4) {
+        None => "-".to_owned(),
+        Some(Interval { low, high: OPEN_EDGE }) => format!("from {}", hundredths(edge(low))),
+        Some(Interval { low, high }) => format!("{}-{}", hundredths(edge(low)), hundredths(edge(high))),
+    };
+    format!("{} ({}, {}) of {}", show(2), show(1), show(3), grouped(lines))
+}
+
+// The upper edge of purities is just above 100 per cent.
+fn edge(edge: u64) -> i64 {
+    i64::try_from(edge - edge % 5).unwrap_or(i64::MAX)
+}
+
+/// Hundredths of the shown unit, without needless decimals.
+fn hundredths(number: i64) -> String {
+    match number % 100 {
+        0 => grouped(number / 100),
+        rest => format!("{}.{rest:02}", grouped(number / 100)),
+    }
+}
+
 fn unit(measure: &Measure) -> &str {
     match measure.unit.as_str() {
+        "0.01 percent" => "%",
+        "euro cent" => "EUR",
         "mg" => "kg",
         "ml" => "l",
         unit => unit,

@@ -237,6 +237,9 @@ impl Cells<'_> {
     }
 
     fn date(&self) -> Result<When, RowFault> {
+        if !self.raw("year").is_empty() {
+            return self.date_of_parts();
+        }
         let cell = self.required("date")?;
         let formats = self.source("date").map_or(&[] as &[String], |source| source.format.as_slice());
         let when = if formats.is_empty() {
@@ -249,10 +252,25 @@ impl Cells<'_> {
             let expected = if formats.is_empty() { "2014-05-17, 2014-05, 2014-Q2 or 2014" } else { expected.as_str() };
             self.fault("date", Rule::Date, format!("not a date of the form {expected}"))
         })?;
+        self.not_in_the_future("date", when)
+    }
+
+    fn date_of_parts(&self) -> Result<When, RowFault> {
+        let part = |field, most| self.whole(field, most).map(|part| part.unwrap_or(0));
+        let (year, month, day) = (part("year", 9999)?, part("month", 12)?, part("day", 31)?);
+        if month == 0 && day > 0 {
+            return Err(self.fault("day", Rule::Date, "a day without its month"));
+        }
+        let narrow = |number| u8::try_from(number).unwrap_or(0);
+        let year = u16::try_from(year).unwrap_or(0);
+        self.not_in_the_future("year", When { year, quarter: 0, month: narrow(month), day: narrow(day) })
+    }
+
+    fn not_in_the_future(&self, field: &str, when: When) -> Result<When, RowFault> {
         match date::earliest(when) {
             Some(date) if date <= self.reader.latest => Ok(when),
-            Some(_) => Err(self.fault("date", Rule::DateFuture, "later than tomorrow")),
-            None => Err(self.fault("date", Rule::Date, "not a day of the calendar")),
+            Some(_) => Err(self.fault(field, Rule::DateFuture, "later than tomorrow")),
+            None => Err(self.fault(field, Rule::Date, "not a day of the calendar")),
         }
     }
 
@@ -398,7 +416,8 @@ impl Cells<'_> {
         if value.is_empty() && unit.is_empty() {
             return Ok(None);
         }
-        if value.is_empty() && self.unit_is_constant(unit_field) {
+        // A unit that the mapping states for all rows says nothing about a row without an amount.
+        if value.is_empty() && self.is_constant(unit_field) {
             return Ok(None);
         }
         if unit.is_empty() {
@@ -423,8 +442,8 @@ impl Cells<'_> {
         amount::amount(value, unit, times).map(Some).map_err(fault)
     }
 
-    // A unit that the mapping states for all rows says nothing about a row without an amount.
-    fn unit_is_constant(&self, field: &str) -> bool {
+    /// Whether the mapping states the field for all rows.
+    pub(super) fn is_constant(&self, field: &str) -> bool {
         !self.reader.index.contains_key(field) && self.reader.mapping.constants.contains_key(field)
     }
 

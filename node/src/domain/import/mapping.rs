@@ -12,7 +12,11 @@ use crate::domain::{
 };
 
 /// The mappings that ship, by name.
-pub const SHIPPED: [(&str, &str); 1] = [("unodc-ids", include_str!("../../../mappings/unodc-ids.toml"))];
+pub const SHIPPED: [(&str, &str); 3] = [
+    ("unodc-ids", include_str!("../../../mappings/unodc-ids.toml")),
+    ("dea-stride-purity", include_str!("../../../mappings/dea-stride-purity.toml")),
+    ("dea-stride-price", include_str!("../../../mappings/dea-stride-price.toml")),
+];
 
 /// A mapping that was read and checked.
 #[derive(Debug, Clone)]
@@ -170,6 +174,8 @@ enum RawWord {
     Unit { unit: String, times: Option<String> },
 }
 
+/// Fields that only mappings have, for files that state a date in parts: whole numbers, of which the year is needed.
+pub const DATE_PARTS: [&str; 3] = ["year", "month", "day"];
 /// What stands in a mapping where a person still has to decide.
 pub const UNDECIDED: &str = "?";
 const STILL_OPEN: &str = "still to be decided: `?`";
@@ -261,7 +267,7 @@ impl Mapping {
         for (section, name) in
             raw.fields.keys().map(|name| ("fields", name)).chain(raw.constants.keys().map(|name| ("constants", name)))
         {
-            if !layout::knows(kind, name) && name != REPORTING_COUNTRY {
+            if !layout::knows(kind, name) && name != REPORTING_COUNTRY && !DATE_PARTS.contains(&name.as_str()) {
                 let rule = format!("a {kind} record has no such field");
                 return Err(broken(section, name, &rule));
             }
@@ -272,12 +278,14 @@ impl Mapping {
         if let Some((name, _)) = raw.fields.iter().find(|(_, source)| source.is_undecided()) {
             return Err(broken("fields", name, STILL_OPEN));
         }
+        let has = |field: &str| raw.fields.contains_key(field) || raw.constants.contains_key(field);
         for field in layout::fields(kind).iter().filter(|field| field.required).map(|field| field.name) {
             let made = (field == "record_id" && id_from_row)
                 || (field == "case_id" && one_case_per_record)
+                || (field == "date" && has("year"))
                 // A file without line numbers has one line for each record.
                 || field == "line";
-            if !made && !raw.fields.contains_key(field) && !raw.constants.contains_key(field) {
+            if !made && !has(field) {
                 return Err(broken("fields", field, "needed, as a field or a constant"));
             }
         }
@@ -404,7 +412,7 @@ mod tests {
             let mapping = Mapping::shipped(name).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(mapping.name, name);
             let drugs = code::tree("drugs-1", "ES").unwrap();
-            for (word, meaning) in mapping.tables.get("drugs").unwrap() {
+            for (word, meaning) in mapping.tables.get("drugs").into_iter().flatten() {
                 assert!(matches!(meaning, Word::Code(code) if drugs.find(code).is_some()), "{word}");
             }
         }

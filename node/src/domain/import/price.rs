@@ -38,6 +38,8 @@ impl Cells<'_> {
             (Some(_), true) => {
                 return Err(self.fault("expressed_as", Rule::Required, "must stand beside purity_percent"));
             }
+            // A basis that the mapping states for all rows says nothing about a row without a purity.
+            (None, false) if self.is_constant("expressed_as") => None,
             (None, false) => {
                 return Err(self.fault("purity_percent", Rule::Required, "must stand beside expressed_as"));
             }

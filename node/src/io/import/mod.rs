@@ -1,7 +1,5 @@
 //! Imports: a spool for the file as it arrives, rows split off it, records packed into blocks, one commit.
 
-mod rows;
-
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Write},
@@ -10,7 +8,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use accord_edge::files;
+use accord_edge::{
+    files,
+    rows::{NotARow, RowSplitter, Split},
+};
 use accord_protocol::{id::Hash, time::UnixMs};
 
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     },
     io::store::{Batch, ImportEntry, Packer, Store, StoreError},
 };
-use rows::{RowSplitter, Split};
 
 /// Blocks written in one commit.
 const BLOCKS_PER_COMMIT: usize = 2_000;
@@ -164,7 +164,7 @@ impl Job<'_> {
         let mut splitter = RowSplitter::new(BufReader::with_capacity(1 << 18, file), self.delimiter());
         let header = match splitter.next().map_err(ImportError::Spool)? {
             Split::End => return Err(ImportError::rule(Rule::Empty, "the file is empty")),
-            Split::Fault { rule, message, .. } => return Err(ImportError::rule(rule, message)),
+            Split::Fault { why, message, .. } => return Err(ImportError::rule(rule_of(why), message)),
             Split::Row { fields, .. } => fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
         let header: Vec<&str> = header.iter().skip(usize::from(self.numbered)).map(String::as_str).collect();
@@ -178,13 +178,14 @@ impl Job<'_> {
             match splitter.next().map_err(ImportError::Spool)? {
                 Split::End => break,
                 // Nothing after an open quote or an endless record can be trusted to be a row.
-                Split::Fault { rule: rule @ (Rule::Quote | Rule::RowSize), message, line } if self.skip_bad => {
-                    return Err(ImportError::rule(rule, format!("line {line}: {message}")));
+                Split::Fault { why: why @ (NotARow::Quote | NotARow::Size), message, line } if self.skip_bad => {
+                    return Err(ImportError::rule(rule_of(why), format!("line {line}: {message}")));
                 }
-                Split::Fault { rule, message, line } => {
+                Split::Fault { why, message, line } => {
                     any = true;
-                    staging.broken(&RowFault { rule, column: String::new(), message, word: None }, line);
-                    if rule != Rule::Encoding {
+                    let fault = RowFault { rule: rule_of(why), column: String::new(), message, word: None };
+                    staging.broken(&fault, line);
+                    if why != NotARow::Encoding {
                         break;
                     }
                 }
@@ -261,6 +262,14 @@ impl Job<'_> {
         });
         report.sequence = self.store.commit(batch)?;
         Ok(())
+    }
+}
+
+const fn rule_of(why: NotARow) -> Rule {
+    match why {
+        NotARow::Encoding => Rule::Encoding,
+        NotARow::Quote => Rule::Quote,
+        NotARow::Size => Rule::RowSize,
     }
 }
 

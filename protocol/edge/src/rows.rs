@@ -4,16 +4,25 @@ use std::io::{self, BufRead};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use crate::domain::import::Rule;
-
 /// Largest record in bytes (C67).
 const RECORD_MAX: usize = 64 << 10;
 /// Fields of a record, at most.
 const FIELDS_MAX: usize = 512;
 
+/// What keeps a piece of a file from being a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotARow {
+    /// Not UTF-8, or a NUL character.
+    Encoding,
+    /// A quote that is never closed.
+    Quote,
+    /// A record that is too large.
+    Size,
+}
+
 /// What comes next in the file.
 #[derive(Debug)]
-pub(super) enum Split<'a> {
+pub enum Split<'a> {
     /// A row.
     Row {
         /// Its fields, as read.
@@ -23,8 +32,8 @@ pub(super) enum Split<'a> {
     },
     /// Something that is not a row.
     Fault {
-        /// The rule.
-        rule: Rule,
+        /// What is wrong.
+        why: NotARow,
         /// In words.
         message: String,
         /// Physical line where it starts.
@@ -35,7 +44,8 @@ pub(super) enum Split<'a> {
 }
 
 /// Splits rows off a reader.
-pub(super) struct RowSplitter<R> {
+#[derive(Debug)]
+pub struct RowSplitter<R> {
     input: R,
     csv: Reader,
     record: Vec<u8>,
@@ -45,7 +55,8 @@ pub(super) struct RowSplitter<R> {
 }
 
 impl<R: BufRead> RowSplitter<R> {
-    pub(super) fn new(input: R, delimiter: u8) -> Self {
+    /// Splits `input` at a delimiter.
+    pub fn new(input: R, delimiter: u8) -> Self {
         Self {
             input,
             csv: ReaderBuilder::new().delimiter(delimiter).build(),
@@ -57,7 +68,7 @@ impl<R: BufRead> RowSplitter<R> {
     }
 
     /// Reads the next row.
-    pub(super) fn next(&mut self) -> io::Result<Split<'_>> {
+    pub fn next(&mut self) -> io::Result<Split<'_>> {
         if self.at_start {
             self.at_start = false;
             let start = self.input.fill_buf()?;
@@ -65,7 +76,7 @@ impl<R: BufRead> RowSplitter<R> {
                 self.input.consume(3);
             } else if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
                 let message = "the file is UTF-16; save it as UTF-8".to_owned();
-                return Ok(Split::Fault { rule: Rule::Encoding, message, line: 1 });
+                return Ok(Split::Fault { why: NotARow::Encoding, message, line: 1 });
             }
         }
         self.skip_blank_lines()?;
@@ -86,17 +97,17 @@ impl<R: BufRead> RowSplitter<R> {
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                    let (rule, message) = if quotes % 2 == 1 {
-                        (Rule::Quote, "a quote that is opened here is not closed within 64 KiB".to_owned())
+                    let (why, message) = if quotes % 2 == 1 {
+                        (NotARow::Quote, "a quote that is opened here is not closed within 64 KiB".to_owned())
                     } else {
-                        (Rule::RowSize, format!("a record of more than 64 KiB or {FIELDS_MAX} fields"))
+                        (NotARow::Size, format!("a record of more than 64 KiB or {FIELDS_MAX} fields"))
                     };
-                    return Ok(Split::Fault { rule, message, line });
+                    return Ok(Split::Fault { why, message, line });
                 }
                 ReadRecordResult::Record => {
                     if at_end && quotes % 2 == 1 {
                         let message = "a quote that is opened here is never closed".to_owned();
-                        return Ok(Split::Fault { rule: Rule::Quote, message, line });
+                        return Ok(Split::Fault { why: NotARow::Quote, message, line });
                     }
                     return Ok(self.row(written, fields, line));
                 }
@@ -119,7 +130,7 @@ impl<R: BufRead> RowSplitter<R> {
     }
 
     fn row(&self, written: usize, fields: usize, line: u64) -> Split<'_> {
-        let fault = |message: &str| Split::Fault { rule: Rule::Encoding, message: message.to_owned(), line };
+        let fault = |message: &str| Split::Fault { why: NotARow::Encoding, message: message.to_owned(), line };
         let Ok(text) = std::str::from_utf8(self.record.get(..written).unwrap_or_default()) else {
             return fault("not UTF-8; save the file as UTF-8");
         };
@@ -150,9 +161,9 @@ mod tests {
             match splitter.next().unwrap() {
                 Split::End => return shown,
                 Split::Row { fields, line } => shown += &format!("{line}:{} ", fields.join("|")),
-                Split::Fault { rule, line, .. } => {
-                    shown += &format!("{line}!{rule} ");
-                    if rule != Rule::Encoding {
+                Split::Fault { why, line, .. } => {
+                    shown += &format!("{line}!{why:?} ");
+                    if why != NotARow::Encoding {
                         return shown;
                     }
                 }
@@ -167,8 +178,8 @@ mod tests {
             ("\u{feff}a,b\r\n1,2\r\n", "1:a|b 2:1|2 "),
             ("a,b\n\n\n1,2", "1:a|b 4:1|2 "),
             ("a\n\"x\ny\",\"\"\"q\"\"\"\n3", "1:a 2:x\ny|\"q\" 4:3 "),
-            ("a,b\n1,\"open\n2,3\n", "1:a|b 2!R-QUOTE "),
-            ("a\0b\n1\n", "1!R-ENCODING 2:1 "),
+            ("a,b\n1,\"open\n2,3\n", "1:a|b 2!Quote "),
+            ("a\0b\n1\n", "1!Encoding 2:1 "),
             ("", ""),
         ] {
             for buffer in [1, 3, 4096] {
@@ -179,18 +190,18 @@ mod tests {
                 assert_eq!(split(text.as_bytes(), buffer), want, "{text:?} in pieces of {buffer}");
             }
         }
-        assert_eq!(split(b"a\n\xe9\n1\n", 64), "1:a 2!R-ENCODING 3:1 ");
-        assert_eq!(split(b"a,b\n\xc3,\xa9\n1,2\n", 64), "1:a|b 2!R-ENCODING 3:1|2 ");
-        assert_eq!(split(b"\xff\xfea\0", 64).trim(), "1!R-ENCODING 1!R-ENCODING");
+        assert_eq!(split(b"a\n\xe9\n1\n", 64), "1:a 2!Encoding 3:1 ");
+        assert_eq!(split(b"a,b\n\xc3,\xa9\n1,2\n", 64), "1:a|b 2!Encoding 3:1|2 ");
+        assert_eq!(split(b"\xff\xfea\0", 64).trim(), "1!Encoding 1!Encoding");
     }
 
     #[test]
     fn a_record_without_end_is_refused_with_little_memory() {
         let open = [b"a\n\"".as_slice(), &vec![b'x'; 200_000]].concat();
-        assert_eq!(split(&open, 4096), "1:a 2!R-QUOTE ");
+        assert_eq!(split(&open, 4096), "1:a 2!Quote ");
         let long = [b"a\n".as_slice(), &vec![b'x'; 200_000]].concat();
-        assert_eq!(split(&long, 4096), "1:a 2!R-ROW-SIZE ");
+        assert_eq!(split(&long, 4096), "1:a 2!Size ");
         let wide = [b"a\n".as_slice(), &vec![b','; 600]].concat();
-        assert_eq!(split(&wide, 4096), "1:a 2!R-ROW-SIZE ");
+        assert_eq!(split(&wide, 4096), "1:a 2!Size ");
     }
 }
