@@ -30,6 +30,8 @@ pub(crate) struct Client {
     skew_ms: i64,
     /// Things to know about the connection.
     pub(crate) warnings: Vec<Notice>,
+    /// Where the node's progress is shown.
+    pub(crate) progress: indicatif::ProgressBar,
 }
 
 impl Client {
@@ -55,7 +57,7 @@ impl Client {
         )
         .await
         .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
-        let mut client = Self { connection, endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new() };
+        let mut client = Self { connection, endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new(), progress: indicatif::ProgressBar::hidden() };
         let hello: PersonReply<HelloReply> =
             client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
                 Failure::refused(
@@ -116,7 +118,8 @@ impl Client {
 
     /// A call in bytes.
     pub(crate) async fn raw(&self, kind: MessageKind, payload: Vec<u8>, source: impl Source) -> anyhow::Result<Reply> {
-        stream::call(&self.connection, kind, payload, source, None, |_| {}).await.map_err(|error| match error {
+        let told = |message: &[u8]| show_progress(&self.progress, message);
+        stream::call(&self.connection, kind, payload, source, None, told).await.map_err(|error| match error {
             StreamError::DoesNotFit => Failure::usage(
                 "TOO-LONG",
                 "the call is longer than one message may be",
@@ -144,6 +147,25 @@ impl Drop for Client {
         // Also when the work is interrupted: the node drops what it was doing for us.
         self.connection.close(quic::CLOSE_DONE, b"");
     }
+}
+
+// How far the node is with an import; the bar was that of the upload before.
+fn show_progress(bar: &indicatif::ProgressBar, message: &[u8]) {
+    let Ok(message) = serde_json::from_slice::<serde_json::Value>(message) else { return };
+    let number = |field: &str| message.get(field).and_then(serde_json::Value::as_u64);
+    let (Some(rows), Some(bytes), Some(of)) = (number("rows"), number("bytes"), number("of")) else { return };
+    if bar.message().is_empty() {
+        bar.reset();
+        bar.set_style(
+            indicatif::ProgressStyle::with_template("{msg}  {bar:24} {percent:>3} %  {eta} left")
+                .unwrap_or(indicatif::ProgressStyle::default_bar()),
+        );
+    }
+    bar.set_length(of);
+    bar.set_position(bytes);
+    let seconds = bar.elapsed().as_secs_f64().max(0.1);
+    // Rows for people: a rate of ten digits helps nobody.
+    bar.set_message(format!("{rows} rows checked, {:.0} rows/s", rows as f64 / seconds));
 }
 
 /// Runs async work on a small runtime of its own, within `--deadline` if the work has none.

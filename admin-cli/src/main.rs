@@ -4,8 +4,10 @@ mod ask;
 mod client;
 mod command;
 mod demo;
+mod mapping;
 mod output;
 mod profile;
+mod sheet;
 
 use std::process::ExitCode;
 

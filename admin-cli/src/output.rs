@@ -56,6 +56,12 @@ impl Failure {
         Self { exit, fault: Box::new(fault) }
     }
 
+    /// With the physical line that it is about.
+    pub(crate) fn at_line(mut self, line: u64) -> Self {
+        self.fault.place.line = Some(line);
+        self
+    }
+
     /// With the file that it is about.
     pub(crate) fn in_file(mut self, file: impl Into<String>) -> Self {
         self.fault.place.file = Some(file.into());

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use accord_edge::{files, random};
 use accord_protocol::{
+    catalogue::{Measure, OPEN_EDGE, Quantity},
     codec::encode,
     evidence::{Bundle, BundleExchange, BundleReply},
     id::to_hex,

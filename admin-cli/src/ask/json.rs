@@ -2,6 +2,8 @@
 
 use accord_protocol::{
     answer::Handling,
+    catalogue::{Measure, OPEN_EDGE, Quantity},
+    cell::Released,
     id::NodeId,
     pool::{Pooled, PooledTable, Row, Why},
     time::UnixMs,

@@ -1,7 +1,6 @@
-//! `accord import`, `mapping`, `coverage`: an operator's files into the own node.
+//! `accord import`: an operator's files into the own node, and what was imported.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -9,7 +8,7 @@ use std::{
 use accord_edge::{files, random};
 use accord_protocol::{
     id::{Hash, to_hex},
-    message::{CoverageCall, ImportCall, MappingSource, MessageKind, PersonReply},
+    message::{Converted, ImportCall, MappingSource, MessageKind, PersonReply, RecordsCall},
 };
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -21,6 +20,7 @@ use crate::{
     client::{Client, FileSource, block_on},
     output::{Failure, Outcome, grouped, table},
     profile::Profile,
+    sheet::{Digest, Format, Layout, Rows, Table, guess_encoding, sheet_names},
 };
 
 /// Largest mapping file that fits an import's head.
@@ -28,10 +28,40 @@ const MAPPING_MAX: u64 = 60_000;
 
 /// `accord import`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Import {
-    /// The file: CSV, or a zip with one CSV in it.
-    file: PathBuf,
-    /// Kind of record.
+    #[command(subcommand)]
+    imported: Option<Imported>,
+    #[command(flatten)]
+    file: ImportFile,
+}
+
+/// What was imported.
+#[derive(Debug, Subcommand)]
+enum Imported {
+    /// All imports, oldest first.
+    List,
+    /// One import with its report.
+    Show {
+        /// For example imp-000003.
+        id: String,
+    },
+    /// Take an import back: exactly what was there before is there again.
+    Undo {
+        /// For example imp-000003.
+        id: String,
+        /// Why; it is kept with the import.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ImportFile {
+    /// The file: CSV, a zip with one CSV in it, or XLSX.
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// Kind of record: seizure, purity, price or site.
     #[arg(long, default_value = "seizure")]
     kind: String,
     /// A mapping's name (`accord mapping list`) or file; without it the canonical layout.
@@ -49,6 +79,12 @@ pub(crate) struct Import {
     /// Leave bad rows out instead of refusing the file.
     #[arg(long)]
     skip_bad: bool,
+    /// Let rows take the place of records that are there with another content; why, in a few words.
+    #[arg(long, value_name = "REASON")]
+    correct: Option<String>,
+    /// Sheet of a workbook, if not the first (or the one that the mapping names).
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Write the report as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -56,7 +92,69 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        if self.file.as_os_str() == "-" {
+        match self.imported {
+            None => self.file.run(global),
+            Some(Imported::List) => {
+                let reply = super::status::ask_node(global, MessageKind::Records, &RecordsCall::Imports)?;
+                Ok(Outcome::from_reply(reply, list_text))
+            }
+            Some(Imported::Show { id }) => {
+                let reply = super::status::ask_node(global, MessageKind::Records, &RecordsCall::Import { id })?;
+                Ok(Outcome::from_reply(reply, |result| {
+                    let report = result.get("report").map(report_text).unwrap_or_default();
+                    format!("{}\n{report}", list_text(&json!({ "imports": [result] })))
+                }))
+            }
+            Some(Imported::Undo { id, reason }) => {
+                let reply = super::status::ask_node(global, MessageKind::Records, &RecordsCall::Undo { id, reason })?;
+                Ok(Outcome::from_reply(reply, |result| {
+                    format!(
+                        "{} is undone: {} lines removed; what was there before counts again",
+                        result.get("import_id").and_then(Value::as_str).unwrap_or(""),
+                        number(result, "/lines_removed")
+                    )
+                }))
+            }
+        }
+    }
+}
+
+fn list_text(result: &Value) -> String {
+    let text = |row: &Value, path: &str| row.pointer(path).and_then(Value::as_str).unwrap_or("").to_owned();
+    let rows: Vec<Vec<String>> = result
+        .get("imports")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            vec![
+                text(row, "/import_id"),
+                text(row, "/kind"),
+                text(row, "/state").replace('_', " "),
+                number(row, "/lines"),
+                text(row, "/committed_at"),
+                text(row, "/file/name"),
+                [text(row, "/correction"), text(row, "/undone/reason")]
+                    .into_iter()
+                    .filter(|reason| !reason.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; undone: "),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "nothing was imported yet".to_owned();
+    }
+    let header = ["import", "kind", "state", "lines", "committed", "file", "reason"].map(str::to_owned);
+    table(&header, &rows, &[false, false, false, true])
+}
+
+impl ImportFile {
+    fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        let Some(path) = self.file.clone() else {
+            return Err(Failure::usage("FILE", "no file is named", "accord import FILE").into());
+        };
+        if path.as_os_str() == "-" {
             return Err(Failure::usage(
                 "FILE",
                 "standard input is not imported",
@@ -82,8 +180,8 @@ impl Import {
             })
             .transpose()?;
         let mapping = self.mapping.as_deref().map(mapping_source).transpose()?;
-        let source = CsvFile::open(&self.file)?;
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy().chars().take(200).collect();
+        let source = Upload::open(&path, mapping.as_ref(), self.sheet.as_deref(), global)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().chars().take(200).collect();
         let call = ImportCall {
             kind: self.kind.clone(),
             mapping,
@@ -92,9 +190,11 @@ impl Import {
             dry_run: self.dry_run,
             skip_bad: self.skip_bad,
             file_name: name,
-            format: source.format.to_owned(),
+            correct: self.correct.clone(),
+            format: source.table.format.as_str().to_owned(),
             sha256: source.sha256.to_string(),
             bytes: source.bytes,
+            converted: source.converted(),
             import_key: to_hex(&random::bytes::<16>()?),
         };
         let progress = if global.shows_progress() {
@@ -109,7 +209,8 @@ impl Import {
         };
         let send = || {
             block_on(async {
-                let client = Client::connect(&profile, global).await?;
+                let mut client = Client::connect(&profile, global).await?;
+                client.progress = progress.clone();
                 let body = FileSource::new(source.reader()?, progress.clone());
                 let reply: PersonReply<Value> = client.call_with(MessageKind::Import, &call, body).await?;
                 let warnings = client.warnings.clone();
@@ -141,107 +242,91 @@ impl Import {
 fn mapping_source(name: &str) -> anyhow::Result<MappingSource> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension == "toml") || name.contains('/') {
-        let bytes = files::read_limited(path, MAPPING_MAX).map_err(|error| {
-            Failure::usage("MAPPING", format!("{:#}", anyhow::Error::new(error)), "check the path of --mapping")
-        })?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Failure::usage("MAPPING", format!("{name} is not UTF-8"), "save it as UTF-8"))?;
-        return Ok(MappingSource::Text(text));
+        return mapping_text(path).map(MappingSource::Text);
     }
     Ok(MappingSource::Name(name.to_owned()))
 }
 
-/// A CSV file, or the one inside a zip: unpacked here, never in the node, which holds the keys.
-struct CsvFile {
-    path: PathBuf,
-    in_zip: bool,
-    format: &'static str,
+/// The text of a mapping file.
+pub(super) fn mapping_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = files::read_limited(path, MAPPING_MAX).map_err(|error| {
+        Failure::usage("MAPPING", format!("{:#}", anyhow::Error::new(error)), "check the path of the mapping")
+    })?;
+    let not_utf8 = |_| Failure::usage("MAPPING", format!("{} is not UTF-8", path.display()), "save it as UTF-8");
+    Ok(String::from_utf8(bytes).map_err(not_utf8)?)
+}
+
+/// What is sent to the node: a CSV file as it stands, or the rows that a workbook or a text in another encoding was turned into.
+struct Upload {
+    table: Table,
+    rows: Option<Rows>,
+    sheet: Option<String>,
     sha256: Hash,
     bytes: u64,
 }
 
-impl CsvFile {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let usage = |message: String| {
-            Failure::usage("FILE", message, "give a regular file: CSV, or a zip with one CSV in it")
-                .in_file(path.display().to_string())
+impl Upload {
+    fn open(
+        path: &Path,
+        mapping: Option<&MappingSource>,
+        sheet: Option<&str>,
+        global: &Global,
+    ) -> anyhow::Result<Self> {
+        let table = Table::open(path)?;
+        let (mut layout, stated) = match mapping {
+            Some(MappingSource::Text(text)) => Layout::of_mapping(text)?,
+            Some(MappingSource::Name(_)) | None => (Layout::default(), false),
         };
-        let metadata =
-            std::fs::metadata(path).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
-        if !metadata.is_file() {
-            return Err(usage(format!("{} is not a regular file", path.display())).into());
+        if let Some(sheet) = sheet {
+            layout.sheet = Some(sheet.to_owned());
         }
-        let mut magic = [0; 4];
-        let in_zip = File::open(path).and_then(|mut file| file.read(&mut magic)).is_ok_and(|read| read == 4)
-            && magic == *b"PK\x03\x04";
-        let mut file = Self { path: path.to_owned(), in_zip, format: "csv", sha256: Hash::ZERO, bytes: 0 };
-        let mut reader = file.reader()?;
+        let utf16 = table.is_utf16()?;
+        if utf16 && layout.encoding.is_none() {
+            layout.encoding = Some(guess_encoding(&table)?.to_owned());
+        }
+        if stated || utf16 || table.format == Format::Xlsx {
+            let spinner = if global.shows_progress() {
+                indicatif::ProgressBar::new_spinner().with_message("reading the file")
+            } else {
+                indicatif::ProgressBar::hidden()
+            };
+            spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+            let rows = table.converted(&layout);
+            spinner.finish_and_clear();
+            let rows = rows?;
+            let sheet = if table.format == Format::Xlsx {
+                layout.sheet.clone().or_else(|| sheet_names(&table).ok().and_then(|names| names.into_iter().next()))
+            } else {
+                None
+            };
+            return Ok(Self { sha256: rows.sha256, bytes: rows.bytes, rows: Some(rows), sheet, table });
+        }
         let mut digest = Digest::default();
-        file.bytes = io::copy(&mut reader, &mut digest)
-            .map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
-        file.sha256 = digest.finish();
-        Ok(file)
+        let bytes = io::copy(&mut table.reader()?, &mut digest)
+            .map_err(|error| Failure::usage("FILE", format!("cannot read {}: {error}", path.display()), "check the file"))?;
+        Ok(Self { sha256: digest.finish(), bytes, rows: None, sheet: None, table })
     }
 
     fn reader(&self) -> anyhow::Result<Box<dyn Read>> {
-        let file = File::open(&self.path).map_err(|error| {
-            Failure::usage("FILE", format!("cannot read {}: {error}", self.path.display()), "check the path")
-        })?;
-        if !self.in_zip {
-            return Ok(Box::new(io::BufReader::with_capacity(1 << 18, file)));
+        match &self.rows {
+            Some(rows) => rows.reader(),
+            None => self.table.reader(),
         }
-        let bad = |message: String| {
-            Failure::refused("ZIP", message, "unpack it and import the CSV").in_file(self.path.display().to_string())
-        };
-        let mut archive = zip::ZipArchive::new(file).map_err(|error| bad(format!("not a readable zip: {error}")))?;
-        let names: Vec<usize> = (0..archive.len())
-            .filter(|index| {
-                archive
-                    .by_index(*index)
-                    .is_ok_and(|member| member.name().is_ok_and(|name| name.to_ascii_lowercase().ends_with(".csv")))
-            })
-            .collect();
-        let [index] = names.as_slice() else {
-            return Err(bad(format!("the zip holds {} CSV files instead of one", names.len())).into());
-        };
-        // A zip member cannot be read without its archive: unpacked into memory, bounded by what a node takes at most.
-        let mut member = archive.by_index(*index).map_err(|error| bad(error.to_string()))?;
-        let mut bytes = Vec::new();
-        (&mut member).take((4 << 30) + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-        Ok(Box::new(io::Cursor::new(bytes)))
+    }
+
+    fn converted(&self) -> Option<Converted> {
+        let rows = self.rows.as_ref()?;
+        Some(Converted { sha256: rows.file_sha256.to_string(), bytes: self.table.bytes, sheet: self.sheet.clone() })
     }
 }
 
-/// SHA-256 as a writer.
-struct Digest(ring::digest::Context);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(ring::digest::Context::new(&ring::digest::SHA256))
-    }
-}
-
-impl io::Write for Digest {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Digest {
-    fn finish(self) -> Hash {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(self.0.finish().as_ref());
-        Hash(hash)
-    }
-}
-
-fn number(value: &Value, path: &str) -> String {
+pub(super) fn number(value: &Value, path: &str) -> String {
     value.pointer(path).and_then(Value::as_i64).map_or_else(|| "?".to_owned(), grouped)
+}
+
+// Rows that are stored now and were not before.
+fn changed(report: &Value) -> u64 {
+    ["/rows/new", "/rows/corrected"].map(|path| report.pointer(path).and_then(Value::as_u64).unwrap_or(0)).iter().sum()
 }
 
 fn report_text(report: &Value) -> String {
@@ -249,18 +334,19 @@ fn report_text(report: &Value) -> String {
     let committed = report.pointer("/committed").and_then(Value::as_bool).unwrap_or(false);
     let dry = report.pointer("/dry_run").and_then(Value::as_bool).unwrap_or(false);
     let verdict = match (committed, dry) {
-        (true, _) if report.pointer("/rows/new").and_then(Value::as_u64) == Some(0) => "nothing new".to_owned(),
+        (true, _) if changed(report) == 0 => "nothing new".to_owned(),
         (true, _) => format!("stored as {}", text("/import_id")),
         (false, true) => "dry run: nothing stored".to_owned(),
         (false, false) => "nothing stored".to_owned(),
     };
     let mut out = format!("{} with mapping {}: {verdict}\n", text("/file/name"), text("/mapping/name"));
     out += &format!(
-        "  rows      {} read, {} selected: {} new, {} unchanged, {} conflicting, {} bad\n",
+        "  rows      {} read, {} selected: {} new, {} unchanged, {} corrected, {} conflicting, {} bad\n",
         number(report, "/rows/read"),
         number(report, "/rows/selected"),
         number(report, "/rows/new"),
         number(report, "/rows/unchanged"),
+        number(report, "/rows/corrected"),
         number(report, "/rows/conflict"),
         number(report, "/rows/skipped")
     );
@@ -315,76 +401,3 @@ fn report_text(report: &Value) -> String {
     out
 }
 
-/// `accord mapping`
-#[derive(Debug, Subcommand)]
-pub(crate) enum MappingCommand {
-    /// The mappings that the own node has.
-    List,
-}
-
-impl MappingCommand {
-    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let Self::List = self;
-        let reply = super::status::ask_node(global, MessageKind::Status, &json!({}))?;
-        let mut outcome = Outcome::from_reply(reply, |_| String::new());
-        let mappings = outcome.result.as_ref().and_then(|result| result.get("mappings")).cloned().unwrap_or_default();
-        let rows: Vec<Vec<String>> = mappings
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|mapping| {
-                ["name", "kind", "acknowledgement"]
-                    .map(|field| mapping.get(field).and_then(Value::as_str).unwrap_or("").to_owned())
-                    .to_vec()
-            })
-            .collect();
-        outcome.text = table(&["mapping", "kind", "whose data"].map(str::to_owned), &rows, &[]);
-        outcome.result = Some(json!({ "mappings": mappings }));
-        Ok(outcome)
-    }
-}
-
-/// `accord coverage`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Coverage {
-    /// What is declared.
-    Show,
-    /// Declare a run of periods of a kind of record.
-    Set {
-        /// Kind of record.
-        kind: String,
-        /// For example 2011..2016 or 2011-01..2016-06.
-        #[arg(value_name = "FROM..TO")]
-        periods: String,
-        /// complete, partial or none.
-        state: String,
-    },
-}
-
-impl Coverage {
-    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let call = match self {
-            Self::Show => CoverageCall::Show,
-            Self::Set { kind, periods, state } => CoverageCall::Set { kind, months: periods, state },
-        };
-        let reply = super::status::ask_node(global, MessageKind::Coverage, &call)?;
-        Ok(Outcome::from_reply(reply, |result| {
-            let rows: Vec<Vec<String>> = result
-                .get("coverage")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .map(|row| {
-                    ["kind", "from", "to", "state"]
-                        .map(|field| row.get(field).and_then(Value::as_str).unwrap_or("").to_owned())
-                        .to_vec()
-                })
-                .collect();
-            if rows.is_empty() {
-                "nothing is declared: every cell is not available".to_owned()
-            } else {
-                table(&["kind", "from", "to", "state"].map(str::to_owned), &rows, &[])
-            }
-        }))
-    }
-}

@@ -1,12 +1,15 @@
 //! The subcommands, one file for each group.
 
 mod ask;
+mod coverage;
 mod edition;
 mod evidence;
 mod federation;
 mod import;
+mod mapping;
 mod people;
 mod profile;
+mod records;
 mod status;
 mod tables;
 mod trust;
@@ -88,14 +91,22 @@ pub(crate) enum Command {
     /// Verify an evidence file, offline.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
-    /// Import records from a file into the own node.
+    /// Import records from a file into the own node, list imports, undo one.
     Import(import::Import),
+    /// Show or erase the records of a case.
+    #[command(subcommand)]
+    Case(records::Case),
+    /// Rewrite the own node's store, so that what was deleted is gone from the disk.
+    Compact,
+    /// Euro reference rates for prices in other currencies.
+    #[command(subcommand)]
+    Rates(records::Rates),
     /// Mappings from other layouts.
     #[command(subcommand)]
-    Mapping(import::MappingCommand),
+    Mapping(mapping::MappingCommand),
     /// Show or declare which periods the own node holds completely.
     #[command(subcommand)]
-    Coverage(import::Coverage),
+    Coverage(coverage::Coverage),
     /// Preview, publish and show editions of the own node.
     #[command(subcommand)]
     Edition(edition::Edition),
@@ -136,6 +147,9 @@ impl Command {
             Self::Tables(_) => "tables",
             Self::Evidence(_) => "evidence",
             Self::Import(_) => "import",
+            Self::Case(_) => "case",
+            Self::Compact => "compact",
+            Self::Rates(_) => "rates",
             Self::Mapping(_) => "mapping",
             Self::Coverage(_) => "coverage",
             Self::Edition(_) => "edition",
@@ -166,6 +180,9 @@ impl Cli {
             Command::Tables(command) => command.run(global),
             Command::Evidence(command) => command.run(global),
             Command::Import(command) => command.run(global),
+            Command::Case(command) => command.run(global),
+            Command::Compact => records::compact(global),
+            Command::Rates(command) => command.run(global),
             Command::Mapping(command) => command.run(global),
             Command::Coverage(command) => command.run(global),
             Command::Edition(command) => command.run(global),

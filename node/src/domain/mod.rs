@@ -18,4 +18,3 @@ pub mod quota;
 pub mod rates;
 pub mod record;
 pub mod tabulate;
-pub mod text;

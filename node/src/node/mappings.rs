@@ -3,10 +3,10 @@
 use accord_protocol::message::MappingCall;
 use serde_json::{Value, json};
 
+use accord_protocol::text::shown;
 use super::{Reply, done, failed};
 use crate::domain::{
     import::mapping::{Mapping, MappingError, SHIPPED, open_points},
-    text::shown,
 };
 
 /// Open points listed one by one, at most.

@@ -8,26 +8,27 @@ use accord_protocol::{
     code,
     edition::CoverageState,
     id::from_hex,
+    layout,
     message::{CoverageCall, ImportCall, MappingSource, Where},
     time::Months,
 };
 use serde_json::json;
 
+use accord_protocol::text::is_note;
 use super::{NOTE_RULE, Node, Reply, done, failed, store_failed};
 use crate::{
     domain::{
         coverage::{Coverage as Declared, ROWS_MAX},
         import::{
-            Rule, layout,
+            Rule,
             mapping::{Mapping, MappingError, REPORTING_COUNTRY},
             report::{CoverageLine, FileInfo, MappingInfo, Report},
             row::{Only, Reading},
         },
         rates::Rates,
-        text::is_note,
     },
     io::{
-        import::{ImportError, Job, Spool},
+        import::{ImportError, Job, Progress, Spool},
         store::{Batch, Declaration},
     },
 };
@@ -111,7 +112,13 @@ impl Node {
     }
 
     /// Imports a file that lies whole and checked in the spool. Blocks: call it from a blocking task.
-    pub fn import(&self, prepared: &Prepared, spool: &mut Spool, cancelled: &AtomicBool) -> Reply {
+    pub fn import(
+        &self,
+        prepared: &Prepared,
+        spool: &mut Spool,
+        cancelled: &AtomicBool,
+        progress: &Progress,
+    ) -> Reply {
         let watch = Stopwatch::start();
         let now = clock::now();
         let file = match spool.reopen() {
@@ -168,6 +175,7 @@ impl Node {
             key: prepared.key,
             spool_dir: &self.spool,
             cancelled,
+            progress,
         };
         let result = job.run(file, |report, batch: &mut Batch| {
             describe(report, prepared, &coverage, watch);

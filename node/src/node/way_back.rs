@@ -6,12 +6,12 @@ use accord_edge::clock;
 use accord_protocol::{catalogue::Kind, edition::EditionHeader, message::RecordsCall, time::UnixMs};
 use serde_json::{Value, json};
 
+use accord_protocol::text::is_note;
 use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
 use crate::{
     domain::{
         erasure::Erasure,
         import::{cells::case_id, report::Report},
-        text::is_note,
     },
     io::{
         import::{import_id, import_number},

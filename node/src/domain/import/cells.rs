@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use accord_protocol::code::{self, Tree};
+use accord_protocol::{
+    code::{self, Tree},
+    layout,
+};
 
+use accord_protocol::text::{fold_case, fold_word, shown};
 use super::{
-    RowFault, Rule, date, layout,
+    RowFault, Rule, date,
     mapping::{FieldSource, Word},
     place::PlaceRule,
     row::RowReader,
@@ -13,7 +17,6 @@ use super::{
 use crate::domain::{
     amount::{self, Amount, BadAmount, Decimal, Unit},
     record::{Common, Stated, When},
-    text::{fold_case, fold_word, shown},
 };
 
 /// Code lists that rows are checked against.

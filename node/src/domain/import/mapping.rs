@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use accord_protocol::{catalogue::Kind, code, id::Hash};
+use accord_protocol::{catalogue::Kind, code, id::Hash, layout};
 use serde::Deserialize;
 
-use super::layout;
+use accord_protocol::text::fold_word;
 use crate::domain::{
     amount::{Decimal, Unit},
-    text::fold_word,
 };
 
 /// The mappings that ship, by name.

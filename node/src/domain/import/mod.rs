@@ -3,7 +3,6 @@
 pub mod cells;
 pub mod date;
 pub mod index;
-pub mod layout;
 pub mod mapping;
 pub mod place;
 mod price;

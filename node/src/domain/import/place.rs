@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accord_protocol::code;
+use accord_protocol::{code, text::fold_word};
 
-use crate::domain::{import::mapping::Mapping, text::fold_word};
+use crate::domain::import::mapping::Mapping;
 
 accord_protocol::codes! {
     /// Which rule placed a row.

@@ -8,20 +8,20 @@ use std::{
 use accord_protocol::{
     catalogue::Kind,
     id::{Hash, to_hex},
+    layout,
     time::Date,
 };
 
+use accord_protocol::text::{fold_word, shown};
 use super::{
     RowFault, Rule,
     cells::{Cells, Lists},
-    layout,
     mapping::{Mapping, REPORTING_COUNTRY},
     place::{PlaceRule, Places},
 };
 use crate::domain::{
     rates::Rates,
     record::Line,
-    text::{fold_word, shown},
 };
 
 /// Headers that look like personal data; a file with one is refused unless the mapping ignores the column.

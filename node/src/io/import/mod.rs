@@ -5,7 +5,7 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use accord_edge::{
@@ -125,6 +125,37 @@ pub struct Job<'a> {
     pub spool_dir: &'a Path,
     /// Set when whoever asked for the import has gone: then it is not committed.
     pub cancelled: &'a AtomicBool,
+    /// How far it is, for whoever waits.
+    pub progress: &'a Progress,
+}
+
+/// How far an import is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// As it travels to the operator's tool: rows read so far, and bytes of how many.
+    pub fn message(&self, of: u64) -> String {
+        let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        serde_json::json!({ "rows": rows, "bytes": bytes.min(of), "of": of }).to_string()
+    }
+}
+
+/// Counts what is read off a file.
+struct Counted<'a, R> {
+    input: R,
+    progress: &'a Progress,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(output)?;
+        self.progress.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// What came of it.
@@ -161,7 +192,10 @@ impl Job<'_> {
     }
 
     fn read_rows(&self, file: File, blocks: &mut Spool) -> Result<Staged, ImportError> {
-        let mut splitter = RowSplitter::new(BufReader::with_capacity(1 << 18, file), self.delimiter());
+        let mut splitter = RowSplitter::new(
+            BufReader::with_capacity(1 << 18, Counted { input: file, progress: self.progress }),
+            self.delimiter(),
+        );
         let header = match splitter.next().map_err(ImportError::Spool)? {
             Split::End => return Err(ImportError::rule(Rule::Empty, "the file is empty")),
             Split::Fault { why, message, .. } => return Err(ImportError::rule(rule_of(why), message)),
@@ -175,6 +209,11 @@ impl Job<'_> {
         let mut packer = Packer::default();
         let mut any = false;
         loop {
+            // Reading a large file takes minutes; whoever has gone should not keep the one place for imports.
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(ImportError::Cancelled);
+            }
+            self.progress.rows.fetch_add(1, Ordering::Relaxed);
             match splitter.next().map_err(ImportError::Spool)? {
                 Split::End => break,
                 // Nothing after an open quote or an endless record can be trusted to be a row.

@@ -31,7 +31,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Partners, finish_call, read_head};
-use crate::node::{Node, Reply, mappings};
+use crate::{
+    io::import::Progress,
+    node::{Node, Reply, mappings},
+};
 
 /// Connections of all people at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,6 +45,8 @@ const IMPORT_WAITS: Duration = Duration::from_secs(15);
 /// An upload brings at least this much in each window, so that nobody holds the one place for ever (`wire.md` D1).
 const PACE_BYTES_MIN: u64 = 256 << 10;
 const PACE_WINDOW_MS: u64 = 30_000;
+/// How often an operator hears how far an import is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Longest silence within an upload.
 const UPLOAD_SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -327,17 +332,24 @@ async fn import(
     if taken != size || Hash(found).to_string() != expected {
         return Ok(changed());
     }
-    stream::progress(send, "checking rows").await?;
     let worker = Arc::clone(node);
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancelled);
-    let mut working = tokio::task::spawn_blocking(move || worker.import(&prepared, &mut spool, &flag));
-    let done = tokio::select! {
-        done = &mut working => done,
-        // Whoever went away before the commit is told "interrupted", and finds nothing stored.
-        _ = connection.closed() => {
-            cancelled.store(true, Ordering::Relaxed);
-            working.await
+    let progress = Arc::new(Progress::default());
+    let count = Arc::clone(&progress);
+    let mut working =
+        tokio::task::spawn_blocking(move || worker.import(&prepared, &mut spool, &flag, &count));
+    let mut tick = tokio::time::interval(PROGRESS_EVERY);
+    let done = loop {
+        tokio::select! {
+            done = &mut working => break done,
+            // Whoever went away before the commit is told "interrupted", and finds nothing stored.
+            _ = connection.closed() => {
+                cancelled.store(true, Ordering::Relaxed);
+                break working.await;
+            }
+            // A stream that takes no progress ends with its connection, which the arm above waits for.
+            _ = tick.tick() => drop(stream::progress(send, &progress.message(size)).await),
         }
     };
     done.map_err(|_| StreamError::Closed)

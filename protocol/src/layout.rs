@@ -1,6 +1,7 @@
-//! The canonical layout of each kind of record: its columns, in the order of the documents.
+//! The canonical layout of a file of each kind: the names of its columns, in the order of the documents. What a column may hold is
+//! the node's affair; no record can be expressed here.
 
-use accord_protocol::catalogue::Kind;
+use crate::catalogue::Kind;
 
 /// One column of the canonical layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
