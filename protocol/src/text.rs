@@ -7,7 +7,8 @@ pub fn fold_word(word: &str) -> String {
     let mut folded = String::with_capacity(word.len());
     for character in word.nfkd().filter(|character| !is_combining_mark(*character)).flat_map(char::to_lowercase) {
         if character.is_alphanumeric() {
-            folded.push(character);
+            // The sigma that ends a Greek word is one letter with the other: capitals do not tell them apart.
+            folded.push(if character == 'ς' { 'σ' } else { character });
         } else if !folded.is_empty() && !folded.ends_with(' ') {
             folded.push(' ');
         }
@@ -84,6 +85,8 @@ mod tests {
             ("  CÁDIZ. ", "cadiz"),
             ("Prat de  Llobregat (El)", "prat de llobregat el"),
             ("Łódź", "łodz"),
+            ("Χάρος", "χαροσ"),
+            ("ΧΆΡΟΣ", "χαροσ"),
             ("", ""),
             ("()", ""),
         ] {

@@ -120,7 +120,7 @@ fn what_people_look_at_has_the_shape_of_the_contract() {
         assert!(trust[list].is_array(), "{list}");
     }
     let tables = federation.officer(&["tables", "--json"]).json();
-    assert_eq!(tables["result"]["tables"].as_array().unwrap().len(), 8);
+    assert_eq!(tables["result"]["tables"].as_array().unwrap().len(), 11);
     let one = federation.officer(&["tables", "seizures-year-drug", "--json"]).json();
     assert_eq!(one["result"]["tables"][0]["dimensions"][1]["levels"][1]["codes"][0]["code"], "COC");
     let show = federation

@@ -351,10 +351,15 @@ fn report_text(report: &Value) -> String {
         number(report, "/rows/skipped")
     );
     out += &format!(
-        "  cases     {} distinct, {} exact duplicates, {} rows without a mass\n",
+        "  cases     {} distinct, {} exact duplicates{}\n",
         number(report, "/cases/distinct"),
         number(report, "/exact_duplicates"),
-        number(report, "/without_mass")
+        // Only seizures are weighed.
+        if text("/kind") == "seizure" {
+            format!(", {} rows without a mass", number(report, "/without_mass"))
+        } else {
+            String::new()
+        }
     );
     out += &format!(
         "  places    {} by code, {} by name, {} by alias, {} region unknown\n",

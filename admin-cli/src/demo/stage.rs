@@ -282,7 +282,10 @@ impl Stage {
             std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
         files::write_atomically(&settings, text.as_bytes())?;
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
-            let tables = "\"seizures-year-drug\", \"seizures-year-drug-region\", \"seizures-quarter-drug-transport\", \"seizures-quarter-drug-place\", \"seizures-year-drug-concealment\", \"seizures-year-group-departure\", \"seizures-year-drug-weight\", \"cases-year-drug-pair\"";
+            let catalogue = accord_protocol::catalogue::Catalogue::parse(accord_protocol::catalogue::SHIPPED)?;
+            let tables: Vec<String> =
+                catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();
+            let tables = tables.join(", ");
             let until = accord_edge::clock::now().plus(365 * accord_protocol::time::DAY_MS).date();
             let grant = format!(
                 "[[grant]]\npartner = [\"{}\"]\ntable = [{tables}]\npurpose = [\"strategic-analysis\", \"early-warning\"]\nuntil = \"{until}\"\n",

@@ -90,12 +90,36 @@ pub(crate) fn guess(survey: &Survey, kind: Kind) -> Guess {
             guess.fields.push((field, column, why));
         }
     }
+    numbers_of_cases(survey, &mut guess);
     guess.place.sort_unstable();
     guess.fields.sort_by_key(|(field, ..)| layout::fields(kind).iter().position(|known| known.name == *field));
     signs(survey, &mut guess);
     dates(survey, &mut guess);
     constants(survey, kind, &mut guess);
     guess
+}
+
+// Of two columns with numbers of records and cases, the one in which each number stands once is the record's.
+fn numbers_of_cases(survey: &Survey, guess: &mut Guess) {
+    let words = Words::shipped();
+    let is_number = |column: &Column| matches!(words.heading(&column.name), Some(("case_id" | "record_id", _)));
+    let mut found: Vec<(usize, usize)> = survey
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.filled == survey.rows && is_number(column))
+        .map(|(index, column)| (column.distinct(), index))
+        .collect();
+    found.sort_unstable();
+    if let (Some((fewest, case)), Some((most, record))) = (found.first(), found.last())
+        && fewest < most
+        && u64::try_from(*most).is_ok_and(|most| most == survey.rows)
+    {
+        guess.fields.retain(|(field, ..)| field != "case_id" && field != "record_id");
+        let why = "by its heading and by how often its numbers stand";
+        guess.fields.push(("case_id".into(), *case, why));
+        guess.fields.push(("record_id".into(), *record, why));
+    }
 }
 
 // Headings are written under the field that they are for most often; some mean another one for another kind.

@@ -1,6 +1,10 @@
 //! A survey of a file: what each of its columns holds, in shapes and counts, within fixed bounds of memory.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::ControlFlow,
+};
 
 use accord_protocol::pattern;
 
@@ -11,12 +15,16 @@ use crate::{
 
 /// Distinct words of a column that are kept; a column with more is no column of codes.
 pub(crate) const WORDS_MAX: usize = 2_000;
+/// Distinct cells of a column that are counted.
+pub(crate) const DISTINCT_MAX: usize = 200_000;
 /// Distinct shapes of a column that are kept.
 const SHAPES_MAX: usize = 40;
 /// Longest shape shown.
 const SHAPE_LENGTH_MAX: usize = 24;
 /// Rows among which the header is looked for.
 const HEADER_WITHIN: usize = 30;
+/// Columns of a sheet that is taken for a table, at least.
+const TABLE_COLUMNS_MIN: usize = 3;
 /// Separators that files have.
 const DELIMITERS: [char; 4] = [';', ',', '\t', '|'];
 
@@ -70,6 +78,8 @@ pub(crate) struct Column {
     /// Distinct cells with counts; nothing if there are more than [`WORDS_MAX`].
     pub(crate) words: Option<BTreeMap<String, u64>>,
     pub(crate) shapes: BTreeMap<String, u64>,
+    // Hashes of distinct cells, to tell numbers of records (each once) from numbers of cases.
+    seen: HashSet<u64>,
     /// Patterns that every filled cell fits.
     pub(crate) dates: Vec<&'static str>,
     pub(crate) numbers: Numbers,
@@ -144,6 +154,11 @@ impl Column {
                 self.words = None;
             }
         }
+        if self.seen.len() < DISTINCT_MAX {
+            let mut hasher = DefaultHasher::new();
+            cell.hash(&mut hasher);
+            self.seen.insert(hasher.finish());
+        }
         let shape = shape(cell);
         if let Some(count) = self.shapes.get_mut(&shape) {
             *count += 1;
@@ -162,9 +177,9 @@ impl Column {
         all
     }
 
-    /// Distinct cells, if they were few enough to count.
-    pub(crate) fn distinct(&self) -> Option<usize> {
-        self.words.as_ref().map(BTreeMap::len)
+    /// Distinct cells, up to [`DISTINCT_MAX`].
+    pub(crate) fn distinct(&self) -> usize {
+        self.seen.len()
     }
 }
 
@@ -195,13 +210,21 @@ pub(crate) fn shape(cell: &str) -> String {
 
 /// Looks at a whole file. `sheet` and `header_row` are what the operator states; the rest is found.
 pub(crate) fn survey(table: &Table, sheet: Option<&str>, header_row: Option<u64>) -> anyhow::Result<Survey> {
+    if table.format == Format::Xlsx && sheet.is_none() {
+        // Workbooks often begin with a page of notes: the first sheet with a table counts.
+        let names = sheet_names(table)?;
+        for name in &names {
+            match survey(table, Some(name), header_row) {
+                Ok(found) if found.columns.len() >= TABLE_COLUMNS_MIN => return Ok(found),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let message = format!("no sheet of {} holds a table; it has {}", table.path.display(), names.join(", "));
+        return Err(Failure::refused("R-EMPTY", message, "name the sheet with --sheet").into());
+    }
     let mut layout = Layout { sheet: sheet.map(str::to_owned), ..Layout::default() };
     let mut encoding = "UTF-8";
-    if table.format == Format::Xlsx {
-        if layout.sheet.is_none() {
-            layout.sheet = sheet_names(table)?.into_iter().next();
-        }
-    } else {
+    if table.format != Format::Xlsx {
         encoding = guess_encoding(table)?;
         layout.encoding = Some(encoding.to_owned());
     }

@@ -46,7 +46,9 @@ impl Words {
             ] {
                 for row in code::rows(list) {
                     let (Some(code), Some(label)) = (row.get("code"), row.get("label")) else { continue };
-                    if code != "_T" && !code.starts_with('_') && (field != "country" || code.len() == 2) {
+                    // NA is "not available", CR and SR are what Czechs and Slovaks call their countries.
+                    let unclear = field == "country" && (code.len() != 2 || ["NA", "CR", "SR"].contains(&code.as_str()));
+                    if !code.starts_with('_') && !unclear {
                         insert(field, label, code);
                         insert(field, code, code);
                     }

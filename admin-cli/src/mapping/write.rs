@@ -4,7 +4,7 @@ use accord_protocol::catalogue::Kind;
 
 use super::{
     guess::{Guess, guess, has_words},
-    survey::{Column, Survey, WORDS_MAX},
+    survey::{Column, DISTINCT_MAX, Survey},
     words::{Meaning, Words},
 };
 use crate::sheet::Format;
@@ -83,7 +83,10 @@ pub(crate) fn write(survey: &Survey, kind: Kind, name: &str, file: &str) -> Prop
 fn describe(column: &Column) -> String {
     let shapes: Vec<String> =
         column.top_shapes(3).into_iter().map(|(shape, count)| format!("{} ({count})", shape.escape_default())).collect();
-    let distinct = column.distinct().map_or_else(|| format!("more than {WORDS_MAX}"), |count| count.to_string());
+    let distinct = match column.distinct() {
+        DISTINCT_MAX.. => format!("more than {DISTINCT_MAX}"),
+        count => count.to_string(),
+    };
     format!("{} filled, {distinct} distinct; {}", column.filled, shapes.join(", "))
 }
 

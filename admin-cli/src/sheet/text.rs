@@ -22,6 +22,8 @@ struct Decoded<R> {
     // Where the undecoded part of `raw` begins and ends.
     start: usize,
     end: usize,
+    // The input has ended; the decoder has said its last.
+    ended: bool,
     finished: bool,
     name: &'static str,
 }
@@ -34,6 +36,7 @@ impl<R: Read> Decoded<R> {
             raw: vec![0; 1 << 16],
             start: 0,
             end: 0,
+            ended: false,
             finished: false,
             name: encoding.name(),
         }
@@ -43,20 +46,24 @@ impl<R: Read> Decoded<R> {
 impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.start == self.end && !self.finished {
+            if self.finished {
+                return Ok(0);
+            }
+            if self.start == self.end && !self.ended {
                 self.start = 0;
                 self.end = self.input.read(&mut self.raw)?;
-                self.finished = self.end == 0;
+                self.ended = self.end == 0;
             }
             let pending = self.raw.get(self.start..self.end).unwrap_or_default();
             let (result, read, written) =
-                self.decoder.decode_to_utf8_without_replacement(pending, output, self.finished);
+                self.decoder.decode_to_utf8_without_replacement(pending, output, self.ended);
             self.start += read;
             if let DecoderResult::Malformed(..) = result {
                 let message = format!("the text is not {}", self.name);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            if written > 0 || (self.finished && result == DecoderResult::InputEmpty) {
+            self.finished = self.ended && result == DecoderResult::InputEmpty;
+            if written > 0 || self.finished {
                 return Ok(written);
             }
         }
@@ -70,6 +77,11 @@ pub(crate) fn guess_encoding(table: &Table) -> anyhow::Result<&'static str> {
     if let Some((encoding, _)) = Encoding::for_bom(&start) {
         return Ok(encoding.name());
     }
+    // Every other byte of Latin letters in UTF-16 is zero; no text in another encoding has zeros.
+    let zeros = |odd: usize| start.iter().skip(odd).step_by(2).take(200).filter(|byte| **byte == 0).count();
+    if zeros(1) > 50 || zeros(0) > 50 {
+        return Ok(if zeros(1) > zeros(0) { "UTF-16LE" } else { "UTF-16BE" });
+    }
     // A character that the end of the sample cuts through is no reason against UTF-8.
     let is_utf8 = match std::str::from_utf8(&start) {
         Ok(_) => true,
@@ -77,11 +89,6 @@ pub(crate) fn guess_encoding(table: &Table) -> anyhow::Result<&'static str> {
     };
     if is_utf8 {
         return Ok(UTF_8.name());
-    }
-    // Every other byte of Latin letters in UTF-16 is zero.
-    let zeros = |odd: usize| start.iter().skip(odd).step_by(2).take(200).filter(|byte| **byte == 0).count();
-    if zeros(1) > 50 || zeros(0) > 50 {
-        return Ok(if zeros(1) > zeros(0) { "UTF-16LE" } else { "UTF-16BE" });
     }
     let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
     detector.feed(&start, true);

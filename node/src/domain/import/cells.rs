@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use accord_protocol::{
     code::{self, Tree},
+    id::{Hash, to_hex},
     layout,
 };
 
@@ -228,10 +229,13 @@ impl Cells<'_> {
     pub(super) fn id(&self, field: &str) -> Result<String, RowFault> {
         let id = self.required(field)?;
         if is_record_id(id) {
-            Ok(id.to_owned())
-        } else {
-            Err(self.fault(field, Rule::Id, "1 to 64 letters, digits, `.`, `_` or `-`, no dot first"))
+            return Ok(id.to_owned());
         }
+        // Case systems number as `2023/17` or `Č. 5`: a mapped file's ids are rewritten, a canonical one's are as they must be.
+        if !self.reader.mapping.is_canonical() && id.chars().count() <= 200 {
+            return Ok(rewritten_id(id));
+        }
+        Err(self.fault(field, Rule::Id, "1 to 64 letters, digits, `.`, `_` or `-`, no dot first"))
     }
 
     fn case(&self) -> Result<String, RowFault> {
@@ -471,6 +475,14 @@ pub fn is_record_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && !id.starts_with('.')
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A record id for what is none: other characters become `-`, and part of the text's hash keeps ids apart that then look alike.
+fn rewritten_id(id: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+    let head: String = id.chars().take(50).map(plain).collect();
+    let Hash(digest) = Hash::of(id.as_bytes());
+    format!("{head}-{}", to_hex(digest.get(..6).unwrap_or_default()))
 }
 
 /// A case id, folded for comparing; `None` for a text that is none.
