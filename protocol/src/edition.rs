@@ -84,6 +84,29 @@ impl Signable for EditionHeader {
     }
 }
 
+/// A provider's signed statement that an edition must not be used any more. Why is the provider's own affair.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Withdrawal {
+    /// Protocol and kind.
+    pub preamble: Preamble<13>,
+    /// Whose edition.
+    pub member: NodeId,
+    /// Its number.
+    pub number: u64,
+    /// Its commitment.
+    pub commit: Hash,
+    /// When it was withdrawn.
+    pub at: UnixMs,
+}
+
+impl Signable for Withdrawal {
+    const LABEL: Label = Label::Withdraw;
+    const CAP: Cap = Cap::Small;
+    fn check(&self) -> Result<(), &'static str> {
+        if self.number == 0 { Err("editions are numbered from 1") } else { Ok(()) }
+    }
+}
+
 /// `edition_commit = SHA-256("accord/1 edition" || 0 || fed_id || node_id || salt || content)`.
 pub fn commitment(federation: &FederationId, node_id: &NodeId, salt: &Hash, content: &[u8]) -> Hash {
     let parts = [b"accord/1 edition\0".as_slice(), &federation.0, node_id.as_str().as_bytes(), &salt.0, content];

@@ -14,6 +14,8 @@ use crate::{
 crate::codes! {
     /// What a stream is for.
     pub enum MessageKind: u16 {
+        /// A member tells those who received an edition that it was withdrawn.
+        Notice = 104 "notice",
         /// A person's tool greets its own node and learns the node's time.
         Hello = 101 "hello",
         /// A member fetches a signed document by label and hash or number.
@@ -94,7 +96,7 @@ impl MessageKind {
     /// Whether members open it; all other kinds are opened by a node's own people.
     pub const fn is_for_members(self) -> bool {
         match self {
-            Self::Fetch | Self::Request => true,
+            Self::Fetch | Self::Request | Self::Notice => true,
             Self::Hello
             | Self::Ask
             | Self::Relay
@@ -111,7 +113,7 @@ impl MessageKind {
     /// Largest head in bytes.
     pub const fn head_max(self) -> usize {
         match self {
-            Self::Fetch | Self::Relay => 1 << 10,
+            Self::Fetch | Self::Relay | Self::Notice => 1 << 10,
             Self::Hello
             | Self::Request
             | Self::Ask
@@ -139,6 +141,7 @@ impl MessageKind {
             | Self::Edition
             | Self::Coverage
             | Self::Records
+            | Self::Notice
             | Self::Mapping => None,
         }
     }
@@ -149,6 +152,8 @@ impl MessageKind {
             Self::Fetch | Self::Relay => Some(1 << 20),
             Self::Request | Self::Ask => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
+            // The head says it all.
+            Self::Notice => None,
             Self::Import | Self::Coverage | Self::Records | Self::Rates | Self::Mapping => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
@@ -377,6 +382,13 @@ pub enum EditionCall {
     },
     /// Publish.
     Publish,
+    /// Refuse an edition from now on, and tell those who received it.
+    Withdraw {
+        /// Its number.
+        number: u64,
+        /// Why; kept at the node alone.
+        reason: String,
+    },
     /// All editions.
     List,
     /// One edition; the current one without a number.

@@ -14,6 +14,14 @@ pub(crate) enum Edition {
     Preview(Look),
     /// Publish what is complete as a new edition.
     Publish,
+    /// Refuse an edition from now on, and tell the members that received it.
+    Withdraw {
+        /// The edition's number.
+        number: u64,
+        /// Why; it is kept at the node and told to nobody.
+        #[arg(long)]
+        reason: String,
+    },
     /// All editions.
     List,
     /// One edition; the current one without a number.
@@ -41,17 +49,33 @@ impl Edition {
         let call = match self {
             Self::Preview(look) => EditionCall::Preview { table: look.table, cells: look.cells },
             Self::Publish => EditionCall::Publish,
+            Self::Withdraw { number, reason } => EditionCall::Withdraw { number, reason },
             Self::List => EditionCall::List,
             Self::Show { number, look } => EditionCall::Show { number, table: look.table, cells: look.cells },
         };
-        let list = matches!(call, EditionCall::List);
+        let (list, withdraw) = (matches!(call, EditionCall::List), matches!(call, EditionCall::Withdraw { .. }));
         let reply = ask_node(global, MessageKind::Edition, &call)?;
-        Ok(Outcome::from_reply(reply, |result| if list { list_text(result) } else { show_text(result) }))
+        Ok(Outcome::from_reply(reply, |result| {
+            if list {
+                list_text(result)
+            } else if withdraw {
+                withdraw_text(result)
+            } else {
+                show_text(result)
+            }
+        }))
     }
 }
 
 fn field(value: &Value, path: &str) -> String {
     value.pointer(path).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+fn withdraw_text(result: &Value) -> String {
+    let told = result.get("told").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = told.filter_map(Value::as_str).collect();
+    let whom = if names.is_empty() { "nobody received it".to_owned() } else { format!("being told: {}", names.join(", ")) };
+    format!("edition {} is withdrawn and refused from now on; {whom}", field(result, "/edition"))
 }
 
 fn list_text(result: &Value) -> String {

@@ -34,6 +34,8 @@ pub struct SignedAnswer {
     pub slice: Vec<u8>,
     /// Size class of the whole reply.
     pub reply_class: u8,
+    /// The edition that it was selected from; none for a refusal.
+    pub edition: Option<u64>,
 }
 
 impl Node {
@@ -74,17 +76,17 @@ impl Node {
     fn refuse(&self, denied: &Denied, requester: &NodeId, now: UnixMs) -> SignedAnswer {
         tracing::info!(peer = %requester, request = %denied.about.request_id, refusal = %denied.refusal, why = %denied.why, "refused");
         let head = self.speaker(now).refuse(&denied.about, requester, denied.refusal);
-        self.sign(&head, Vec::new(), denied.about.reply_class)
+        self.sign(&head, Vec::new(), denied.about.reply_class, None)
     }
 
     fn speaker(&self, now: UnixMs) -> Speaker<'_> {
         Speaker { me: &self.config.member, trust: &self.standing.trust, now }
     }
 
-    fn sign(&self, head: &AnswerHead, slice: Vec<u8>, reply_class: u8) -> SignedAnswer {
+    fn sign(&self, head: &AnswerHead, slice: Vec<u8>, reply_class: u8, edition: Option<u64>) -> SignedAnswer {
         let head = encode(head).unwrap_or_default();
         let signature = self.keys.sign.sign(Label::Answer, self.standing.trust.federation(), &head);
-        SignedAnswer { head, signature, slice, reply_class }
+        SignedAnswer { head, signature, slice, reply_class, edition }
     }
 
     // `wire.md` D4: known with the same body - the stored head; known with another - conflict; new - decided once, stored first.
@@ -113,6 +115,10 @@ impl Node {
         };
         let mut batch = Batch::default();
         batch.put_replay(&checked.card.key, &body.request_id, &entry);
+        // Whoever received an edition is told if it is withdrawn.
+        if let Some(edition) = answer.edition.filter(|_| body.requester != self.config.member) {
+            batch.put_received(edition, &body.requester);
+        }
         self.store.commit(batch)?;
         Ok(answer)
     }
@@ -137,12 +143,16 @@ impl Node {
             let denied = Denied { refusal: Refusal::Edition, why: "no such edition".into(), about: checked.about() };
             return Ok(self.refuse(&denied, &body.requester, now));
         };
+        if self.store.withdrawn(edition.header.number)?.is_some() {
+            let denied = Denied { refusal: Refusal::Edition, why: "withdrawn".into(), about: checked.about() };
+            return Ok(self.refuse(&denied, &body.requester, now));
+        }
         let slice =
             select(table, self.config.member.country(), permitted.selection(), |year| edition.block(table.id, year))
                 .map_err(|error| StoreError::Read(error.to_string()))?;
         let head = self.speaker(now).answer(checked, &edition.header, &slice, &self.config.handling);
         tracing::info!(peer = %body.requester, request = %body.request_id, table = %table.name, edition = edition.header.number, "answered");
-        Ok(self.sign(&head, slice, body.reply_class))
+        Ok(self.sign(&head, slice, body.reply_class, Some(edition.header.number)))
     }
 
     // The stored head with the slice selected again from the frozen edition: byte-identical, because neither can change.
@@ -166,6 +176,7 @@ impl Node {
             signature: entry.signature,
             slice,
             reply_class: entry.reply_class,
+            edition: None,
         })
     }
 }

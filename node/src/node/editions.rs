@@ -235,6 +235,13 @@ impl Node {
             && before.header.catalogue_hash == catalogue_hash
             && before.holds_blocks_of(&filled)
         {
+            if self.store.withdrawn(before.header.number)?.is_some() {
+                let message = format!(
+                    "the content equals that of edition {}, which was withdrawn; nothing was published",
+                    before.header.number
+                );
+                return Ok(failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again"));
+            }
             let mut reply = self.show(Some(before.header.number), None, false);
             reply
                 .warnings
@@ -304,13 +311,26 @@ impl Node {
             rows.push(json!({
                 "edition": header.number,
                 "hash": header.commit.to_string(),
-                "state": state_word(header.number, current),
+                "state": match self.state_word(header.number, current) {
+                    Ok(word) => word,
+                    Err(error) => return store_failed(&error),
+                },
                 "protection": header.protection.as_str(),
                 "as_of": header.as_of.date().to_string(),
                 "published_at": header.published_at.to_string(),
             }));
         }
         done(json!({ "member": self.config.member.as_str(), "editions": rows }))
+    }
+
+    fn state_word(&self, number: u64, current: Option<u64>) -> Result<&'static str, StoreError> {
+        Ok(if self.store.withdrawn(number)?.is_some() {
+            "withdrawn"
+        } else if Some(number) == current {
+            "current"
+        } else {
+            "superseded"
+        })
     }
 
     /// One edition as the operator sees it, with the reasons that never leave.
@@ -334,7 +354,17 @@ impl Node {
         result.insert("member".into(), json!(self.config.member.as_str()));
         result.insert("edition".into(), json!(number));
         result.insert("hash".into(), json!(header.commit.to_string()));
-        result.insert("state".into(), json!(state_word(number, current)));
+        match self.store.withdrawn(number) {
+            Ok(Some(entry)) => {
+                result.insert("withdrawn".into(), json!({ "at": entry.at.to_string(), "reason": entry.reason }));
+            }
+            Ok(None) => {}
+            Err(error) => return store_failed(&error),
+        }
+        match self.state_word(number, current) {
+            Ok(word) => result.insert("state".into(), json!(word)),
+            Err(error) => return store_failed(&error),
+        };
         result.insert("published_at".into(), json!(header.published_at.to_string()));
         result.insert("as_of".into(), json!(header.as_of.date().to_string()));
         result.insert("record_sequence".into(), json!(edition.record_sequence));
@@ -365,9 +395,6 @@ impl Node {
     }
 }
 
-fn state_word(number: u64, current: Option<u64>) -> &'static str {
-    if Some(number) == current { "current" } else { "superseded" }
-}
 
 fn unknown_table(catalogue: &Catalogue, table: Option<&str>) -> Option<Reply> {
     let name = table?;

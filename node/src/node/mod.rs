@@ -7,6 +7,7 @@ mod rates;
 mod records;
 mod status;
 mod way_back;
+mod withdrawals;
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -21,6 +21,14 @@ accord_protocol::codes! {
         Erasure = 0x7a "erasure",
         /// Editions: `e`, number.
         Edition = 0x65 "edition",
+        /// Who received an edition: `v`, number, member.
+        Received = 0x76 "received",
+        /// Withdrawn editions: `w`, number.
+        Withdrawn = 0x77 "withdrawn",
+        /// Members still to be told of a withdrawal: `p`, number, member.
+        Untold = 0x70 "untold",
+        /// Withdrawals that partners have told: `n`, member, `/`, number.
+        Told = 0x6e "told",
         /// Parts of frozen blocks of editions: `x`, hash, part.
         Frozen = 0x78 "frozen",
         /// Parts of catalogues that editions were made under: `k`, hash, part.

@@ -10,6 +10,7 @@ mod manifest;
 mod open;
 mod records;
 mod tables;
+mod withdrawals;
 mod writer;
 
 use std::{
@@ -22,6 +23,7 @@ use std::{
 
 pub use layout::{Batch, KeyKind};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
+pub use withdrawals::WithdrawnEntry;
 pub use tables::{EditionDetail, EditionEntry, ReplayEntry};
 
 use compact::Database;

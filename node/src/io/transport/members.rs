@@ -122,6 +122,19 @@ async fn serve_stream(
             send_answer(node, connection, member, &mut send, answer).await
         }
         MessageKind::Fetch => serve_fetch(node, member, &head, &mut send).await,
+        MessageKind::Notice => {
+            let document: Document = decode(head.payload.as_slice(), Cap::Small)?;
+            let (worker, peer) = (Arc::clone(node), member.clone());
+            let taken = tokio::task::spawn_blocking(move || worker.take_notice(&peer, &document))
+                .await
+                .map_err(|_| StreamError::Closed)?;
+            let taken = taken.unwrap_or_else(|error| {
+                tracing::error!(%error, peer = %member, "a notice cannot be kept");
+                false
+            });
+            let sending = stream::reply(&mut send, MessageKind::Notice, vec![u8::from(taken)], None, None);
+            tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Closed)?
+        }
         MessageKind::Hello
         | MessageKind::Ask
         | MessageKind::Relay

@@ -66,6 +66,10 @@ impl Sockets {
         let registry = Arc::new(members::Registry::default());
         let seats = Arc::new(people::Seats::default());
         let (for_members, for_people) = (Arc::clone(&self.node), Arc::clone(&self.node));
+        let telling = {
+            let partners = Arc::clone(&partners);
+            tokio::spawn(async move { partners.keep_telling().await })
+        };
         tokio::join!(
             accept(&self.members, Some(Mutex::default()), move |connection| members::serve(
                 Arc::clone(&for_members),
@@ -77,6 +81,7 @@ impl Sockets {
                 people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
             }),
         );
+        telling.abort();
     }
 
     /// Stops listening and lets open streams end.

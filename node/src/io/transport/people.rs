@@ -114,7 +114,7 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
         }
-        MessageKind::Fetch | MessageKind::Request => false,
+        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => false,
     }
 }
 
@@ -182,8 +182,9 @@ async fn serve_stream(
         MessageKind::Status => blocking_json(node, &mut send, kind, Node::status).await,
         MessageKind::Edition => match parse::<EditionCall>(payload) {
             Ok(call) => {
-                if role != KeyRole::Operator && matches!(call, EditionCall::Publish) {
-                    let reply = fault(3, "ROLE", "only operators publish".into(), "ask an operator");
+                let changes = matches!(call, EditionCall::Publish | EditionCall::Withdraw { .. });
+                if role != KeyRole::Operator && changes {
+                    let reply = fault(3, "ROLE", "only operators publish and withdraw".into(), "ask an operator");
                     return answer_json(&mut send, kind, &reply).await;
                 }
                 blocking_json(node, &mut send, kind, move |node| edition(node, &call)).await
@@ -229,7 +230,7 @@ async fn serve_stream(
             };
             answer_json(&mut send, kind, &reply).await
         }
-        MessageKind::Fetch | MessageKind::Request => Err(StreamError::Kind),
+        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => Err(StreamError::Kind),
     }
 }
 
@@ -242,6 +243,7 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
     match call {
         EditionCall::Preview { table, cells } => node.preview(table.as_deref(), *cells),
         EditionCall::Publish => node.publish(),
+        EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason),
         EditionCall::List => node.list_editions(),
         EditionCall::Show { number, table, cells } => node.show(*number, table.as_deref(), *cells),
     }

@@ -1,0 +1,118 @@
+//! Withdrawing an edition: it is refused from then on, and those who received it are told, signed.
+
+use accord_edge::clock;
+use accord_protocol::{
+    edition::Withdrawal,
+    id::NodeId,
+    signed::{Document, Preamble},
+    text::is_note,
+};
+use serde_json::{Value, json};
+
+use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
+use crate::io::store::{Batch, StoreError, WithdrawnEntry};
+
+/// Withdrawals of one partner that are kept, at most: more than anybody publishes.
+const TOLD_MAX: usize = 10_000;
+
+impl Node {
+    /// Withdraws an edition. Blocks on the store.
+    pub fn withdraw(&self, number: u64, reason: &str) -> Reply {
+        if !is_note(reason) {
+            return failed(2, "REASON", NOTE_RULE, "for example --reason \"grams were read as kilograms\"");
+        }
+        let _alone = self.importing.blocking_lock();
+        self.withdraw_inner(number, reason.trim()).unwrap_or_else(|error| store_failed(&error))
+    }
+
+    fn withdraw_inner(&self, number: u64, reason: &str) -> Result<Reply, StoreError> {
+        let Some(edition) = self.edition(number)? else {
+            return Ok(failed(2, "NO-EDITION", format!("there is no edition {number}"), "see accord edition list"));
+        };
+        if self.store.withdrawn(number)?.is_some() {
+            let message = format!("edition {number} was withdrawn before");
+            return Ok(failed(2, "WITHDRAWN", message, "see accord edition list"));
+        }
+        let statement = Withdrawal {
+            preamble: Preamble,
+            member: self.config.member.clone(),
+            number,
+            commit: edition.header.commit,
+            at: clock::now(),
+        };
+        let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
+        document.add_signature(&self.keys.sign, self.standing.trust.federation());
+        let to_tell: Vec<NodeId> = self.store.received(number)?;
+        let mut batch = Batch::default();
+        let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
+        batch.put_withdrawn(number, &entry, &to_tell);
+        self.store.commit(batch)?;
+        tracing::info!(edition = number, members = to_tell.len(), "withdrawn");
+        let mut reply = done(json!({
+            "edition": number, "state": "withdrawn", "at": statement.at.to_string(), "reason": reason,
+            "told": to_tell.iter().map(NodeId::as_str).collect::<Vec<_>>(),
+        }));
+        if Some(number) == self.current_number() {
+            reply.warnings.push(notice(
+                "NO-CURRENT-EDITION",
+                "partners get no answer until a new edition is published; one with the same content is not",
+            ));
+        }
+        Ok(reply)
+    }
+
+    /// Signed withdrawals with the members that are still to be told. Blocks on the store.
+    pub fn untold(&self) -> Result<Vec<(u64, NodeId, Document)>, StoreError> {
+        let mut all = Vec::new();
+        for (number, member) in self.store.untold()? {
+            if let Some(entry) = self.store.withdrawn(number)? {
+                all.push((number, member, entry.document));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Remembers that a member was told. Blocks on the store.
+    pub fn was_told(&self, number: u64, member: &NodeId) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.delete_untold(number, member);
+        self.store.commit(batch).map(|_| ())
+    }
+
+    /// Takes a partner's statement that it has withdrawn an edition; false if it is not believed. Blocks on the store.
+    pub fn take_notice(&self, from: &NodeId, document: &Document) -> Result<bool, StoreError> {
+        let trust = &self.standing.trust;
+        let Some((_, keys)) = trust.active(from, clock::now()) else { return Ok(false) };
+        let believed = document.verify::<Withdrawal>(trust.federation(), keys.sign_keys.as_slice(), 1, &[]);
+        let Ok(withdrawal) = believed else { return Ok(false) };
+        if withdrawal.member != *from {
+            return Ok(false);
+        }
+        let known = self.store.told()?;
+        let of_partner = |document: &&Document| {
+            document.unverified::<Withdrawal>().is_ok_and(|withdrawal| withdrawal.member == *from)
+        };
+        if known.iter().any(|known| known.hash() == document.hash()) {
+            return Ok(true);
+        }
+        if known.iter().filter(of_partner).count() >= TOLD_MAX {
+            return Ok(false);
+        }
+        let mut batch = Batch::default();
+        batch.put_told(from, withdrawal.number, document);
+        self.store.commit(batch)?;
+        tracing::warn!(partner = %from, edition = withdrawal.number, "a partner has withdrawn an edition");
+        Ok(true)
+    }
+
+    /// What partners have told, as hex of signed documents: the tool verifies them itself. Blocks on the store.
+    pub(super) fn notices_json(&self) -> Result<Value, StoreError> {
+        Ok(self
+            .store
+            .told()?
+            .iter()
+            .filter_map(|document| accord_protocol::codec::encode(document).ok())
+            .map(|bytes| json!(accord_protocol::id::to_hex(&bytes)))
+            .collect())
+    }
+}
