@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use accord_protocol::{
     catalogue::Table,
     id::NodeId,
+    message::Notice,
     officers::Purpose,
     question::{CannotAsk, Question, nearest},
     request::LegalBasis,
@@ -14,7 +15,7 @@ use accord_protocol::{
 };
 use clap::Args;
 
-use super::{Global, tables};
+use super::{Global, history, tables};
 use crate::{
     ask::{self, Asking},
     client::block_on,
@@ -69,6 +70,9 @@ pub(crate) struct Ask {
     /// Replace files that exist.
     #[arg(long)]
     force: bool,
+    /// Do not keep the answer in `accord history`.
+    #[arg(long)]
+    no_history: bool,
 }
 
 impl Ask {
@@ -124,13 +128,16 @@ impl Ask {
             }
             None => None,
         };
-        Ok(ask::outcome(
-            &asking,
-            &answers,
-            &pooled,
-            evidence.as_deref(),
-            ask::Options { all_rows: self.all_rows, cite: self.cite },
-        ))
+        let options = ask::Options { all_rows: self.all_rows, cite: self.cite };
+        let mut outcome = ask::outcome(&asking, &answers, &pooled, evidence.as_deref(), options);
+        if !self.no_history
+            && let Err(error) = history::keep(&asking, &answers, &pooled, &outcome)
+        {
+            // The answer is there and is shown; that it is not kept is said.
+            let message = format!("the answer is not kept in accord history: {error:#}");
+            outcome.warnings.push(Notice { code: "NOT-KEPT".into(), message });
+        }
+        Ok(outcome)
     }
 
     fn partners(&self, trust: &Trust, me: &NodeId, now: UnixMs) -> anyhow::Result<Vec<NodeId>> {

@@ -1,6 +1,6 @@
 //! `accord evidence verify`: no network, no node; the federation's id comes from outside the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use accord_edge::{clock, files};
 use accord_protocol::{
@@ -48,6 +48,11 @@ impl Evidence {
         let Self::Verify(verify) = self;
         verify.run(global)
     }
+}
+
+/// Verifies an evidence file against the profile's own federation.
+pub(super) fn verify_file(file: &Path, global: &Global) -> anyhow::Result<Outcome> {
+    Verify { file: file.to_owned(), federation: None, at: None, require: "signed".to_owned() }.run(global)
 }
 
 impl Verify {

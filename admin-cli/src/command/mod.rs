@@ -5,6 +5,7 @@ mod coverage;
 mod edition;
 mod evidence;
 mod federation;
+mod history;
 mod import;
 mod mapping;
 mod people;
@@ -86,6 +87,9 @@ impl Global {
 pub(crate) enum Command {
     /// Ask partners for a table and pool what they answer.
     Ask(ask::Ask),
+    /// Answers that were asked before, with their evidence, offline.
+    #[command(subcommand)]
+    History(history::History),
     /// Show the tables that can be asked for.
     Tables(tables::Tables),
     /// Verify an evidence file, offline.
@@ -144,6 +148,7 @@ impl Command {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Ask(_) => "ask",
+            Self::History(_) => "history",
             Self::Tables(_) => "tables",
             Self::Evidence(_) => "evidence",
             Self::Import(_) => "import",
@@ -177,6 +182,7 @@ impl Cli {
         let global = &self.global;
         match self.command {
             Command::Ask(command) => command.run(global),
+            Command::History(command) => command.run(global),
             Command::Tables(command) => command.run(global),
             Command::Evidence(command) => command.run(global),
             Command::Import(command) => command.run(global),
