@@ -143,7 +143,7 @@ impl Drop for Running {
 /// A federation in a folder of its own, raised by the tool's own demo; the nodes are stopped until they are started.
 #[derive(Debug)]
 pub struct Federation {
-    dir: TempDir,
+    dir: std::sync::Arc<TempDir>,
     /// The members; the first one has an officer.
     pub members: Vec<String>,
     /// The federation's id.
@@ -157,7 +157,13 @@ impl Federation {
         let said = accord(dir.path(), &["demo", "--keep", "fed", "--members", &members.join(","), "--json"]);
         assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
         let id = said.json()["result"]["federation"].as_str().unwrap().to_owned();
-        Self { dir, members: members.iter().map(|member| (*member).to_owned()).collect(), id }
+        Self { dir: std::sync::Arc::new(dir), members: members.iter().map(|member| (*member).to_owned()).collect(), id }
+    }
+
+    /// The same federation once more: the folder goes when the last one goes.
+    #[must_use]
+    pub fn reopen(other: &Self) -> Self {
+        Self { dir: std::sync::Arc::clone(&other.dir), members: other.members.clone(), id: other.id.clone() }
     }
 
     /// Its folder.
