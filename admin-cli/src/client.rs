@@ -57,7 +57,14 @@ impl Client {
         )
         .await
         .map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error))))?;
-        let mut client = Self { connection, endpoint, node: profile.node, skew_ms: 0, warnings: Vec::new(), progress: indicatif::ProgressBar::hidden() };
+        let mut client = Self {
+            connection,
+            endpoint,
+            node: profile.node,
+            skew_ms: 0,
+            warnings: Vec::new(),
+            progress: indicatif::ProgressBar::hidden(),
+        };
         let hello: PersonReply<HelloReply> =
             client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
                 Failure::refused(
@@ -163,9 +170,8 @@ fn show_progress(bar: &indicatif::ProgressBar, message: &[u8]) {
     }
     bar.set_length(of);
     bar.set_position(bytes);
-    let seconds = bar.elapsed().as_secs_f64().max(0.1);
-    // Rows for people: a rate of ten digits helps nobody.
-    bar.set_message(format!("{rows} rows checked, {:.0} rows/s", rows as f64 / seconds));
+    let ms = u64::try_from(bar.elapsed().as_millis()).unwrap_or(u64::MAX).max(100);
+    bar.set_message(format!("{rows} rows checked, {} rows/s", rows.saturating_mul(1000) / ms));
 }
 
 /// Runs async work on a small runtime of its own, within `--deadline` if the work has none.

@@ -202,7 +202,13 @@ const SITES: Rows = [
         ("injured", "0"),
         ("dead", "0"),
     ],
-    &[("record_id", "SYN-S2"), ("case_id", "SYN-CASE-4"), ("date", "2024-Q1"), ("site_role", "dump"), ("carrier", "none")],
+    &[
+        ("record_id", "SYN-S2"),
+        ("case_id", "SYN-CASE-4"),
+        ("date", "2024-Q1"),
+        ("site_role", "dump"),
+        ("carrier", "none"),
+    ],
     &[("record_id", "SYN-S3"), ("case_id", "SYN-CASE-5"), ("date", "2024"), ("site_role", "unknown")],
 ];
 
@@ -267,7 +273,9 @@ fn a_price_is_converted_at_the_last_rate_before_its_day() {
             .collect();
         match staging.row(&cells, 2) {
             Outcome::Store(line) => match *line {
-                Line::Price(price) => Ok((price.cents_per_unit, price.rate.map(|rate| Date::from_days(rate.day).to_string()))),
+                Line::Price(price) => {
+                    Ok((price.cents_per_unit, price.rate.map(|rate| Date::from_days(rate.day).to_string())))
+                }
                 _ => unreachable!("a price mapping makes prices"),
             },
             _ => Err(staging.finish().report.errors[0].rule.clone()),

@@ -179,9 +179,7 @@ pub fn tree(name: &str, country: &str) -> Result<Arc<Tree>, ListError> {
         _ => {
             static TREES: OnceLock<BTreeMap<&'static str, Result<Arc<Tree>, ListError>>> = OnceLock::new();
             TREES
-                .get_or_init(|| {
-                    HIERARCHICAL.into_iter().map(|name| (name, hierarchical(name).map(Arc::new))).collect()
-                })
+                .get_or_init(|| HIERARCHICAL.into_iter().map(|name| (name, hierarchical(name).map(Arc::new))).collect())
                 .get(name)
                 .cloned()
                 .unwrap_or_else(|| Err(ListError::Unknown(name.to_owned())))

@@ -139,8 +139,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn measure() -> Measure {
-        let level =
-            |step: usize| BinLevel { name: step.to_string(), edges: (0..=40).step_by(step).map(|edge| edge * 10).collect() };
+        let level = |step: usize| BinLevel {
+            name: step.to_string(),
+            edges: (0..=40).step_by(step).map(|edge| edge * 10).collect(),
+        };
         Measure {
             id: "purity".into(),
             of: Quantity::Histogram,
@@ -155,7 +157,8 @@ mod tests {
     // Counts of values in every bin, and the given bins hidden.
     fn numbers(values: &[u64], hidden: &[usize]) -> Vec<Option<i64>> {
         let bins = measure();
-        let counts = bins.all_bins().map(|(from, to)| values.iter().filter(|value| (from..to).contains(*value)).count());
+        let counts =
+            bins.all_bins().map(|(from, to)| values.iter().filter(|value| (from..to).contains(*value)).count());
         std::iter::once(values.len())
             .chain(counts)
             .enumerate()

@@ -20,6 +20,7 @@ pub mod frame;
 pub mod id;
 pub mod key;
 pub mod layout;
+mod measure;
 pub mod member_keys;
 pub mod message;
 pub mod officers;

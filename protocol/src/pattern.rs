@@ -79,4 +79,3 @@ fn serial(text: &str, offset: i64) -> Option<Parts> {
     let date = Date::from_days(EXCEL_EPOCH_DAYS + days.parse::<i64>().ok().filter(|days| *days > 60)? + offset);
     Some(Parts { year: date.year(), month: date.month(), day: date.day() })
 }
-

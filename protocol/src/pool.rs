@@ -107,7 +107,9 @@ impl Pooled {
 
     /// Whether every member in it hides the number at a place.
     pub fn is_hidden_by_all(&self, place: usize) -> bool {
-        self.hidden.get(place).is_some_and(|hidden| usize::try_from(*hidden).is_ok_and(|hidden| hidden >= self.from.len()))
+        self.hidden
+            .get(place)
+            .is_some_and(|hidden| usize::try_from(*hidden).is_ok_and(|hidden| hidden >= self.from.len()))
     }
 
     /// Every number of the measure, for comparing.

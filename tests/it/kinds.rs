@@ -5,8 +5,10 @@ use std::fs;
 use accord_tests::{Federation, Running};
 use serde_json::Value;
 
-const PURITY: &str = "record_id,case_id,date,source,drug,form,purity_percent,below_detection,expressed_as,sampling,origin,market_level";
-const PRICE: &str = "record_id,case_id,date,source,drug,form,amount,currency,quantity,unit,market_level,weight_basis,price_source";
+const PURITY: &str =
+    "record_id,case_id,date,source,drug,form,purity_percent,below_detection,expressed_as,sampling,origin,market_level";
+const PRICE: &str =
+    "record_id,case_id,date,source,drug,form,amount,currency,quantity,unit,market_level,weight_basis,price_source";
 const RATES: &str = "Date,USD,SEK\n2024-03-15,1.0892,11.2650\n2024-03-14,1.0925,11.2140\n";
 
 struct Stage {
@@ -100,7 +102,9 @@ fn purities_pool_within_one_basis_and_frame_and_medians_have_their_error() {
     let cells = result["cells"].as_array().unwrap();
     let cell = cells
         .iter()
-        .find(|cell| cell["member"] == "PT-AGENCY" && key.iter().all(|(dimension, code)| cell["key"][dimension] == *code))
+        .find(|cell| {
+            cell["member"] == "PT-AGENCY" && key.iter().all(|(dimension, code)| cell["key"][dimension] == *code)
+        })
         .unwrap();
     let bins = cell["values"]["purity"]["bins"].as_array().unwrap();
     let shown: Vec<(u64, u64, u64)> = bins
@@ -134,7 +138,10 @@ fn prices_are_converted_by_the_rates_that_the_operator_brought_and_levels_never_
         .collect();
     let refused = stage.import("IT-AGENCY", "price", PRICE, &rows, &["--coverage", "2024"]);
     assert_eq!((refused["exit"].as_u64(), &refused["error"]["code"]), (Some(3), &"R-CURRENCY".into()), "{refused}");
-    assert_eq!(refused["result"]["unknown_words"][0], serde_json::json!({"column": "currency", "word": "SEK", "count": 25}));
+    assert_eq!(
+        refused["result"]["unknown_words"][0],
+        serde_json::json!({"column": "currency", "word": "SEK", "count": 25})
+    );
     fs::write(stage.federation.path().join("rates.csv"), RATES).unwrap();
     let rates = stage.federation.operator("IT-AGENCY", &["rates", "import", "rates.csv", "--json"]).json();
     assert_eq!((rates["result"]["new"].clone(), rates["result"]["to"].clone()), (4.into(), "2024-03-15".into()));
@@ -149,8 +156,15 @@ fn prices_are_converted_by_the_rates_that_the_operator_brought_and_levels_never_
     let old = stage.import("IT-AGENCY", "price", PRICE, &old, &[]);
     assert_eq!(old["error"]["code"], "R-RATE", "{old}");
     stage.publish("IT-AGENCY");
-    let result =
-        stage.ask(&["prices-quarter-drug-market", "--from", "IT-AGENCY", "--period", "2024-Q1", "--by", "time=quarter"]);
+    let result = stage.ask(&[
+        "prices-quarter-drug-market",
+        "--from",
+        "IT-AGENCY",
+        "--period",
+        "2024-Q1",
+        "--by",
+        "time=quarter",
+    ]);
     let of = |level| row(&result, "pooled", &[("drug", "COC_COCAINE"), ("market", level), ("per", "gram_weighed")]);
     // 708.1 / 11.265 = 62.858 euro for one gram; 30 000 / 11.265 / 1000 = 2.663.
     assert_eq!(of("retail")["values"]["prices"]["value"], 20);

@@ -59,7 +59,10 @@ fn workbook(sheets: &[(&str, String)], texts: Option<Vec<u8>>) -> Vec<u8> {
         format!(r#"{head}<Relationships xmlns="{package}"><Relationship Id="rId1" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#)
             .as_bytes(),
     );
-    part("[Content_Types].xml", format!(r#"{head}<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>"#).as_bytes());
+    part(
+        "[Content_Types].xml",
+        format!(r#"{head}<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>"#).as_bytes(),
+    );
     zip.finish().unwrap().into_inner()
 }
 
@@ -93,8 +96,17 @@ fn export() -> Vec<u8> {
     let mut rows = row(1, &[Text("Export Sicherstellungen")]);
     rows += &row(
         3,
-        &["Vorgangsnummer", "Aktenzeichen", "Sicherstellungsdatum", "Stoff", "Menge (g)", "Ort", "Versteck", "Geburtsdatum"]
-            .map(Text),
+        &[
+            "Vorgangsnummer",
+            "Aktenzeichen",
+            "Sicherstellungsdatum",
+            "Stoff",
+            "Menge (g)",
+            "Ort",
+            "Versteck",
+            "Geburtsdatum",
+        ]
+        .map(Text),
     );
     let drugs = ["Kokain", "Kokainhydrochlorid", "Heroin", "Haschisch", "Zaubertrank"];
     for i in 0..20u32 {
@@ -125,8 +137,14 @@ fn the_export_of_a_case_system_comes_in_without_programming() {
     let proposed = operator(&["mapping", "new", "fälle.xlsx", "--out", "m.toml"]);
     assert_eq!(proposed.code, 0, "{}{}", proposed.stdout, proposed.stderr);
     let proposed = &proposed.json()["result"];
-    assert_eq!(proposed["file"], serde_json::json!({"format": "xlsx", "encoding": null, "sheet": "Sicherstellungen", "header_row": 3}));
-    assert_eq!(proposed["fields"], serde_json::json!(["record_id", "case_id", "date", "drug", "amount", "concealment"]));
+    assert_eq!(
+        proposed["file"],
+        serde_json::json!({"format": "xlsx", "encoding": null, "sheet": "Sicherstellungen", "header_row": 3})
+    );
+    assert_eq!(
+        proposed["fields"],
+        serde_json::json!(["record_id", "case_id", "date", "drug", "amount", "concealment"])
+    );
     assert_eq!(proposed["open"], 1, "one word is nobody's: {proposed}");
     let text = fs::read_to_string(federation.path().join("m.toml")).unwrap();
     assert!(text.contains("\"Zaubertrank\" = \"?\"  # 4"), "{text}");
@@ -137,14 +155,24 @@ fn the_export_of_a_case_system_comes_in_without_programming() {
     let check = operator(&["mapping", "check", "m.toml"]);
     assert_eq!((check.code, check.json()["result"]["open"][0]["entry"].clone()), (3, "Zaubertrank".into()));
     assert_eq!(operator(&["import", "fälle.xlsx", "--mapping", "m.toml"]).json()["error"]["code"], "MAPPING");
-    fs::write(federation.path().join("m.toml"), text.replace("\"Zaubertrank\" = \"?\"", "\"Zaubertrank\" = \"OTHER_O\"")).unwrap();
+    fs::write(
+        federation.path().join("m.toml"),
+        text.replace("\"Zaubertrank\" = \"?\"", "\"Zaubertrank\" = \"OTHER_O\""),
+    )
+    .unwrap();
     assert_eq!(operator(&["mapping", "check", "m.toml"]).json()["result"]["complete"], true);
     let said = operator(&["import", "fälle.xlsx", "--mapping", "m.toml", "--coverage", "2023"]);
     assert_eq!(said.code, 0, "{}", said.stdout);
     let report = &said.json()["result"];
     assert_eq!((report["rows"]["new"].clone(), report["cases"]["distinct"].clone()), (20.into(), 10.into()));
-    assert_eq!((report["coverage"]["seen_from"].clone(), report["coverage"]["seen_to"].clone()), ("2023-03".into(), "2023-04".into()));
-    assert_eq!((report["file"]["format"].clone(), report["file"]["sheet"].clone()), ("xlsx".into(), "Sicherstellungen".into()));
+    assert_eq!(
+        (report["coverage"]["seen_from"].clone(), report["coverage"]["seen_to"].clone()),
+        ("2023-03".into(), "2023-04".into())
+    );
+    assert_eq!(
+        (report["file"]["format"].clone(), report["file"]["sheet"].clone()),
+        ("xlsx".into(), "Sicherstellungen".into())
+    );
     assert_eq!((report["place"]["name"].clone(), report["place"]["region_unknown"].clone()), (10.into(), 10.into()));
     // The rows of the sheet are told as the sheet numbers them.
     let bad = operator(&["import", "fälle.xlsx", "--mapping", "unodc-ids", "--dry-run"]);
@@ -155,7 +183,10 @@ fn the_export_of_a_case_system_comes_in_without_programming() {
     let lines: Vec<u64> =
         said["result"]["errors"].as_array().unwrap().iter().map(|error| error["line"].as_u64().unwrap()).collect();
     assert_eq!(lines, [8, 13, 18, 23], "{said}");
-    assert_eq!(said["result"]["unknown_words"][0], serde_json::json!({"column": "Stoff", "word": "Zaubertrank", "count": 4}));
+    assert_eq!(
+        said["result"]["unknown_words"][0],
+        serde_json::json!({"column": "Stoff", "word": "Zaubertrank", "count": 4})
+    );
     assert_eq!(operator(&["import", "fälle.xlsx", "--mapping", "m.toml"]).json()["result"]["rows"]["unchanged"], 20);
 }
 
@@ -178,7 +209,12 @@ fn texts_of_any_encoding_separator_and_decimal_sign_are_understood() {
         fs::write(federation.path().join(&file), bytes).unwrap();
         let proposed = operator(&["mapping", "new", &file]);
         assert_eq!(proposed.code, 0, "{}", proposed.stdout);
-        assert_eq!(proposed.json()["result"]["open"], 0, "{name}: {}", fs::read_to_string(federation.path().join(&out)).unwrap());
+        assert_eq!(
+            proposed.json()["result"]["open"],
+            0,
+            "{name}: {}",
+            fs::read_to_string(federation.path().join(&out)).unwrap()
+        );
         let said = operator(&["import", &file, "--mapping", &out, "--dry-run"]);
         assert_eq!(said.code, 0, "{name}: {}", said.stdout);
         let result = &said.json()["result"];
@@ -201,7 +237,10 @@ fn days_and_months_that_cannot_be_told_apart_are_asked() {
 fn with_little_memory(folder: &Path, file: &str) -> Said {
     let program = accord_tests::program("accord");
     let output = std::process::Command::new("sh")
-        .args(["-c", &format!("ulimit -v 1500000; exec {} mapping new {file} --out x.toml --force --json", program.display())])
+        .args([
+            "-c",
+            &format!("ulimit -v 1500000; exec {} mapping new {file} --out x.toml --force --json", program.display()),
+        ])
         .current_dir(folder)
         .output()
         .unwrap();
@@ -215,10 +254,13 @@ fn with_little_memory(folder: &Path, file: &str) -> Said {
 #[test]
 fn hostile_workbooks_are_refused_before_they_are_expanded() {
     let folder = tempfile::tempdir().unwrap();
-    let good = row(1, &[Cell::Text("Datum"), Cell::Text("Stoff"), Cell::Text("Menge")]) + &row(2, &[Cell::Date(45_000)]);
+    let good =
+        row(1, &[Cell::Text("Datum"), Cell::Text("Stoff"), Cell::Text("Menge")]) + &row(2, &[Cell::Date(45_000)]);
     let bomb = [b"<sst><si><t>".as_slice(), &vec![b' '; 300 << 20], b"</t></si></sst>"].concat();
     let far = r#"<row r="1"><c r="XFD1" t="inlineStr"><is><t>x</t></is></c></row>"#.to_owned();
-    let back = row(1, &[Cell::Text("a"), Cell::Text("b"), Cell::Text("c")]) + &row(9, &[Cell::Number("1")]) + &row(2, &[Cell::Number("1")]);
+    let back = row(1, &[Cell::Text("a"), Cell::Text("b"), Cell::Text("c")])
+        + &row(9, &[Cell::Number("1")])
+        + &row(2, &[Cell::Number("1")]);
     let last = r#"<row r="1"><c r="A1" t="inlineStr"><is><t>Datum</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c><c r="C1" t="inlineStr"><is><t>c</t></is></c></row><row r="1048576"><c r="A1048576"><v>1</v></c></row>"#;
     let entities = r#"<row r="1"><c r="A1" t="inlineStr"><is><t>&lol;</t></is></c></row>"#.to_owned();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -228,7 +270,11 @@ fn hostile_workbooks_are_refused_before_they_are_expanded() {
         ("entities.xlsx", workbook(&[("S", entities)], None), "no sheet"),
         ("empty.xlsx", workbook(&[("S", String::new())], None), "no sheet"),
         ("cut.xlsx", workbook(&[("S", good)], None)[..400].to_vec(), ""),
-        ("old.xlsx", [&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1][..], &[0; 600]].concat(), "old binary workbook"),
+        (
+            "old.xlsx",
+            [&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1][..], &[0; 600]].concat(),
+            "old binary workbook",
+        ),
         ("none.xlsx", Vec::new(), ""),
         ("zeros.xlsx", vec![0; 1 << 20], ""),
     ];

@@ -75,7 +75,8 @@ fn undo_restores_exactly_what_was_there_also_after_a_correction() {
     let after_correction = stage.answerable();
     assert_ne!(after_correction, after_first);
     // A file that repeats records rests on them too.
-    let repeated = stage.import("c.csv", &rows("R", 20, 70, "1.5").replace("1.5,kg", "2.5,kg"), &["--correct", "again"]);
+    let repeated =
+        stage.import("c.csv", &rows("R", 20, 70, "1.5").replace("1.5,kg", "2.5,kg"), &["--correct", "again"]);
     assert_eq!(repeated.code, 0, "{}", repeated.stdout);
     let refused = stage.operator(&["import", "undo", &id(&first), "--reason", "wrong file"]);
     assert_eq!((refused.code, refused.json()["error"]["code"].clone()), (3, "LATER-IMPORTS".into()));
@@ -104,7 +105,8 @@ fn undo_restores_exactly_what_was_there_also_after_a_correction() {
 #[test]
 fn a_correction_of_what_lines_share_brings_all_lines() {
     let stage = Stage::new();
-    let two = "R1,K1,1,2024-01-11,ES30,synthetic,COC,COC_HCL,1,kg,net\nR1,K1,2,2024-01-11,ES30,synthetic,HER,,1,kg,net\n";
+    let two =
+        "R1,K1,1,2024-01-11,ES30,synthetic,COC,COC_HCL,1,kg,net\nR1,K1,2,2024-01-11,ES30,synthetic,HER,,1,kg,net\n";
     assert_eq!(stage.import("a.csv", two, &[]).code, 0);
     let before = stage.answerable();
     let half = "R1,K1,1,2024-02-11,ES30,synthetic,COC,COC_HCL,1,kg,net\n";

@@ -25,6 +25,7 @@ use crate::{
 
 /// `accord ask`
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Ask {
     /// The table (`accord tables`).
     table: String,

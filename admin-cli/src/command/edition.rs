@@ -74,7 +74,8 @@ fn field(value: &Value, path: &str) -> String {
 fn withdraw_text(result: &Value) -> String {
     let told = result.get("told").and_then(Value::as_array).into_iter().flatten();
     let names: Vec<&str> = told.filter_map(Value::as_str).collect();
-    let whom = if names.is_empty() { "nobody received it".to_owned() } else { format!("being told: {}", names.join(", ")) };
+    let whom =
+        if names.is_empty() { "nobody received it".to_owned() } else { format!("being told: {}", names.join(", ")) };
     format!("edition {} is withdrawn and refused from now on; {whom}", field(result, "/edition"))
 }
 

@@ -82,7 +82,8 @@ pub(super) fn keep(
     files::write_atomically(&unfinished.join("answer.json"), &serde_json::to_vec(&result)?)?;
     files::write_atomically(&unfinished.join("answer.txt"), outcome.text.as_bytes())?;
     write_evidence(&unfinished.join("evidence.json"), asking, answers, pooled)?;
-    fs::rename(&unfinished, folder.join(&name)).with_context(|| format!("cannot keep the answer in {}", folder.display()))?;
+    fs::rename(&unfinished, folder.join(&name))
+        .with_context(|| format!("cannot keep the answer in {}", folder.display()))?;
     files::sync_dir(&folder)?;
     Ok(())
 }
@@ -245,8 +246,7 @@ fn documents(profile: &Profile) -> anyhow::Result<Vec<Document>> {
         }
         Err(error) => return Err(error.into()),
     };
-    let list: Vec<String> =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+    let list: Vec<String> = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
     Ok(list.iter().filter_map(|hex| decode(&from_hex(hex)?, Cap::Document).ok()).collect())
 }
 

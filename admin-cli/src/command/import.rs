@@ -197,16 +197,7 @@ impl ImportFile {
             converted: source.converted(),
             import_key: to_hex(&random::bytes::<16>()?),
         };
-        let progress = if global.shows_progress() {
-            let bar = indicatif::ProgressBar::new(source.bytes);
-            bar.set_style(
-                indicatif::ProgressStyle::with_template("{bytes:>10} of {total_bytes} sent")
-                    .unwrap_or(indicatif::ProgressStyle::default_bar()),
-            );
-            bar
-        } else {
-            indicatif::ProgressBar::hidden()
-        };
+        let progress = upload_bar(global, source.bytes);
         let send = || {
             block_on(async {
                 let mut client = Client::connect(&profile, global).await?;
@@ -237,6 +228,18 @@ impl ImportFile {
         outcome.warnings.extend(warnings);
         Ok(outcome)
     }
+}
+
+fn upload_bar(global: &Global, bytes: u64) -> indicatif::ProgressBar {
+    if !global.shows_progress() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new(bytes);
+    bar.set_style(
+        indicatif::ProgressStyle::with_template("{bytes:>10} of {total_bytes} sent")
+            .unwrap_or(indicatif::ProgressStyle::default_bar()),
+    );
+    bar
 }
 
 fn mapping_source(name: &str) -> anyhow::Result<MappingSource> {
@@ -302,8 +305,9 @@ impl Upload {
             return Ok(Self { sha256: rows.sha256, bytes: rows.bytes, rows: Some(rows), sheet, table });
         }
         let mut digest = Digest::default();
-        let bytes = io::copy(&mut table.reader()?, &mut digest)
-            .map_err(|error| Failure::usage("FILE", format!("cannot read {}: {error}", path.display()), "check the file"))?;
+        let bytes = io::copy(&mut table.reader()?, &mut digest).map_err(|error| {
+            Failure::usage("FILE", format!("cannot read {}: {error}", path.display()), "check the file")
+        })?;
         Ok(Self { sha256: digest.finish(), bytes, rows: None, sheet: None, table })
     }
 
@@ -405,4 +409,3 @@ fn report_text(report: &Value) -> String {
     );
     out
 }
-

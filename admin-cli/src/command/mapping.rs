@@ -83,7 +83,6 @@ impl MappingCommand {
     }
 }
 
-
 fn new(
     file: &Path,
     kind: &str,
@@ -122,7 +121,10 @@ fn new(
         proposal.open
     );
     if !proposal.unused.is_empty() {
-        text += &format!("  not understood  {}\n", proposal.unused.iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", "));
+        text += &format!(
+            "  not understood  {}\n",
+            proposal.unused.iter().map(|name| shown_name(name)).collect::<Vec<_>>().join(", ")
+        );
     }
     text += &format!("next: edit {0}, then accord mapping check {0}\n", out.display());
     Ok(Outcome::done(result, text))

@@ -283,8 +283,7 @@ impl Stage {
         files::write_atomically(&settings, text.as_bytes())?;
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
             let catalogue = accord_protocol::catalogue::Catalogue::parse(accord_protocol::catalogue::SHIPPED)?;
-            let tables: Vec<String> =
-                catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();
+            let tables: Vec<String> = catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();
             let tables = tables.join(", ");
             let until = accord_edge::clock::now().plus(365 * accord_protocol::time::DAY_MS).date();
             let grant = format!(

@@ -1,11 +1,6 @@
 //! From a survey to a proposal: which column is which field, what its words mean, what stands for all rows.
 
-use accord_protocol::{
-    catalogue::Kind,
-    layout,
-    pattern,
-    text::fold_word,
-};
+use accord_protocol::{catalogue::Kind, layout, pattern, text::fold_word};
 
 use super::{
     survey::{Column, Survey},
@@ -139,14 +134,22 @@ fn as_field(kind: Kind, field: &str, column: &Column) -> String {
 
 fn names_a_mass(heading: &str) -> bool {
     let folded = fold_word(heading);
-    ["gewicht", "weight", "poids", "peso", "gewicht", "waga", "masse", "mass", "gram"].iter().any(|word| folded.contains(word))
+    ["gewicht", "weight", "poids", "peso", "gewicht", "waga", "masse", "mass", "gram"]
+        .iter()
+        .any(|word| folded.contains(word))
 }
 
 // How well a column's cells fit a field that its heading names.
 fn fits(field: &str, column: &Column) -> u32 {
     let share = |part: u64| u32::try_from(part * 20 / column.filled.max(1)).unwrap_or(0);
     match field {
-        "date" => if column.dates.is_empty() { 0 } else { 20 },
+        "date" => {
+            if column.dates.is_empty() {
+                0
+            } else {
+                20
+            }
+        }
         "amount" | "quantity" | "purity_percent" | "found_amount" => share(column.numbers.total()),
         field if has_words(field) => u32::try_from(known_percent(field, column) / 5).unwrap_or(0),
         _ => 0,
@@ -182,7 +185,8 @@ fn known_percent(field: &str, column: &Column) -> usize {
 
 fn signs(survey: &Survey, guess: &mut Guess) {
     let numeric = |field: &str| guess.column_of(field).and_then(|column| survey.columns.get(column));
-    let columns: Vec<&Column> = ["amount", "quantity", "purity_percent", "found_amount"].into_iter().filter_map(numeric).collect();
+    let columns: Vec<&Column> =
+        ["amount", "quantity", "purity_percent", "found_amount"].into_iter().filter_map(numeric).collect();
     let sum = |part: fn(&Column) -> u64| columns.iter().map(|column| part(column)).sum::<u64>();
     let (point, comma) = (sum(|column| column.numbers.point), sum(|column| column.numbers.comma));
     let (thousands_point, thousands_comma) =
@@ -201,14 +205,16 @@ fn dates(survey: &Survey, guess: &mut Guess) {
     let Some(column) = guess.column_of("date").and_then(|column| survey.columns.get(column)) else { return };
     let Some(first) = column.dates.first().copied() else {
         let serial = column.words.as_ref().is_some_and(|words| {
-            !words.is_empty() && words.keys().all(|word| pattern::read(word, "excel").is_some_and(|date| date.year >= 1980))
+            !words.is_empty()
+                && words.keys().all(|word| pattern::read(word, "excel").is_some_and(|date| date.year >= 1980))
         });
         if serial {
             guess.dates = vec!["excel"];
             guess.date_note = Some("numbers: the serial dates of a spreadsheet".into());
         } else {
             guess.dates = vec!["?"];
-            guess.date_note = Some("no pattern fits every cell; several may stand here: [\"DD.MM.YYYY\", \"YYYY\"]".into());
+            guess.date_note =
+                Some("no pattern fits every cell; several may stand here: [\"DD.MM.YYYY\", \"YYYY\"]".into());
         }
         return;
     };
@@ -238,15 +244,21 @@ fn constants(survey: &Survey, kind: Kind, guess: &mut Guess) {
         }
         let value = match (kind, field) {
             (_, "source") => Some(("case-system".to_owned(), "which system the file comes from")),
-            (Kind::Seizure, "quantity_kind") => Some(("unknown".into(), "gross, net or carrier, if it is the same for all")),
+            (Kind::Seizure, "quantity_kind") => {
+                Some(("unknown".into(), "gross, net or carrier, if it is the same for all"))
+            }
             (Kind::Seizure, "unit") if guess.column_of("amount").is_some() => {
                 Some((unit(guess, "amount").unwrap_or("?").into(), "the unit of all amounts"))
             }
-            (Kind::Price, "unit") => Some((unit(guess, "quantity").unwrap_or("?").into(), "the unit of all quantities")),
+            (Kind::Price, "unit") => {
+                Some((unit(guess, "quantity").unwrap_or("?").into(), "the unit of all quantities"))
+            }
             (Kind::Site, "found_unit") if guess.column_of("found_amount").is_some() => {
                 Some((unit(guess, "found_amount").unwrap_or("?").into(), "the unit of all amounts found"))
             }
-            (Kind::Purity, "form") => Some(("unknown".into(), "the form of the drug, if the drug column does not state it")),
+            (Kind::Purity, "form") => {
+                Some(("unknown".into(), "the form of the drug, if the drug column does not state it"))
+            }
             (Kind::Purity, "below_detection") => Some(("no".into(), "no row without a purity is read then")),
             (Kind::Purity, "expressed_as") => Some(("?".into(), "base, hcl, other_salt or unknown: they never pool")),
             (Kind::Purity, "sampling") => Some(("unknown".into(), "random, all or threshold")),
@@ -255,7 +267,9 @@ fn constants(survey: &Survey, kind: Kind, guess: &mut Guess) {
             (Kind::Price, "market_level") => Some(("unknown".into(), "wholesale, mid or retail: they never pool")),
             (Kind::Price, "weight_basis") => Some(("unknown".into(), "weighed or assumed: they never pool")),
             (Kind::Price, "price_source") => Some(("unknown".into(), "test_purchase, police_intelligence, ...")),
-            (Kind::Seizure | Kind::Purity | Kind::Price, "drug") => Some(("?".into(), "the drug of all rows, or map its column")),
+            (Kind::Seizure | Kind::Purity | Kind::Price, "drug") => {
+                Some(("?".into(), "the drug of all rows, or map its column"))
+            }
             (Kind::Site, "site_role") => Some(("?".into(), "extraction, conversion, ...")),
             (_, "date") => Some(("?".into(), "no column with dates was found")),
             (Kind::Price, "amount" | "quantity") | (Kind::Purity, "purity_percent") => {

@@ -228,7 +228,7 @@ pub(crate) fn survey(table: &Table, sheet: Option<&str>, header_row: Option<u64>
         encoding = guess_encoding(table)?;
         layout.encoding = Some(encoding.to_owned());
     }
-    layout.delimiter = Some(delimiter(table, &layout)?);
+    layout.delimiter = Some(delimiter(table, &layout));
     layout.header_row = match header_row {
         Some(row) => Some(row),
         None => Some(find_header(table, &layout)?),
@@ -254,16 +254,15 @@ pub(crate) fn survey(table: &Table, sheet: Option<&str>, header_row: Option<u64>
         let message = format!("{} has no header with rows below it", table.path.display());
         return Err(Failure::refused("R-EMPTY", message, "name the row of the header with --header-row").into());
     }
-    let needs_section =
-        table.format == Format::Xlsx || encoding != "UTF-8" || layout.header_row != Some(1) || !plain;
+    let needs_section = table.format == Format::Xlsx || encoding != "UTF-8" || layout.header_row != Some(1) || !plain;
     let delimiter = layout.delimiter.unwrap_or(',');
     Ok(Survey { format: table.format, layout, needs_section, delimiter, rows, columns })
 }
 
 // The separator that gives most of the first rows the same number of columns, more than one.
-fn delimiter(table: &Table, layout: &Layout) -> anyhow::Result<char> {
+fn delimiter(table: &Table, layout: &Layout) -> char {
     if table.format == Format::Xlsx {
-        return Ok(',');
+        return ',';
     }
     let mut best = (0, ',');
     for delimiter in DELIMITERS {
@@ -284,7 +283,7 @@ fn delimiter(table: &Table, layout: &Layout) -> anyhow::Result<char> {
             best = (score, delimiter);
         }
     }
-    Ok(best.1)
+    best.1
 }
 
 // The first row that is as wide as the table and holds texts that all differ and are no numbers.

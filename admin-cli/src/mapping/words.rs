@@ -47,7 +47,8 @@ impl Words {
                 for row in code::rows(list) {
                     let (Some(code), Some(label)) = (row.get("code"), row.get("label")) else { continue };
                     // NA is "not available", CR and SR are what Czechs and Slovaks call their countries.
-                    let unclear = field == "country" && (code.len() != 2 || ["NA", "CR", "SR"].contains(&code.as_str()));
+                    let unclear =
+                        field == "country" && (code.len() != 2 || ["NA", "CR", "SR"].contains(&code.as_str()));
                     if !code.starts_with('_') && !unclear {
                         insert(field, label, code);
                         insert(field, code, code);
@@ -139,7 +140,9 @@ mod tests {
     fn words_of_many_languages_mean_codes_that_exist() {
         let words = Words::shipped();
         let drugs = code::tree("drugs-1", "").unwrap();
-        assert!(words.meanings["drug"].values().all(|code| drugs.find(code).is_some() || code == "unknown" || code == "_U"));
+        assert!(
+            words.meanings["drug"].values().all(|code| drugs.find(code).is_some() || code == "unknown" || code == "_U")
+        );
         for (field, word, code) in [
             ("drug", "Kokain", "COC_COCAINE"),
             ("drug", "HEROÍNA", "HER_HEROIN"),

@@ -59,8 +59,12 @@ pub(crate) fn write(survey: &Survey, kind: Kind, name: &str, file: &str) -> Prop
     section(survey, &mut text);
     fields(survey, &guess, &mut text);
     if !guess.place.is_empty() {
-        let columns: Vec<String> = guess.place.iter().filter_map(|at| survey.columns.get(*at)).map(|c| quoted(&c.name)).collect();
-        text += &format!("\n# Words for the place, tried in this order: NUTS code, name of a region, alias of this file.\n[place]\ncolumns = [{}]\n", columns.join(", "));
+        let columns: Vec<String> =
+            guess.place.iter().filter_map(|at| survey.columns.get(*at)).map(|c| quoted(&c.name)).collect();
+        text += &format!(
+            "\n# Words for the place, tried in this order: NUTS code, name of a region, alias of this file.\n[place]\ncolumns = [{}]\n",
+            columns.join(", ")
+        );
     }
     if !guess.constants.is_empty() {
         text += "\n# One value for all rows, where no column has it.\n[constants]\n";
@@ -73,7 +77,9 @@ pub(crate) fn write(survey: &Survey, kind: Kind, name: &str, file: &str) -> Prop
         .columns
         .iter()
         .enumerate()
-        .filter(|(index, _)| guess.use_of(*index).is_none() && !guess.place.contains(index) && !guess.personal.contains(index))
+        .filter(|(index, _)| {
+            guess.use_of(*index).is_none() && !guess.place.contains(index) && !guess.personal.contains(index)
+        })
         .map(|(_, column)| column.name.clone())
         .collect();
     let open = text.lines().filter(|line| line.split('#').next().unwrap_or_default().contains("\"?\"")).count();
@@ -81,8 +87,11 @@ pub(crate) fn write(survey: &Survey, kind: Kind, name: &str, file: &str) -> Prop
 }
 
 fn describe(column: &Column) -> String {
-    let shapes: Vec<String> =
-        column.top_shapes(3).into_iter().map(|(shape, count)| format!("{} ({count})", shape.escape_default())).collect();
+    let shapes: Vec<String> = column
+        .top_shapes(3)
+        .into_iter()
+        .map(|(shape, count)| format!("{} ({count})", shape.escape_default()))
+        .collect();
     let distinct = match column.distinct() {
         DISTINCT_MAX.. => format!("more than {DISTINCT_MAX}"),
         count => count.to_string(),
@@ -160,7 +169,8 @@ fn tables(survey: &Survey, guess: &Guess, text: &mut String) -> usize {
         let Some(column) = survey.columns.get(*index).filter(|column| is_table(column, field)) else { continue };
         let mut words: Vec<(&String, &u64)> = column.words.iter().flatten().collect();
         words.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        *text += &format!("\n# Every word of column {}, the most frequent first.\n[tables.{field}]\n", quoted(&column.name));
+        *text +=
+            &format!("\n# Every word of column {}, the most frequent first.\n[tables.{field}]\n", quoted(&column.name));
         let mut folded = std::collections::BTreeSet::new();
         for (word, count) in words {
             // Spellings that differ in capitals or accents alone are one word.

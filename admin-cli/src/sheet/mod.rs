@@ -103,7 +103,8 @@ pub(crate) type Next = anyhow::Result<std::ops::ControlFlow<()>>;
 impl Table {
     /// Looks at a file: a regular one, directly or behind a link.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let usage = |message: String, next: &str| Failure::usage("FILE", message, next).in_file(path.display().to_string());
+        let usage =
+            |message: String, next: &str| Failure::usage("FILE", message, next).in_file(path.display().to_string());
         let metadata = std::fs::metadata(path)
             .map_err(|error| usage(format!("cannot read {}: {error}", path.display()), "check the path"))?;
         if !metadata.is_file() {
@@ -118,7 +119,8 @@ impl Table {
                 if xlsx::is_workbook(file) { Format::Xlsx } else { Format::ZippedCsv }
             }
             Some([0xd0, 0xcf, 0x11, 0xe0]) => {
-                let message = format!("{} is an old binary workbook (XLS) or is protected by a password", path.display());
+                let message =
+                    format!("{} is an old binary workbook (XLS) or is protected by a password", path.display());
                 return Err(usage(message, "save it as XLSX without a password, or as CSV").into());
             }
             _ => Format::Csv,

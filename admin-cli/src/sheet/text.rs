@@ -55,8 +55,7 @@ impl<R: Read> Read for Decoded<R> {
                 self.ended = self.end == 0;
             }
             let pending = self.raw.get(self.start..self.end).unwrap_or_default();
-            let (result, read, written) =
-                self.decoder.decode_to_utf8_without_replacement(pending, output, self.ended);
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(pending, output, self.ended);
             self.start += read;
             if let DecoderResult::Malformed(..) = result {
                 let message = format!("the text is not {}", self.name);
@@ -109,7 +108,7 @@ pub(super) fn rows(table: &Table, layout: &Layout, take: &mut dyn FnMut(u64, &[S
     let mut splitter = RowSplitter::new(BufReader::with_capacity(1 << 18, decoded), delimiter);
     let header_row = layout.header_row.unwrap_or(1);
     loop {
-        let split = splitter.next().map_err(|error| {
+        let split = splitter.next_row().map_err(|error| {
             let next = "set the right `encoding` under [file] in the mapping; accord mapping new FILE proposes one";
             refuse(1, "R-ENCODING", format!("{}: {error}", table.path.display()), next)
         })?;

@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek},
-    ops::ControlFlow,
 };
 
 use calamine::{CellErrorType, DataRef, Reader, SheetVisible, Xlsx};
@@ -55,14 +54,17 @@ fn check_sizes(table: &Table) -> anyhow::Result<()> {
     for index in 0..archive.len() {
         let mut part = archive.by_index(index).map_err(|error| bad(format!("not a readable workbook: {error}")))?;
         let name = part.name().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
-        if part.is_dir() || !name.ends_with(".xml") && !name.ends_with(".rels") {
+        // Names are lower case by now.
+        let is = |extension: &str| name.rsplit_once('.').is_some_and(|(_, rest)| rest == extension);
+        if part.is_dir() || !is("xml") && !is("rels") {
             // Pictures and the like are never read.
             continue;
         }
-        let most = if name.starts_with("xl/worksheets/") && !name.ends_with(".rels") {
-            SHEET_MAX
-        } else if name == "xl/sharedstrings.xml" {
+        // By the file's name first: a workbook may say that its parts lie in another folder.
+        let most = if name.ends_with("sharedstrings.xml") {
             TEXTS_MAX
+        } else if name.starts_with("xl/worksheets/") && is("xml") {
+            SHEET_MAX
         } else {
             PARTS_MAX - others
         };
@@ -91,17 +93,20 @@ pub(super) fn rows(table: &Table, layout: &Layout, take: &mut dyn FnMut(u64, &[S
         let next = cells.next_cell().map_err(bad)?;
         let here = next.as_ref().map(|cell| u64::from(cell.get_position().0) + 1);
         if here != Some(at) {
-            if at >= header_row && row.iter().any(|cell| !cell.trim().is_empty()) {
-                if let ControlFlow::Break(()) = take(at, &row)? {
-                    return Ok(());
-                }
+            if at >= header_row && row.iter().any(|cell| !cell.trim().is_empty()) && take(at, &row)?.is_break() {
+                return Ok(());
             }
             row.clear();
             match here {
                 None => return Ok(()),
                 // Cells come in the order of rows in every workbook that a program writes; one that goes back is broken or hostile.
                 Some(here) if here < at => {
-                    return Err(refuse(table, format!("sheet {sheet}: row {here} stands after row {at}"), "save it again").into());
+                    return Err(refuse(
+                        table,
+                        format!("sheet {sheet}: row {here} stands after row {at}"),
+                        "save it again",
+                    )
+                    .into());
                 }
                 Some(here) => at = here,
             }
@@ -113,7 +118,8 @@ pub(super) fn rows(table: &Table, layout: &Layout, take: &mut dyn FnMut(u64, &[S
             continue;
         }
         if column >= COLUMNS_MAX || text.len() > CELL_MAX {
-            let message = format!("sheet {sheet}, row {at}: more than {COLUMNS_MAX} columns, or a cell of more than 32 KiB");
+            let message =
+                format!("sheet {sheet}, row {at}: more than {COLUMNS_MAX} columns, or a cell of more than 32 KiB");
             return Err(refuse(table, message, "remove what does not belong to the table").into());
         }
         if row.len() <= column {
@@ -135,7 +141,8 @@ fn sheet<R: Read + Seek>(table: &Table, workbook: &Xlsx<R>, layout: &Layout) -> 
     found.map(|sheet| sheet.name.clone()).ok_or_else(|| {
         let names: Vec<&str> = visible().map(|sheet| sheet.name.as_str()).collect();
         let wanted = layout.sheet.as_deref().map_or_else(String::new, |name| format!(" `{name}`"));
-        refuse(table, format!("the workbook has no such sheet{wanted}; it has {}", names.join(", ")), "name a sheet").into()
+        refuse(table, format!("the workbook has no such sheet{wanted}; it has {}", names.join(", ")), "name a sheet")
+            .into()
     })
 }
 

@@ -123,17 +123,17 @@ fn fill_block(
                 for (index, measure) in table.measures.iter().enumerate() {
                     let offered = set.measures >> index & 1 == 1;
                     if !available || !offered {
-                        for _ in 0..measure.width() {
-                            cells.extend(Released::NOT_AVAILABLE.to_bytes());
-                            reasons.push(0);
-                        }
+                        cells
+                            .extend(std::iter::repeat_n(Released::NOT_AVAILABLE.to_bytes(), measure.width()).flatten());
+                        reasons.extend(std::iter::repeat_n(0, measure.width()));
                         continue;
                     }
                     let finer = match measure.of {
                         Quantity::Mean => families.finer_bins(row, column, filling.rules),
                         _ => FinerBins::Hidden,
                     };
-                    for (number, outcome) in review(cell, index, measure, filling.rules, finer).into_iter().enumerate() {
+                    for (number, outcome) in review(cell, index, measure, filling.rules, finer).into_iter().enumerate()
+                    {
                         let (released, reason) = match outcome {
                             Outcome::Release(released) => (released, 0),
                             Outcome::Suppress(reason) => (Released::SUPPRESSED, reason.number()),

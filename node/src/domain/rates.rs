@@ -33,7 +33,9 @@ pub enum RateError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRates {
     /// The first column is not `Date`, or there is no currency.
-    #[error("line 1: the header is `Date` and then currencies of ISO 4217, as in the file eurofxref-hist.csv of the ECB")]
+    #[error(
+        "line 1: the header is `Date` and then currencies of ISO 4217, as in the file eurofxref-hist.csv of the ECB"
+    )]
     Header,
     /// A day.
     #[error("line {line}: not a day of the form 2014-05-17")]

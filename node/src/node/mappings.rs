@@ -3,11 +3,9 @@
 use accord_protocol::message::MappingCall;
 use serde_json::{Value, json};
 
-use accord_protocol::text::shown;
 use super::{Reply, done, failed};
-use crate::domain::{
-    import::mapping::{Mapping, MappingError, SHIPPED, open_points},
-};
+use crate::domain::import::mapping::{Mapping, MappingError, SHIPPED, open_points};
+use accord_protocol::text::shown;
 
 /// Open points listed one by one, at most.
 const POINTS_MAX: usize = 1000;
@@ -57,7 +55,8 @@ fn check(text: &str) -> Reply {
         .map(|point| json!({ "section": point.section, "entry": shown(&point.entry) }))
         .collect();
     let message = format!("{} places are still open: replace each `?`", points.len());
-    let mut reply = failed(3, "OPEN", message, "put a code in the place of each `?`, or the empty text for \"not stated\"");
+    let mut reply =
+        failed(3, "OPEN", message, "put a code in the place of each `?`, or the empty text for \"not stated\"");
     reply.result = Some(json!({ "complete": false, "open": open, "open_total": points.len() }));
     reply
 }

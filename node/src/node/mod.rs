@@ -1,6 +1,7 @@
 //! The node: the one place where edge meets domain.
 
 mod answering;
+mod edition_view;
 mod editions;
 mod mappings;
 mod rates;

@@ -18,7 +18,12 @@ impl Node {
     /// Adds the rates of a file: all of them or none. Blocks on the store.
     pub fn import_rates(&self, text: &[u8]) -> Reply {
         let bad = |message: String| {
-            failed(3, "R-RATE", format!("{message}; nothing was stored"), "use eurofxref-hist.csv as the ECB publishes it")
+            failed(
+                3,
+                "R-RATE",
+                format!("{message}; nothing was stored"),
+                "use eurofxref-hist.csv as the ECB publishes it",
+            )
         };
         let Ok(text) = std::str::from_utf8(text) else { return bad("the file is not UTF-8".into()) };
         let new = match Rates::parse(text) {

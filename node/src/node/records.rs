@@ -14,7 +14,6 @@ use accord_protocol::{
 };
 use serde_json::json;
 
-use accord_protocol::text::is_note;
 use super::{NOTE_RULE, Node, Reply, done, failed, store_failed};
 use crate::{
     domain::{
@@ -28,10 +27,11 @@ use crate::{
         rates::Rates,
     },
     io::{
-        import::{ImportError, Job, Progress, Spool},
-        store::{Batch, Declaration},
+        import::{Done, ImportError, Job, Progress, Spool},
+        store::{Batch, Declaration, StoreError},
     },
 };
+use accord_protocol::text::is_note;
 
 /// An import whose head is in order, waiting for its file.
 #[derive(Debug)]
@@ -69,7 +69,11 @@ impl Node {
             .map_err(|error| usage("MAPPING", error.to_string(), "see accord mapping list and docs/operator.md"))?;
         if mapping.kind != kind {
             let message = format!("mapping {} is for {} records, not for {kind}", mapping.name, mapping.kind);
-            return Err(usage("MAPPING", message, "name the kind that the mapping is for with --kind, or another mapping"));
+            return Err(usage(
+                "MAPPING",
+                message,
+                "name the kind that the mapping is for with --kind, or another mapping",
+            ));
         }
         if let Some(reason) = &call.correct
             && !is_note(reason)
@@ -112,13 +116,7 @@ impl Node {
     }
 
     /// Imports a file that lies whole and checked in the spool. Blocks: call it from a blocking task.
-    pub fn import(
-        &self,
-        prepared: &Prepared,
-        spool: &mut Spool,
-        cancelled: &AtomicBool,
-        progress: &Progress,
-    ) -> Reply {
+    pub fn import(&self, prepared: &Prepared, spool: &mut Spool, cancelled: &AtomicBool, progress: &Progress) -> Reply {
         let watch = Stopwatch::start();
         let now = clock::now();
         let file = match spool.reopen() {
@@ -147,13 +145,8 @@ impl Node {
             let message = format!("coverage in more than {ROWS_MAX} pieces is not published");
             return failed(2, "COVERAGE", message, "declare longer runs, then import again");
         }
-        // Only prices need rates: millions of numbers stay on the disk otherwise.
-        let rates = match prepared.kind {
-            Kind::Price => self.store.rates(),
-            Kind::Seizure | Kind::Purity | Kind::Site | Kind::Profile => Ok(Rates::default()),
-        };
-        let (rates, next_declaration) = match (rates, self.store.declarations()) {
-            (Ok(rates), Ok(declarations)) => (rates, declarations.last().map_or(1, |(number, _)| number + 1)),
+        let (rates, next_declaration) = match (self.rates_for(prepared.kind), self.next_declaration()) {
+            (Ok(rates), Ok(number)) => (rates, number),
             (Err(error), _) | (_, Err(error)) => return store_failed(&error),
         };
         let job = Job {
@@ -185,6 +178,18 @@ impl Node {
         });
         // Nobody else holds it now, so that adding to it copies nothing.
         drop(index);
+        self.settle(result, number, coverage, prepared, watch)
+    }
+
+    // Takes over what an import has changed, and says what came of it.
+    fn settle(
+        &self,
+        result: Result<Done, ImportError>,
+        number: u64,
+        coverage: Declared,
+        prepared: &Prepared,
+        watch: Stopwatch,
+    ) -> Reply {
         let mut records = self.records();
         match result {
             Ok(outcome) => {
@@ -208,6 +213,18 @@ impl Node {
                 import_failed(&error, prepared)
             }
         }
+    }
+
+    // Only prices need rates: hundreds of thousands of numbers stay on the disk otherwise.
+    fn rates_for(&self, kind: Kind) -> Result<Rates, StoreError> {
+        match kind {
+            Kind::Price => self.store.rates(),
+            Kind::Seizure | Kind::Purity | Kind::Site | Kind::Profile => Ok(Rates::default()),
+        }
+    }
+
+    fn next_declaration(&self) -> Result<u64, StoreError> {
+        Ok(self.store.declarations()?.last().map_or(1, |(number, _)| number + 1))
     }
 
     /// Shows or declares coverage.
@@ -238,8 +255,8 @@ impl Node {
                         "coverage in more than {ROWS_MAX} pieces is not published; declare longer runs"
                     ));
                 }
-                let next = match self.store.declarations() {
-                    Ok(declarations) => declarations.last().map_or(1, |(number, _)| number + 1),
+                let next = match self.next_declaration() {
+                    Ok(number) => number,
                     Err(error) => return store_failed(&error),
                 };
                 let mut batch = Batch::default();

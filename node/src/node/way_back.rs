@@ -6,7 +6,6 @@ use accord_edge::clock;
 use accord_protocol::{catalogue::Kind, edition::EditionHeader, message::RecordsCall, time::UnixMs};
 use serde_json::{Value, json};
 
-use accord_protocol::text::is_note;
 use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
 use crate::{
     domain::{
@@ -18,6 +17,7 @@ use crate::{
         store::{ImportEntry, StoreError, Undone},
     },
 };
+use accord_protocol::text::is_note;
 
 /// Editions that still hold records, by number.
 type Editions = Vec<u64>;
@@ -28,7 +28,7 @@ impl Node {
         let done = match call {
             RecordsCall::Imports => self.list_imports(),
             RecordsCall::Import { id } => self.with_import(id, |entry| self.show_import(&entry)),
-            RecordsCall::Undo { id, reason } => self.with_import(id, |entry| self.undo(entry, reason)),
+            RecordsCall::Undo { id, reason } => self.with_import(id, |entry| self.undo(entry.number, reason)),
             RecordsCall::Case { case } => self.case(case, None),
             RecordsCall::Erase { case, authority } => self.case(case, Some(authority)),
             RecordsCall::Compact => self.compact(),
@@ -45,13 +45,11 @@ impl Node {
             Some(number) => self.store.import(number)?,
             None => None,
         };
-        match entry {
-            Some(entry) => work(entry),
-            None => {
-                let message = format!("there is no import `{}`", id.chars().take(40).collect::<String>().escape_default());
-                Ok(failed(2, "NO-IMPORT", message, "see accord import list"))
-            }
+        if let Some(entry) = entry {
+            return work(entry);
         }
+        let shown = id.chars().take(40).flat_map(char::escape_default).collect::<String>();
+        Ok(failed(2, "NO-IMPORT", format!("there is no import `{shown}`"), "see accord import list"))
     }
 
     fn list_imports(&self) -> Result<Reply, StoreError> {
@@ -94,26 +92,24 @@ impl Node {
         Ok(done(result))
     }
 
-    fn undo(&self, entry: ImportEntry, reason: &str) -> Result<Reply, StoreError> {
+    fn undo(&self, number: u64, reason: &str) -> Result<Reply, StoreError> {
         if !is_note(reason) {
             return Ok(failed(2, "REASON", NOTE_RULE, "for example --reason \"wrong file\""));
         }
         let _alone = self.importing.blocking_lock();
         // Once more, now that nobody else changes anything.
-        let Some(entry) = self.store.import(entry.number)?.filter(|entry| entry.undone.is_none()) else {
-            let message = format!("import {} was undone before", import_id(entry.number));
+        let Some(entry) = self.store.import(number)?.filter(|entry| entry.undone.is_none()) else {
+            let message = format!("import {} was undone before", import_id(number));
             return Ok(failed(2, "UNDONE", message, "see accord import list"));
         };
         let later = self.resting_on(&entry)?;
         if let Some(last) = later.first() {
             let names: Vec<&str> = later.iter().map(String::as_str).collect();
-            let message = format!(
-                "later imports hold the same records: {}; undo them first, in this order",
-                names.join(", ")
-            );
+            let message =
+                format!("later imports hold the same records: {}; undo them first, in this order", names.join(", "));
             return Ok(failed(3, "LATER-IMPORTS", message, &format!("accord import undo {last} --reason ...")));
         }
-        let (number, kind, lines) = (entry.number, entry.kind, entry.lines);
+        let (kind, lines) = (entry.kind, entry.lines);
         let mut years: BTreeMap<(Kind, u16), UnixMs> = BTreeMap::new();
         for block in self.store.versions() {
             let (import, lines) = block?;
@@ -192,7 +188,12 @@ impl Node {
         });
         let Some(authority) = authority else { return Ok(done(result)) };
         if erasure.is_empty() {
-            return Ok(failed(2, "NO-CASE", "no record belongs to this case; nothing was changed", "check the case id"));
+            return Ok(failed(
+                2,
+                "NO-CASE",
+                "no record belongs to this case; nothing was changed",
+                "check the case id",
+            ));
         }
         let entry = self.store.erase(&erasure, clock::now(), authority.trim())?;
         self.reload()?;
@@ -255,11 +256,11 @@ impl Node {
 }
 
 fn editions_notice(editions: &[u64], what: &str) -> Option<accord_protocol::message::Notice> {
-    let last = editions.last()?;
-    let list: Vec<String> = editions.iter().map(ToString::to_string).collect();
+    let newest = editions.last()?;
+    let numbers: Vec<String> = editions.iter().map(ToString::to_string).collect();
     let message = format!(
-        "edition {} {what}: publish a new edition, and withdraw what may no longer be answered (accord edition withdraw {last} --reason ...)",
-        list.join(", ")
+        "edition {} {what}: publish a new edition, and withdraw what may no longer be answered (accord edition withdraw {newest} --reason ...)",
+        numbers.join(", ")
     );
     Some(notice("EDITIONS", &message))
 }

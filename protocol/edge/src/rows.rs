@@ -68,7 +68,7 @@ impl<R: BufRead> RowSplitter<R> {
     }
 
     /// Reads the next row.
-    pub fn next(&mut self) -> io::Result<Split<'_>> {
+    pub fn next_row(&mut self) -> io::Result<Split<'_>> {
         if self.at_start {
             self.at_start = false;
             let start = self.input.fill_buf()?;
@@ -158,7 +158,7 @@ mod tests {
         let mut splitter = RowSplitter::new(BufReader::with_capacity(buffer, text), b',');
         let mut shown = String::new();
         loop {
-            match splitter.next().unwrap() {
+            match splitter.next_row().unwrap() {
                 Split::End => return shown,
                 Split::Row { fields, line } => shown += &format!("{line}:{} ", fields.join("|")),
                 Split::Fault { why, line, .. } => {

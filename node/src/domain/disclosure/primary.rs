@@ -41,8 +41,8 @@ pub(super) fn threshold(cases: u64, rules: &Rules) -> Result<(), Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tabulate::{Tally, Values};
     use crate::domain::disclosure::{BadRules, FinerBins, Outcome, finer_bins, review};
+    use crate::domain::tabulate::{Tally, Values};
     use accord_protocol::catalogue::{Catalogue, Measure, SHIPPED};
     use expect_test::expect;
 
@@ -126,7 +126,8 @@ mod tests {
         let table = catalogue.table("purity-quarter-form-market").unwrap();
         let lines = percent.len() as u64;
         let bins = |measure: &Measure| {
-            let count = |(from, to)| percent.iter().filter(|value| (from..to).contains(&(**value * 100))).count() as u64;
+            let count =
+                |(from, to)| percent.iter().filter(|value| (from..to).contains(&(**value * 100))).count() as u64;
             measure.all_bins().map(count).map(|lines| Tally { cases: lines, lines }).collect()
         };
         Cell {

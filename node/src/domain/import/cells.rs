@@ -8,7 +8,6 @@ use accord_protocol::{
     layout,
 };
 
-use accord_protocol::text::{fold_case, fold_word, shown};
 use super::{
     RowFault, Rule, date,
     mapping::{FieldSource, Word},
@@ -19,6 +18,7 @@ use crate::domain::{
     amount::{self, Amount, BadAmount, Decimal, Unit},
     record::{Common, Stated, When},
 };
+use accord_protocol::text::{fold_case, fold_word, shown};
 
 /// Code lists that rows are checked against.
 #[derive(Debug)]
@@ -202,8 +202,7 @@ impl Cells<'_> {
             Some(hash) => format!("x-{hash}"),
             None => self.id("record_id")?,
         };
-        let case_id =
-            if self.reader.mapping.one_case_per_record { fold_case(&record_id) } else { self.case()? };
+        let case_id = if self.reader.mapping.one_case_per_record { fold_case(&record_id) } else { self.case()? };
         let (region, place_rule) = self.region()?;
         let common = Common {
             record_id,
@@ -212,9 +211,9 @@ impl Cells<'_> {
             region,
             unlocode: self.unlocode()?,
             agency: self.among("agency", &["police", "customs", "coast_guard", "gendarmerie", "military", "other"])?,
-            source: self.short_text("source", 40)?.ok_or_else(|| {
-                self.fault("source", Rule::Required, "must not be empty")
-            })?,
+            source: self
+                .short_text("source", 40)?
+                .ok_or_else(|| self.fault("source", Rule::Required, "must not be empty"))?,
             status: match self.among("status", &["provisional", "confirmed"])? {
                 Stated::Is(status) => status,
                 Stated::Blank => "confirmed".to_owned(),
@@ -353,10 +352,8 @@ impl Cells<'_> {
         let mapping = &self.reader.mapping;
         match mapping.thousands {
             // Only as a thousands separator stands: groups of three, never in the fraction.
-            Some(separator) if text.contains(separator) => {
-                amount::without_thousands(text, separator, mapping.decimal)
-                    .and_then(|plain| Decimal::parse(&plain, mapping.decimal, mapping.exponent))
-            }
+            Some(separator) if text.contains(separator) => amount::without_thousands(text, separator, mapping.decimal)
+                .and_then(|plain| Decimal::parse(&plain, mapping.decimal, mapping.exponent)),
             Some(_) | None => Decimal::parse(text, mapping.decimal, mapping.exponent),
         }
     }

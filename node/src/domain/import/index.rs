@@ -32,11 +32,11 @@ struct Record {
     lines: Lines,
 }
 
-// Nearly every record has one line; a vector for each would double the memory of a large store.
+// Nearly every record has one line; a list for each would double the memory of a large store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Lines {
     One(Held),
-    More(Box<Vec<Held>>),
+    More(Box<[Held]>),
 }
 
 /// The latest version of every line. A later import's version takes the place of an earlier one, which stays in the store until the
@@ -170,19 +170,17 @@ impl Lines {
                 false
             }
             Self::One(only) => {
-                *self = Self::More(Box::new(vec![*only, held]));
+                *self = Self::More(Box::new([*only, held]));
                 true
             }
-            Self::More(all) => match all.iter_mut().find(|kept| kept.number == held.number) {
-                Some(kept) => {
+            Self::More(all) => {
+                if let Some(kept) = all.iter_mut().find(|kept| kept.number == held.number) {
                     *kept = held;
-                    false
+                    return false;
                 }
-                None => {
-                    all.push(held);
-                    true
-                }
-            },
+                *all = all.iter().copied().chain([held]).collect();
+                true
+            }
         }
     }
 }

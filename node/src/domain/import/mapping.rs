@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use accord_protocol::{catalogue::Kind, code, id::Hash, layout};
 use serde::Deserialize;
 
+use crate::domain::amount::{Decimal, Unit};
 use accord_protocol::text::fold_word;
-use crate::domain::{
-    amount::{Decimal, Unit},
-};
 
 /// The mappings that ship, by name.
 pub const SHIPPED: [(&str, &str); 3] = [
@@ -152,6 +150,49 @@ struct Raw {
     aliases: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+fn broken(section: &str, entry: &str, rule: &str) -> MappingError {
+    MappingError::Rule { section: section.to_owned(), entry: entry.to_owned(), rule: rule.to_owned() }
+}
+
+impl Raw {
+    // Whether every field exists, is decided, and none that a record needs is missing.
+    fn check_fields(&self, kind: Kind, id_from_row: bool, one_case_per_record: bool) -> Result<(), MappingError> {
+        for (section, name) in
+            self.fields.keys().map(|name| ("fields", name)).chain(self.constants.keys().map(|name| ("constants", name)))
+        {
+            if !layout::knows(kind, name) && name != REPORTING_COUNTRY && !DATE_PARTS.contains(&name.as_str()) {
+                let rule = format!("a {kind} record has no such field");
+                return Err(broken(section, name, &rule));
+            }
+        }
+        if let Some((name, _)) = self.constants.iter().find(|(_, value)| value.as_str() == UNDECIDED) {
+            return Err(broken("constants", name, STILL_OPEN));
+        }
+        if let Some((name, _)) = self.fields.iter().find(|(_, source)| source.is_undecided()) {
+            return Err(broken("fields", name, STILL_OPEN));
+        }
+        let has = |field: &str| self.fields.contains_key(field) || self.constants.contains_key(field);
+        for field in layout::fields(kind).iter().filter(|field| field.required).map(|field| field.name) {
+            let made = (field == "record_id" && id_from_row)
+                || (field == "case_id" && one_case_per_record)
+                || (field == "date" && has("year"))
+                // A file without line numbers has one line for each record.
+                || field == "line";
+            if !made && !has(field) {
+                return Err(broken("fields", field, "needed, as a field or a constant"));
+            }
+        }
+        for (name, source) in &self.fields {
+            if let Some(table) = &source.table
+                && !self.tables.contains_key(table)
+            {
+                return Err(broken("fields", name, "its table does not exist"));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn comma() -> String {
     ",".into()
 }
@@ -231,11 +272,6 @@ impl Mapping {
     pub fn parse(text: &str) -> Result<Self, MappingError> {
         let raw: Raw = toml::from_str(text).map_err(|error| MappingError::Syntax(error.to_string()))?;
         let _ = raw.description;
-        let broken = |section: &str, entry: &str, rule: &str| MappingError::Rule {
-            section: section.to_owned(),
-            entry: entry.to_owned(),
-            rule: rule.to_owned(),
-        };
         let kind = Kind::from_word(&raw.kind).ok_or_else(|| broken("", "kind", "not a kind of record"))?;
         let delimiter = match raw.delimiter.as_bytes() {
             [byte] if byte.is_ascii() && *byte != b'"' && *byte != b'\n' => *byte,
@@ -263,38 +299,7 @@ impl Mapping {
             Some("row-hash") => true,
             Some(_) => return Err(broken("", "id", "`row-hash`, or leave it out and map record_id")),
         };
-        for (section, name) in
-            raw.fields.keys().map(|name| ("fields", name)).chain(raw.constants.keys().map(|name| ("constants", name)))
-        {
-            if !layout::knows(kind, name) && name != REPORTING_COUNTRY && !DATE_PARTS.contains(&name.as_str()) {
-                let rule = format!("a {kind} record has no such field");
-                return Err(broken(section, name, &rule));
-            }
-        }
-        if let Some((name, _)) = raw.constants.iter().find(|(_, value)| value.as_str() == UNDECIDED) {
-            return Err(broken("constants", name, STILL_OPEN));
-        }
-        if let Some((name, _)) = raw.fields.iter().find(|(_, source)| source.is_undecided()) {
-            return Err(broken("fields", name, STILL_OPEN));
-        }
-        let has = |field: &str| raw.fields.contains_key(field) || raw.constants.contains_key(field);
-        for field in layout::fields(kind).iter().filter(|field| field.required).map(|field| field.name) {
-            let made = (field == "record_id" && id_from_row)
-                || (field == "case_id" && one_case_per_record)
-                || (field == "date" && has("year"))
-                // A file without line numbers has one line for each record.
-                || field == "line";
-            if !made && !has(field) {
-                return Err(broken("fields", field, "needed, as a field or a constant"));
-            }
-        }
-        for (name, source) in &raw.fields {
-            if let Some(table) = &source.table
-                && !raw.tables.contains_key(table)
-            {
-                return Err(broken("fields", name, "its table does not exist"));
-            }
-        }
+        raw.check_fields(kind, id_from_row, one_case_per_record)?;
         Ok(Self {
             name: raw.name,
             version: raw.version,

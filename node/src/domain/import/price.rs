@@ -65,9 +65,8 @@ impl Cells<'_> {
     }
 
     fn currency(&self) -> Result<String, RowFault> {
-        let code = self
-            .translated("currency")?
-            .ok_or_else(|| self.fault("currency", Rule::Required, "must not be empty"))?;
+        let code =
+            self.translated("currency")?.ok_or_else(|| self.fault("currency", Rule::Required, "must not be empty"))?;
         if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
             Ok(code)
         } else {

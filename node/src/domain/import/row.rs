@@ -12,17 +12,14 @@ use accord_protocol::{
     time::Date,
 };
 
-use accord_protocol::text::{fold_word, shown};
 use super::{
     RowFault, Rule,
     cells::{Cells, Lists},
     mapping::{Mapping, REPORTING_COUNTRY},
     place::{PlaceRule, Places},
 };
-use crate::domain::{
-    rates::Rates,
-    record::Line,
-};
+use crate::domain::{rates::Rates, record::Line};
+use accord_protocol::text::{fold_word, shown};
 
 /// Headers that look like personal data; a file with one is refused unless the mapping ignores the column.
 const PERSONAL: [&str; 22] = [
@@ -156,18 +153,7 @@ impl RowReader {
         }
         let places = Places::new(&country, &mapping);
         let latest = Date::from_days(today.to_days() + 1);
-        Ok(Self {
-            mapping,
-            country,
-            columns,
-            index,
-            places,
-            place_index,
-            only,
-            latest,
-            lists: Lists::new(),
-            rates,
-        })
+        Ok(Self { mapping, country, columns, index, places, place_index, only, latest, lists: Lists::new(), rates })
     }
 
     /// The mapping.

@@ -196,14 +196,13 @@ impl Job<'_> {
             BufReader::with_capacity(1 << 18, Counted { input: file, progress: self.progress }),
             self.delimiter(),
         );
-        let header = match splitter.next().map_err(ImportError::Spool)? {
+        let header = match splitter.next_row().map_err(ImportError::Spool)? {
             Split::End => return Err(ImportError::rule(Rule::Empty, "the file is empty")),
             Split::Fault { why, message, .. } => return Err(ImportError::rule(rule_of(why), message)),
             Split::Row { fields, .. } => fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
         let header: Vec<&str> = header.iter().skip(usize::from(self.numbered)).map(String::as_str).collect();
-        let reader =
-            RowReader::new(self.mapping.clone(), &header, self.reading.clone()).map_err(ImportError::File)?;
+        let reader = RowReader::new(self.mapping.clone(), &header, self.reading.clone()).map_err(ImportError::File)?;
         let changed = if self.correction.is_some() { Changed::Corrects } else { Changed::Conflicts };
         let mut staging = Staging::new(&reader, self.index, changed);
         let mut packer = Packer::default();
@@ -214,7 +213,7 @@ impl Job<'_> {
                 return Err(ImportError::Cancelled);
             }
             self.progress.rows.fetch_add(1, Ordering::Relaxed);
-            match splitter.next().map_err(ImportError::Spool)? {
+            match splitter.next_row().map_err(ImportError::Spool)? {
                 Split::End => break,
                 // Nothing after an open quote or an endless record can be trusted to be a row.
                 Split::Fault { why: why @ (NotARow::Quote | NotARow::Size), message, line } if self.skip_bad => {

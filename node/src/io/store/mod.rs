@@ -23,8 +23,8 @@ use std::{
 
 pub use layout::{Batch, KeyKind};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
-pub use withdrawals::WithdrawnEntry;
 pub use tables::{EditionDetail, EditionEntry, ReplayEntry};
+pub use withdrawals::WithdrawnEntry;
 
 use compact::Database;
 use layout::{SCHEMA, unwrap};

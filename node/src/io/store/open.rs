@@ -12,9 +12,9 @@ use accord_edge::files;
 
 use super::{
     KeyKind, Store, StoreError,
+    compact::{Database, remove_left_over},
     layout::{META_KEY, Meta, SCHEMA, from_bytes, unwrap},
     manifest::Manifest,
-    compact::{Database, remove_left_over},
     records::{Stored, load},
     writer::Writer,
 };

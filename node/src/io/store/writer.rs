@@ -111,9 +111,11 @@ impl State {
 
     fn compact(&mut self) -> Sizes {
         let compacted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.db.compact()));
-        let sizes = compacted.unwrap_or_else(|_| Err("sled stopped unexpectedly".to_owned())).map_err(StoreError::Broken)?;
+        let sizes =
+            compacted.unwrap_or_else(|_| Err("sled stopped unexpectedly".to_owned())).map_err(StoreError::Broken)?;
         // The handle for `fdatasync` is still that of the old file.
-        self.file = File::open(self.dir.join("sled").join("db")).map_err(|error| StoreError::Broken(error.to_string()))?;
+        self.file =
+            File::open(self.dir.join("sled").join("db")).map_err(|error| StoreError::Broken(error.to_string()))?;
         Ok(sizes)
     }
 

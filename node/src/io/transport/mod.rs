@@ -3,6 +3,7 @@
 mod members;
 mod partners;
 mod people;
+mod upload;
 
 use std::{
     net::SocketAddr,

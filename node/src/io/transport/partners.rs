@@ -35,7 +35,7 @@ const KEPT_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked whether somebody is to be told something.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 /// How long a member that does not answer is left alone, at most.
-const TELL_AGAIN_WITHIN: Duration = Duration::from_secs(600);
+const TELL_AGAIN_WITHIN: Duration = Duration::from_mins(10);
 /// Edition headers kept in memory, at most.
 const HEADERS_MAX: usize = 1_000;
 

@@ -2,22 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use accord_edge::{
-    clock::{self, Stopwatch},
-    quic,
+    clock, quic,
     stream::{self, Incoming, StreamError},
 };
 use accord_protocol::{
     codec::{Cap, decode, encode},
-    frame::Piece,
-    id::Hash,
     key::PublicKey,
     member_keys::KeyRole,
     message::{
@@ -28,27 +22,14 @@ use accord_protocol::{
 };
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
-use super::{Partners, finish_call, read_head};
-use crate::{
-    io::import::Progress,
-    node::{Node, Reply, mappings},
-};
+use super::{Partners, finish_call, read_head, upload};
+use crate::node::{Node, Reply, mappings};
 
 /// Connections of all people at once.
 const CONNECTIONS_MAX: usize = 64;
 /// Connections of one key at once.
 const CONNECTIONS_PER_KEY_MAX: usize = 4;
-/// How long an import waits for the one before it.
-const IMPORT_WAITS: Duration = Duration::from_secs(15);
-/// An upload brings at least this much in each window, so that nobody holds the one place for ever (`wire.md` D1).
-const PACE_BYTES_MIN: u64 = 256 << 10;
-const PACE_WINDOW_MS: u64 = 30_000;
-/// How often an operator hears how far an import is.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// Longest silence within an upload.
-const UPLOAD_SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Who is connected, by key.
 #[derive(Debug, Default)]
@@ -179,59 +160,81 @@ async fn serve_stream(
             };
             stream::reply(&mut send, kind, vec![u8::from(found.is_some())], Some(&body), None).await
         }
-        MessageKind::Status => blocking_json(node, &mut send, kind, Node::status).await,
-        MessageKind::Edition => match parse::<EditionCall>(payload) {
-            Ok(call) => {
-                let changes = matches!(call, EditionCall::Publish | EditionCall::Withdraw { .. });
-                if role != KeyRole::Operator && changes {
-                    let reply = fault(3, "ROLE", "only operators publish and withdraw".into(), "ask an operator");
-                    return answer_json(&mut send, kind, &reply).await;
-                }
-                blocking_json(node, &mut send, kind, move |node| edition(node, &call)).await
-            }
-            Err(reply) => answer_json(&mut send, kind, &*reply).await,
-        },
-        MessageKind::Coverage => match parse::<CoverageCall>(payload) {
-            Ok(call) => blocking_json(node, &mut send, kind, move |node| node.coverage(&call)).await,
-            Err(reply) => answer_json(&mut send, kind, &*reply).await,
-        },
-        MessageKind::Records => match parse::<RecordsCall>(payload) {
-            Ok(call) => {
-                if role != KeyRole::Operator && !matches!(call, RecordsCall::Imports | RecordsCall::Import { .. }) {
-                    let reply = fault(3, "ROLE", "only operators do this".into(), "ask an operator");
-                    return answer_json(&mut send, kind, &reply).await;
-                }
-                blocking_json(node, &mut send, kind, move |node| node.on_records(&call)).await
-            }
-            Err(reply) => answer_json(&mut send, kind, &*reply).await,
-        },
-        MessageKind::Mapping => match parse::<MappingCall>(payload) {
-            Ok(call) => blocking_json(node, &mut send, kind, move |_| mappings(&call)).await,
-            Err(reply) => answer_json(&mut send, kind, &*reply).await,
-        },
-        MessageKind::Rates => match parse::<RatesCall>(payload) {
-            Ok(RatesCall::Show) => {
-                finish_call(&mut incoming).await?;
-                blocking_json(node, &mut send, kind, Node::show_rates).await
-            }
-            Ok(RatesCall::Import) => {
-                let file = whole(&mut incoming).await?;
-                blocking_json(node, &mut send, kind, move |node| node.import_rates(&file)).await
-            }
-            Err(reply) => {
-                incoming.stop();
-                answer_json(&mut send, kind, &*reply).await
-            }
-        },
-        MessageKind::Import => {
-            let reply = match parse::<ImportCall>(payload) {
-                Ok(call) => import(node, connection, call, &mut incoming, &mut send).await?,
-                Err(reply) => *reply,
-            };
+        MessageKind::Status => {
+            let reply = blocking(node, Node::status).await?;
+            answer_json(&mut send, kind, &reply).await
+        }
+        MessageKind::Edition
+        | MessageKind::Coverage
+        | MessageKind::Records
+        | MessageKind::Mapping
+        | MessageKind::Rates
+        | MessageKind::Import => {
+            let reply = for_operators(node, (connection, role), (kind, payload), &mut incoming, &mut send).await?;
             answer_json(&mut send, kind, &reply).await
         }
         MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => Err(StreamError::Kind),
     }
+}
+
+// What operators, and partly auditors, do with records and editions.
+async fn for_operators(
+    node: &Arc<Node>,
+    (connection, role): (&Connection, KeyRole),
+    (kind, payload): (MessageKind, &[u8]),
+    incoming: &mut Incoming,
+    send: &mut SendStream,
+) -> Result<Reply, StreamError> {
+    let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
+    let reply = match kind {
+        MessageKind::Edition => match parse::<EditionCall>(payload) {
+            Ok(EditionCall::Publish | EditionCall::Withdraw { .. }) if role != KeyRole::Operator => only_operators(),
+            Ok(call) => blocking(node, move |node| edition(node, &call)).await?,
+            Err(reply) => *reply,
+        },
+        MessageKind::Coverage => match parse::<CoverageCall>(payload) {
+            Ok(call) => blocking(node, move |node| node.coverage(&call)).await?,
+            Err(reply) => *reply,
+        },
+        MessageKind::Records => match parse::<RecordsCall>(payload) {
+            Ok(call @ (RecordsCall::Imports | RecordsCall::Import { .. })) => {
+                blocking(node, move |node| node.on_records(&call)).await?
+            }
+            Ok(_) if role != KeyRole::Operator => only_operators(),
+            Ok(call) => blocking(node, move |node| node.on_records(&call)).await?,
+            Err(reply) => *reply,
+        },
+        MessageKind::Mapping => match parse::<MappingCall>(payload) {
+            Ok(call) => blocking(node, move |_| mappings(&call)).await?,
+            Err(reply) => *reply,
+        },
+        MessageKind::Rates => match parse::<RatesCall>(payload) {
+            Ok(RatesCall::Show) => {
+                finish_call(incoming).await?;
+                blocking(node, Node::show_rates).await?
+            }
+            Ok(RatesCall::Import) => {
+                let file = upload::whole(incoming).await?;
+                blocking(node, move |node| node.import_rates(&file)).await?
+            }
+            Err(reply) => {
+                incoming.stop();
+                *reply
+            }
+        },
+        MessageKind::Import => match parse::<ImportCall>(payload) {
+            Ok(call) => upload::import(node, connection, call, incoming, send).await?,
+            Err(reply) => *reply,
+        },
+        MessageKind::Hello
+        | MessageKind::Ask
+        | MessageKind::Relay
+        | MessageKind::Status
+        | MessageKind::Fetch
+        | MessageKind::Request
+        | MessageKind::Notice => return Err(StreamError::Kind),
+    };
+    Ok(reply)
 }
 
 fn article(role: KeyRole) -> String {
@@ -249,124 +252,7 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
     }
 }
 
-// A small body, whole; its size is bounded by the kind of message.
-async fn whole(incoming: &mut Incoming) -> Result<Vec<u8>, StreamError> {
-    let mut bytes = Vec::new();
-    loop {
-        match tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)?? {
-            None => return Ok(bytes),
-            Some(Piece::Body(more)) => bytes.extend_from_slice(&more),
-            Some(Piece::Head(_) | Piece::Progress(_) | Piece::End) => {}
-        }
-    }
-}
-
-// Takes the upload whole before anything is read from it; a connection lost at any point changes nothing.
-async fn import(
-    node: &Arc<Node>,
-    connection: &Connection,
-    call: ImportCall,
-    incoming: &mut Incoming,
-    send: &mut SendStream,
-) -> Result<Reply, StreamError> {
-    let (expected, size) = (call.sha256.clone(), call.bytes);
-    let prepared = match node.prepare_import(call) {
-        Ok(prepared) => prepared,
-        Err(reply) => {
-            incoming.stop();
-            return Ok(*reply);
-        }
-    };
-    let Ok(_alone) = tokio::time::timeout(IMPORT_WAITS, node.importing.lock()).await else {
-        incoming.stop();
-        return Ok(fault(4, "BUSY", "another import is running".into(), "wait until it is done, then import again"));
-    };
-    if let Some(report) = node.committed_import(&prepared) {
-        incoming.stop();
-        return Ok(report);
-    }
-    let mut spool = match node.spool() {
-        Ok(spool) => spool,
-        Err(error) => {
-            incoming.stop();
-            return Ok(fault(4, "SPOOL", format!("the spool cannot be used: {error}"), "look at the node's disk"));
-        }
-    };
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    let mut taken = 0u64;
-    let (mut pace, mut taken_before) = (Stopwatch::start(), 0u64);
-    loop {
-        let piece =
-            tokio::time::timeout(UPLOAD_SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Closed)??;
-        match piece {
-            None => break,
-            Some(Piece::Body(bytes)) => {
-                taken += bytes.len() as u64;
-                if pace.ms() >= PACE_WINDOW_MS {
-                    if taken - taken_before < PACE_BYTES_MIN {
-                        incoming.stop();
-                        let message = "the upload is too slow; nothing was stored".to_owned();
-                        return Ok(fault(4, "TOO-SLOW", message, "import from a faster connection"));
-                    }
-                    (pace, taken_before) = (Stopwatch::start(), taken);
-                }
-                if taken > size {
-                    incoming.stop();
-                    return Ok(changed());
-                }
-                digest.update(&bytes);
-                if let Err(error) = spool.write(&bytes) {
-                    incoming.stop();
-                    let reply = fault(
-                        4,
-                        "DISK-FULL",
-                        format!("the upload cannot be kept: {error}; nothing was stored"),
-                        "free space on the node's disk, then import again",
-                    );
-                    return Ok(reply);
-                }
-            }
-            Some(Piece::Head(_) | Piece::Progress(_) | Piece::End) => {}
-        }
-    }
-    let mut found = [0; 32];
-    found.copy_from_slice(digest.finish().as_ref());
-    if taken != size || Hash(found).to_string() != expected {
-        return Ok(changed());
-    }
-    let worker = Arc::clone(node);
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&cancelled);
-    let progress = Arc::new(Progress::default());
-    let count = Arc::clone(&progress);
-    let mut working =
-        tokio::task::spawn_blocking(move || worker.import(&prepared, &mut spool, &flag, &count));
-    let mut tick = tokio::time::interval(PROGRESS_EVERY);
-    let done = loop {
-        tokio::select! {
-            done = &mut working => break done,
-            // Whoever went away before the commit is told "interrupted", and finds nothing stored.
-            _ = connection.closed() => {
-                cancelled.store(true, Ordering::Relaxed);
-                break working.await;
-            }
-            // A stream that takes no progress ends with its connection, which the arm above waits for.
-            _ = tick.tick() => drop(stream::progress(send, &progress.message(size)).await),
-        }
-    };
-    done.map_err(|_| StreamError::Closed)
-}
-
-fn changed() -> Reply {
-    fault(
-        3,
-        "R-FILE-CHANGED",
-        "the file changed while it was read; nothing was stored".into(),
-        "import it again when nobody writes to it",
-    )
-}
-
-fn fault(exit: u8, code: &str, message: String, next: &str) -> Reply {
+pub(super) fn fault(exit: u8, code: &str, message: String, next: &str) -> Reply {
     let error = Fault { code: code.to_owned(), message, place: Where::default(), next: Some(next.to_owned()) };
     Reply { exit, result: None, warnings: Vec::new(), error: Some(error) }
 }
@@ -382,15 +268,9 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>> {
     })
 }
 
-async fn blocking_json(
-    node: &Arc<Node>,
-    send: &mut SendStream,
-    kind: MessageKind,
-    work: impl FnOnce(&Node) -> PersonReply<Value> + Send + 'static,
-) -> Result<(), StreamError> {
+async fn blocking(node: &Arc<Node>, work: impl FnOnce(&Node) -> Reply + Send + 'static) -> Result<Reply, StreamError> {
     let worker = Arc::clone(node);
-    let reply = tokio::task::spawn_blocking(move || work(&worker)).await.map_err(|_| StreamError::Closed)?;
-    answer_json(send, kind, &reply).await
+    tokio::task::spawn_blocking(move || work(&worker)).await.map_err(|_| StreamError::Closed)
 }
 
 async fn answer_json<T: Serialize>(send: &mut SendStream, kind: MessageKind, reply: &T) -> Result<(), StreamError> {
