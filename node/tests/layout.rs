@@ -241,7 +241,7 @@ fn the_layout_documents_are_what_the_importer_reads() {
         let reader = RowReader::new(Mapping::canonical(kind).unwrap(), &columns, reading)
             .unwrap_or_else(|fault| panic!("{fault:?}"));
         let index = Index::default();
-        let mut staging = Staging::new(&reader, &index, Changed::Conflicts);
+        let mut staging = Staging::new(&reader, &index, Changed::Conflicts, 1);
         let stored: Vec<bool> = lines
             .iter()
             .enumerate()
@@ -263,7 +263,7 @@ fn a_price_is_converted_at_the_last_rate_before_its_day() {
     let price = |rates: Arc<Rates>, changes: &[(&str, &str)]| {
         let reader = RowReader::new(Mapping::canonical(Kind::Price).unwrap(), &columns, reading(rates)).unwrap();
         let index = Index::default();
-        let mut staging = Staging::new(&reader, &index, Changed::Conflicts);
+        let mut staging = Staging::new(&reader, &index, Changed::Conflicts, 1);
         let mut given = PRICES[1].to_vec();
         given.push(("source", "synthetic"));
         given.extend(changes);

@@ -93,6 +93,22 @@ impl Measure {
         }
     }
 
+    /// How numbers of several providers come together, as a word for people and programs.
+    pub const fn pool_word(&self) -> &'static str {
+        match self.of {
+            Quantity::Mean => "mean",
+            Quantity::Histogram => "histogram",
+            Quantity::Lines
+            | Quantity::LinesWeighed
+            | Quantity::LinesMeasured
+            | Quantity::Cases
+            | Quantity::MassMg
+            | Quantity::Tablets
+            | Quantity::Doses
+            | Quantity::VolumeMl => "sum",
+        }
+    }
+
     /// How many numbers the measure has in each cell: one, two for a mean (lines, sum), one and the bins for a histogram.
     pub fn width(&self) -> usize {
         match self.of {

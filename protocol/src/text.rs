@@ -76,6 +76,7 @@ pub fn is_note(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn words_compare_by_letters_and_digits_alone() {
@@ -104,6 +105,21 @@ mod tests {
             assert_eq!(fold_case(a), fold_case(b), "{a} {b}");
         }
         assert_ne!(fold_case("K 1"), fold_case("K1"));
+    }
+
+    proptest! {
+        #[test]
+        fn folding_again_changes_nothing(text in "\\PC{0,40}") {
+            prop_assert_eq!(fold_case(&fold_case(&text)), fold_case(&text));
+            prop_assert_eq!(fold_word(&fold_word(&text)), fold_word(&text));
+        }
+
+        #[test]
+        fn blanks_capitals_and_invisible_marks_make_no_other_case(parts in prop::collection::vec("[A-Za-z0-9./-]{1,8}", 1..5)) {
+            let plain = parts.join(" ");
+            let dressed = format!("  {}\u{200b} ", parts.join("\u{a0} \t").to_uppercase());
+            prop_assert_eq!(fold_case(&dressed), fold_case(&plain));
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn every_member_state_in_the_real_file_imports_without_editing() {
     let mut staging: BTreeMap<&str, Staging<'_>> = STATES
         .iter()
         .zip(&readers)
-        .map(|(state, reader)| (*state, Staging::new(reader, &stored, Changed::Conflicts)))
+        .map(|(state, reader)| (*state, Staging::new(reader, &stored, Changed::Conflicts, 1)))
         .collect();
     // A row is some state's or nobody's: the one that takes it is found by its country's word, tried at each.
     loop {

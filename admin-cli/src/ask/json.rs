@@ -36,7 +36,7 @@ pub(super) fn result(
         .iter()
         .enumerate()
         .filter_map(|(note, index)| table.measures.get(*index).map(|measure| (note, measure)))
-        .map(|(note, measure)| json!({ "id": measure.id, "unit": measure.unit, "pool": "sum", "note": note + 1 }))
+        .map(|(note, measure)| json!({ "id": measure.id, "unit": measure.unit, "pool": measure.pool_word(), "note": note + 1 }))
         .collect();
     let notes: Vec<Value> = pooled
         .measures
@@ -199,7 +199,8 @@ fn pooled_json(asking: &Asking<'_>, measure: &Measure, pooled: &Pooled, with_mem
         }
     } else {
         value.insert("state".into(), json!("missing"));
-        value.insert("lower_bound".into(), json!(pooled.is_lower_bound()));
+        let bound = if measure.pool_word() == "sum" { "lower_bound" } else { "partial" };
+        value.insert(bound.into(), json!(pooled.is_lower_bound()));
     }
     if with_members {
         // Partners as asked.

@@ -133,7 +133,7 @@ fn describe(table: &Table, country: &str, with_codes: bool) -> Value {
     let measures: Vec<Value> = table
         .measures
         .iter()
-        .map(|measure| json!({ "id": measure.id, "unit": measure.unit, "step": measure.step, "basis": measure.basis, "pool": "sum", "note": measure.note }))
+        .map(|measure| json!({ "id": measure.id, "unit": measure.unit, "step": measure.step, "basis": measure.basis, "pool": measure.pool_word(), "note": measure.note, "bins": measure.bins.iter().map(|level| json!({ "level": level.name, "edges": level.edges })).collect::<Vec<_>>() }))
         .collect();
     json!({
         "table": table.name, "id": table.id, "version": table.version, "kind": table.kind.as_str(), "title": table.title,

@@ -226,6 +226,12 @@ impl Node {
         let mut salt = [0; 32];
         salt.copy_from_slice(hmac::sign(&key, &content).as_ref());
         let commit = commitment(trust.federation(), &self.config.member, &Hash(salt), &content);
+        // What was withdrawn is not published again, under another number either.
+        if let Some(number) = self.withdrawn_as(&commit)? {
+            let message =
+                format!("the content equals that of edition {number}, which was withdrawn; nothing was published");
+            return Ok(failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again"));
+        }
         let before = match self.current_number() {
             Some(number) => self.edition(number)?,
             None => None,
@@ -236,10 +242,11 @@ impl Node {
             && before.header.catalogue_hash == catalogue_hash
             && before.holds_blocks_of(&filled)
         {
-            return self.unchanged(before.header.number);
+            return Ok(self.unchanged(before.header.number));
         }
         let now = clock::now();
-        let as_of = self.store.imports().filter_map(Result::ok).map(|import| import.committed_at).max().unwrap_or(now);
+        let in_force = self.store.imports().filter_map(Result::ok).filter(|import| import.undone.is_none());
+        let as_of = in_force.map(|import| import.committed_at).max().unwrap_or(now);
         let header = EditionHeader {
             preamble: Preamble,
             number: before.as_ref().map_or(0, |before| before.header.number) + 1,
@@ -288,17 +295,12 @@ impl Node {
         Ok(self.show(Some(number), None, false))
     }
 
-    // Equal content makes no new number (`wire.md` D11), and what was withdrawn is not published again under another one.
-    fn unchanged(&self, number: u64) -> Result<Reply, StoreError> {
-        if self.store.withdrawn(number)?.is_some() {
-            let message =
-                format!("the content equals that of edition {number}, which was withdrawn; nothing was published");
-            return Ok(failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again"));
-        }
+    // Equal content makes no new number (`wire.md` D11).
+    fn unchanged(&self, number: u64) -> Reply {
         let mut reply = self.show(Some(number), None, false);
         let message = "the content equals the current edition's, so no new edition was made";
         reply.warnings.push(notice("UNCHANGED", message));
-        Ok(reply)
+        reply
     }
 
     /// All editions, oldest first.

@@ -195,7 +195,7 @@ impl Node {
             Ok(outcome) => {
                 let mut report = outcome.report;
                 if let Some(added) = outcome.added {
-                    Arc::make_mut(&mut records.index).extend(added, number);
+                    Arc::make_mut(&mut records.index).extend(added);
                     records.imports = number;
                     records.coverage = coverage;
                 }
@@ -331,7 +331,9 @@ fn import_reply(report: Report, prepared: &Prepared) -> Reply {
     reply.exit = 3;
     if let Some(first) = first {
         let kept = if committed || dry_run { "" } else { "; nothing was stored" };
-        let next = if conflicts > 0 && prepared.call.correct.is_none() {
+        let next = if [Rule::Currency.as_str(), Rule::Rate.as_str()].contains(&first.rule.as_str()) {
+            "bring in the rates that are missing (accord rates import), or correct the file"
+        } else if conflicts > 0 && prepared.call.correct.is_none() {
             "a record that is there already changes only with --correct REASON; otherwise correct the file"
         } else if conflicts > 0 {
             "correct the file"

@@ -229,8 +229,17 @@ impl Node {
         Ok(())
     }
 
-    // Editions that were published after records of these kinds and years had come, and hold a block of them.
+    // Editions that can be answered from, were published after records of these kinds and years had come, and hold a block of them.
+    // What an import that was undone has held nobody knows any more, so whatever was published after it may rest on it.
     fn resting_editions(&self, years: &BTreeMap<(Kind, u16), UnixMs>) -> Result<Editions, StoreError> {
+        let mut undone: BTreeMap<Kind, UnixMs> = BTreeMap::new();
+        for import in self.store.imports() {
+            let import = import?;
+            if import.undone.is_some() {
+                let first = undone.entry(import.kind).or_insert(import.committed_at);
+                *first = (*first).min(import.committed_at);
+            }
+        }
         let mut numbers = Vec::new();
         for entry in self.store.editions() {
             let entry = entry?;
@@ -239,8 +248,12 @@ impl Node {
                 .unverified()
                 .map_err(|_| StoreError::Read(format!("edition {}: its header does not decode", entry.number)))?;
             let Some(edition) = self.edition(entry.number)? else { continue };
+            if self.store.withdrawn(entry.number)?.is_some() {
+                continue;
+            }
             let rests = years.iter().any(|((kind, year), since)| {
-                *since <= header.published_at
+                let since = undone.get(kind).map_or(*since, |undone| (*since).min(*undone));
+                since <= header.published_at
                     && edition
                         .catalogue
                         .tables()

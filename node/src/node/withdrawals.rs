@@ -3,7 +3,7 @@
 use accord_edge::clock;
 use accord_protocol::{
     edition::Withdrawal,
-    id::NodeId,
+    id::{Hash, NodeId},
     signed::{Document, Preamble},
     text::is_note,
 };
@@ -105,11 +105,26 @@ impl Node {
         Ok(true)
     }
 
-    /// What partners have told, as hex of signed documents: the tool verifies them itself. Blocks on the store.
+    /// The withdrawn edition that has this commitment, if there is one. Blocks on the store.
+    pub(super) fn withdrawn_as(&self, commit: &Hash) -> Result<Option<u64>, StoreError> {
+        for entry in self.store.all_withdrawn() {
+            let withdrawal = entry?.document.unverified::<Withdrawal>();
+            if let Ok(withdrawal) = withdrawal
+                && withdrawal.commit == *commit
+            {
+                return Ok(Some(withdrawal.number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was withdrawn here and at partners, as hex of signed documents: the tool verifies them itself. Blocks on the store.
     pub(super) fn notices_json(&self) -> Result<Value, StoreError> {
-        Ok(self
-            .store
-            .told()?
+        let mut documents = self.store.told()?;
+        for entry in self.store.all_withdrawn() {
+            documents.push(entry?.document);
+        }
+        Ok(documents
             .iter()
             .filter_map(|document| accord_protocol::codec::encode(document).ok())
             .map(|bytes| json!(accord_protocol::id::to_hex(&bytes)))

@@ -51,6 +51,8 @@ pub struct RowSplitter<R> {
     record: Vec<u8>,
     ends: Vec<usize>,
     line: u64,
+    // Whether the last byte read was a carriage return, whose line feed begins no further line.
+    after_return: bool,
     at_start: bool,
 }
 
@@ -63,6 +65,7 @@ impl<R: BufRead> RowSplitter<R> {
             record: vec![0; RECORD_MAX],
             ends: vec![0; FIELDS_MAX],
             line: 1,
+            after_return: false,
             at_start: true,
         }
     }
@@ -89,7 +92,8 @@ impl<R: BufRead> RowSplitter<R> {
             let ends = self.ends.get_mut(fields..).unwrap_or_default();
             let (result, read, wrote, ended) = self.csv.read_record(input, output, ends);
             let taken = input.get(..read).unwrap_or_default();
-            self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let (ends, after_return) = line_ends(taken, self.after_return);
+            (self.line, self.after_return) = (self.line + ends, after_return);
             quotes += taken.iter().filter(|byte| **byte == b'"').count();
             self.input.consume(read);
             written += wrote;
@@ -124,7 +128,8 @@ impl<R: BufRead> RowSplitter<R> {
             if blank == 0 {
                 return Ok(());
             }
-            self.line += input.iter().take(blank).filter(|byte| **byte == b'\n').count() as u64;
+            let (ends, after_return) = line_ends(input.get(..blank).unwrap_or_default(), self.after_return);
+            (self.line, self.after_return) = (self.line + ends, after_return);
             self.input.consume(blank);
         }
     }
@@ -147,6 +152,16 @@ impl<R: BufRead> RowSplitter<R> {
         }
         Split::Row { fields: row, line }
     }
+}
+
+// How many lines end in these bytes: with CR LF, LF or CR alone.
+fn line_ends(bytes: &[u8], mut after_return: bool) -> (u64, bool) {
+    let mut ends = 0;
+    for byte in bytes {
+        ends += u64::from(*byte == b'\r' || (*byte == b'\n' && !after_return));
+        after_return = *byte == b'\r';
+    }
+    (ends, after_return)
 }
 
 #[cfg(test)]
@@ -177,6 +192,8 @@ mod tests {
             ("a,b\n1,2\n", "1:a|b 2:1|2 "),
             ("\u{feff}a,b\r\n1,2\r\n", "1:a|b 2:1|2 "),
             ("a,b\n\n\n1,2", "1:a|b 4:1|2 "),
+            ("a,b\r1,2\r\r3,4", "1:a|b 2:1|2 4:3|4 "),
+            ("a,b\r\n1,2\n3,4\r5,6\n", "1:a|b 2:1|2 3:3|4 4:5|6 "),
             ("a\n\"x\ny\",\"\"\"q\"\"\"\n3", "1:a 2:x\ny|\"q\" 4:3 "),
             ("a,b\n1,\"open\n2,3\n", "1:a|b 2!Quote "),
             ("a\0b\n1\n", "1!Encoding 2:1 "),

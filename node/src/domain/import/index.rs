@@ -65,7 +65,8 @@ pub fn record_digest(line: &Line) -> Digest {
     digest(&[&line.kind().number().to_be_bytes(), line.common().record_id.as_bytes()].concat())
 }
 
-fn short(bytes: &[u8]) -> u64 {
+/// The first 8 bytes of SHA-256, as a number.
+pub(super) fn short(bytes: &[u8]) -> u64 {
     let Hash(full) = Hash::of(bytes);
     full.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
@@ -96,13 +97,17 @@ impl Index {
     /// Remembers a stored line as the latest version.
     pub fn insert(&mut self, keys: Keys, import: u64) {
         let held = Held { content: keys.content, import, number: keys.number };
-        match self.records.get_mut(&keys.record) {
+        self.insert_held(keys.record, keys.shared, held);
+    }
+
+    fn insert_held(&mut self, record: Digest, shared: u64, held: Held) {
+        match self.records.get_mut(&record) {
             None => {
-                self.records.insert(keys.record, Record { shared: keys.shared, lines: Lines::One(held) });
+                self.records.insert(record, Record { shared, lines: Lines::One(held) });
                 self.lines += 1;
             }
             Some(record) => {
-                record.shared = keys.shared;
+                record.shared = shared;
                 self.lines += usize::from(record.lines.insert(held));
             }
         }
@@ -133,14 +138,32 @@ impl Index {
         self.line(&record_digest(line), line.number()).is_some_and(|held| held.import == import)
     }
 
-    /// Takes over what a committed import has added.
-    pub fn extend(&mut self, other: Self, import: u64) {
-        for (record, added) in other.records {
-            for held in added.lines.iter() {
-                let keys = Keys { record, number: held.number, shared: added.shared, content: held.content };
-                self.insert(keys, import);
+    /// Takes over what a committed import has added: the smaller of the two goes into the larger, so that a first large import does
+    /// not stand in memory twice.
+    pub fn extend(&mut self, mut other: Self) {
+        if other.records.len() <= self.records.len() {
+            for (record, added) in other.records {
+                for held in added.lines.iter() {
+                    self.insert_held(record, added.shared, *held);
+                }
+            }
+            return;
+        }
+        for (record, stored) in std::mem::take(&mut self.records) {
+            let later = other.records.get(&record).map(|record| record.shared);
+            for held in stored.lines.iter() {
+                // What the import has added is the latest version.
+                if other.line(&record, held.number).is_none() {
+                    other.insert_held(record, later.unwrap_or(stored.shared), *held);
+                }
             }
         }
+        *self = other;
+    }
+
+    /// How many records are known.
+    pub fn records(&self) -> usize {
+        self.records.len()
     }
 
     /// How many lines are known.
@@ -205,9 +228,18 @@ mod tests {
         assert_eq!(index.imports_of(&[1; 16]), BTreeSet::from([1, 3]));
         assert_eq!(index.numbers(&[1; 16]), [1, 2]);
         let mut more = Index::default();
-        more.insert(keys(2, 1, 20), 0);
-        more.insert(keys(3, 1, 21), 0);
-        index.extend(more, 4);
-        assert_eq!((index.len(), index.line(&[2; 16], 1).map(|held| held.import)), (4, Some(4)));
+        more.insert(keys(2, 1, 20), 4);
+        more.insert(keys(3, 1, 21), 4);
+        more.insert(keys(4, 1, 22), 4);
+        // Whichever of the two is larger: the later version stays.
+        let mut small = Index::default();
+        small.insert(keys(2, 1, 12), 1);
+        small.insert(keys(2, 2, 13), 1);
+        let mut both = small.clone();
+        both.extend(more.clone());
+        assert_eq!((both.len(), both.line(&[2; 16], 1).map(|held| held.import)), (4, Some(4)));
+        assert_eq!(both.line(&[2; 16], 2).map(|held| held.import), Some(1));
+        index.extend(more);
+        assert_eq!((index.len(), index.line(&[2; 16], 1).map(|held| held.import)), (5, Some(4)));
     }
 }

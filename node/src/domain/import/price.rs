@@ -74,7 +74,7 @@ impl Cells<'_> {
         }
     }
 
-    // The last rate on or before the day; a month or year alone is no day, so only prices in euro may have one.
+    // The last rate on or before the day, or before the middle of what is stated where no day is.
     fn rate(&self, currency: &str, when: When) -> Result<Option<Rate>, RowFault> {
         if currency == "EUR" {
             return Ok(None);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     RowFault, Rule,
-    index::{Digest, Index, Keys, digest},
+    index::{Digest, Index, Keys, short},
     place::PlaceRule,
     report::{ERRORS_MAX, ErrorLine, Report, Tally},
     row::{Row, RowReader, RowRecord},
@@ -40,10 +40,11 @@ pub struct Staging<'a> {
     reader: &'a RowReader,
     stored: &'a Index,
     changed: Changed,
+    import: u64,
     added: Index,
     row_hashes: HashMap<String, u32>,
-    records: HashSet<Digest>,
-    cases: HashSet<Digest>,
+    // Short hashes: they are only counted.
+    cases: HashSet<u64>,
     // Records whose shared content is corrected: the line of the file where that was first seen, and whether it counts as corrected.
     corrected: BTreeMap<Digest, (u64, bool)>,
     rests_on: BTreeSet<u64>,
@@ -64,17 +65,17 @@ pub struct Staged {
 }
 
 impl<'a> Staging<'a> {
-    /// Starts with an empty report.
-    pub fn new(reader: &'a RowReader, stored: &'a Index, changed: Changed) -> Self {
+    /// Starts with an empty report; `import` is the number that the rows are stored under.
+    pub fn new(reader: &'a RowReader, stored: &'a Index, changed: Changed, import: u64) -> Self {
         let mut report = Report::default();
         report.cases.one_per_row = reader.mapping().one_case_per_record;
         Self {
             reader,
             stored,
             changed,
+            import,
             added: Index::default(),
             row_hashes: HashMap::new(),
-            records: HashSet::new(),
             cases: HashSet::new(),
             corrected: BTreeMap::new(),
             rests_on: BTreeSet::new(),
@@ -202,14 +203,11 @@ impl<'a> Staging<'a> {
             self.corrected.entry(keys.record).or_insert((at, stored.is_some()));
         }
         self.rests_on.extend(self.stored.imports_of(&keys.record));
-        self.added.insert(keys, 0);
+        self.added.insert(keys, self.import);
         if stored.is_some() {
             self.report.rows.corrected += 1;
         } else {
             self.report.rows.new += 1;
-        }
-        if self.records.insert(keys.record) {
-            self.report.records += 1;
         }
         self.good(&record);
         Outcome::Store(Box::new(record.line))
@@ -225,7 +223,7 @@ impl<'a> Staging<'a> {
 
     fn good(&mut self, record: &RowRecord) {
         let common = record.line.common();
-        self.cases.insert(digest(common.case_id.as_bytes()));
+        self.cases.insert(short(common.case_id.as_bytes()));
         let place = &mut self.report.place;
         *match record.place_rule {
             PlaceRule::Code => &mut place.code,
@@ -256,6 +254,7 @@ impl<'a> Staging<'a> {
                 let _ = self.conflict(at, &message);
             }
         }
+        self.report.records = self.added.records() as u64;
         self.report.cases.distinct = self.cases.len() as u64;
         let month = |when: When, last: bool| {
             let month = match (when.month, when.quarter) {
@@ -316,7 +315,7 @@ mod tests {
     }
 
     fn start<'a>(reader: &'a RowReader, index: &'a Index) -> Staging<'a> {
-        Staging::new(reader, index, Changed::Conflicts)
+        Staging::new(reader, index, Changed::Conflicts, 1)
     }
 
     fn row<'a>(changes: &[(&str, &'a str)]) -> Vec<&'a str> {

@@ -204,7 +204,7 @@ impl Job<'_> {
         let header: Vec<&str> = header.iter().skip(usize::from(self.numbered)).map(String::as_str).collect();
         let reader = RowReader::new(self.mapping.clone(), &header, self.reading.clone()).map_err(ImportError::File)?;
         let changed = if self.correction.is_some() { Changed::Corrects } else { Changed::Conflicts };
-        let mut staging = Staging::new(&reader, self.index, changed);
+        let mut staging = Staging::new(&reader, self.index, changed, self.number);
         let mut packer = Packer::default();
         let mut any = false;
         loop {

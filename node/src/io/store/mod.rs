@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Copies everything that is there into a new database and swaps the two, so that what was deleted is gone from the disk too.
-    /// Returns the bytes on disk before and after. Reads and commits wait meanwhile.
+    /// Returns the bytes on disk before and after. Commits wait meanwhile, reads for the moment of the swap.
     pub fn compact(&self) -> Result<(u64, u64), StoreError> {
         self.writer.compact()
     }

@@ -74,6 +74,11 @@ impl Store {
             .transpose()
     }
 
+    /// Every withdrawn edition.
+    pub fn all_withdrawn(&self) -> impl Iterator<Item = Result<WithdrawnEntry, StoreError>> {
+        self.scan(KeyKind::Withdrawn).map(|entry| decoded(&entry?.1, "a withdrawal"))
+    }
+
     /// Who is still to be told of which edition.
     pub fn untold(&self) -> Result<Vec<(u64, NodeId)>, StoreError> {
         self.scan(KeyKind::Untold).map(|entry| edition_and_member(&entry?.0)).collect()
