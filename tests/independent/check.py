@@ -29,7 +29,7 @@ from fractions import Fraction
 CASES_MIN = 5
 DOMINANCE_PERCENT = 75
 P_PERCENT = 15
-AMOUNT_MAX = 2**63 - 1
+AMOUNT_MAX = 10**15
 LINES_SHOWN = 20
 
 
@@ -481,8 +481,20 @@ REQUIRED = ("record_id", "case_id", "date", "source", "line", "drug", "quantity_
 OF_THE_LINE = ("line", "drug", "form", "amount", "unit", "quantity_kind")
 
 
+def drug_or_form(drugs, drug, form):
+    """The form where one is given, which stands below the drug, else the drug."""
+    if form in ("", "unknown"):
+        return drug
+    if drug not in drugs.level or drugs.level.get(form) != "form" or not drugs.stands_below(form, drug):
+        raise BadRow("R-CODE")
+    return form
+
+
 class Canonical:
-    """Reads the layout `seizure` of the documents."""
+    """Reads the layout `seizure` of the documents; a reader of another kind has its own columns and its own line."""
+
+    columns = CANONICAL
+    required = REQUIRED
 
     def __init__(self, lists, reading):
         self.lists, self.reading = lists, reading
@@ -492,8 +504,8 @@ class Canonical:
     def read(self, path):
         """All rows of a file."""
         header, rows = open_rows(path, ",")
-        unknown = [name for name in header if name not in CANONICAL and not name.startswith("x_")]
-        missing = [name for name in REQUIRED if name not in header]
+        unknown = [name for name in header if name not in self.columns and not name.startswith("x_")]
+        missing = [name for name in self.required if name not in header]
         if unknown or missing:
             raise Unusable(f"columns unknown: {unknown}, missing: {missing}")
         for cells in rows:
@@ -507,7 +519,7 @@ class Canonical:
         self.check_countries(row)
         codes = {
             "time": time_leaf(row["date"]),
-            "drug": self.drug(row),
+            "drug": drug_or_form(self.lists.drugs, row["drug"], row["form"]),
             "region": self.region(row),
             "transport": row["transport"],
             "place": row["place_type"],
@@ -520,8 +532,8 @@ class Canonical:
         return line
 
     def check_words(self, row):
-        """Required columns, identifiers and plain code words."""
-        if any(not row[name] for name in REQUIRED):
+        """Required columns, identifiers, plain code words, and the port code, which must lie in the country."""
+        if any(not row[name] for name in self.required):
             raise BadRow("R-REQUIRED")
         if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", row["record_id"]):
             raise BadRow("R-ID")
@@ -529,39 +541,30 @@ class Canonical:
             raise BadRow("R-CASE")
         if not re.fullmatch("[ -~]{1,40}", row["source"]) or not re.fullmatch("[ -~]{0,20}", row["level_rule"]):
             raise BadRow("R-CODE")
-        if not row["line"].isascii() or not row["line"].isdigit() or not 1 <= int(row["line"]) <= 50:
-            raise BadRow("R-RANGE")
-        for name, words in CANONICAL.items():
+        for name, words in self.columns.items():
             if words is not None and row[name] and row[name] not in words:
                 raise BadRow("R-CODE")
+        if row["unlocode"] and not re.fullmatch(f"{self.lists.country}[A-Z0-9]{{3}}", row["unlocode"]):
+            raise BadRow("R-PLACE")
 
     def check_countries(self, row):
-        """Countries that no table counts, and the port code, which must lie in the country."""
+        """Countries that no table counts."""
         single = [row["destination"]] if row["destination"] else []
         transit = row["transit"].split(";") if row["transit"] else []
         joint = row["joint_with"].split(";") if row["joint_with"] else []
         if len(transit) > 5 or any(word not in self.lists.countries | {"unknown"} for word in single + transit + joint):
             raise BadRow("R-COUNTRY")
-        if row["unlocode"] and not re.fullmatch(f"{self.lists.country}[A-Z0-9]{{3}}", row["unlocode"]):
-            raise BadRow("R-PLACE")
 
     def check_seizure(self, row):
         """Lines of one seizure agree in everything that is said of the seizure, and a line number comes once."""
+        if not row["line"].isascii() or not row["line"].isdigit() or not 1 <= int(row["line"]) <= 50:
+            raise BadRow("R-RANGE")
         about = {name: row[name] for name in CANONICAL if name not in OF_THE_LINE}
         about["case_id"] = fold_case_id(about["case_id"])
         number = (row["record_id"], int(row["line"]))
         if self.seizures.setdefault(row["record_id"], about) != about or number in self.seen:
             raise BadRow("R-CONFLICT")
         self.seen.add(number)
-
-    def drug(self, row):
-        """The form where one is given, else the drug."""
-        drugs, drug, form = self.lists.drugs, row["drug"], row["form"]
-        if form in ("", "unknown"):
-            return drug
-        if drug not in drugs.level or form not in drugs.level or not drugs.stands_below(form, drug):
-            raise BadRow("R-CODE")
-        return form
 
     def region(self, row):
         """The region leaf of the region code."""
@@ -886,12 +889,12 @@ def compare_cell(name, key, want, got, tally):
             tally.differ(name, key, measure, brief(mine), brief(theirs))
 
 
-def compare_head(edition, catalogue, folder, member, months, tally):
+def compare_head(edition, catalogue, folder, member, months, tally, kind="seizure"):
     """Compares what the edition says of itself: whose it is, by which rules, for which months, with which lists."""
     result, rules = edition.result, edition.result.get("rules", {})
     covered = set()
     for span in result.get("coverage", []):
-        if span["kind"] == "seizure" and span["state"] == "complete":
+        if span["kind"] == kind and span["state"] == "complete":
             covered |= coverage_months(f"{span['from']}..{span['to']}")
     pairs = [
         ("member", member, result.get("member")),

@@ -152,8 +152,9 @@ class Numbers(Table):
                 ("3.5", "piece", "R-NUMBER"),
                 ("0.5", "tablet", "R-NUMBER"),
                 ("1", "acre", "R-UNIT"),
-                ("9223372036854775807", "mg", {"mass_mg": 2**63 - 1}),
-                ("9223372036854775808", "mg", "R-RANGE"),
+                ("1000000", "t", {"mass_mg": 10**15}),
+                ("1000000000000001", "mg", "R-RANGE"),
+                ("1000000000000001", "tablet", "R-RANGE"),
             ],
         )
 
@@ -434,6 +435,8 @@ class CanonicalFile(Table):
                 ("COC_COCAINE", "unknown", "COC_COCAINE_U"),
                 ("HER_HEROIN", "COC_HCL", "R-CODE"),
                 ("COC_HCL", "COC_HCL", "R-CODE"),
+                ("COC", "COC_COCAINE", "R-CODE"),
+                ("LSD", "LSD_LSD", "R-CODE"),
             ],
         )
 
@@ -620,7 +623,7 @@ def edition_of(member, path, coverage):
     reading = check.read_lines(path, None, lists(member[:2]))
     months = check.coverage_months(coverage)
     cells = []
-    for table in catalogue["table"]:
+    for table in (table for table in catalogue["table"] if table["kind"] == "seizure"):
         grid = check.Grid(table, reading.lines, lists(member[:2]), months)
         for levels, codes, cell, available in grid.rows(check.years_of(months)):
             key = dict(zip(grid.names, codes))

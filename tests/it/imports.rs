@@ -48,6 +48,27 @@ fn bad_files_change_nothing_and_are_told_exactly() {
         ("short.csv", format!("{HEADER}\n{good}X,K,1\n"), "R-ROW-SIZE", 5),
         ("region.csv", format!("{HEADER}\n{good}X,K,1,2024,FR10,s,COC,,1,g,net\n"), "R-PLACE", 5),
         ("escape.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,\u{1b}[2J,,1,g,net\n"), "R-CODE", 5),
+        ("nul.csv", format!("{HEADER}\n{good}X\0,K,1,2024,,s,COC,,1,g,net\n"), "R-ENCODING", 5),
+        (
+            "field.csv",
+            format!("{HEADER}\n{good}X,{},1,2024,,s,COC,,1,g,net\n", "x".repeat(100_000_000)),
+            "R-ROW-SIZE",
+            5,
+        ),
+        ("path.csv", format!("{HEADER}\n{good}../../etc/passwd,K,1,2024,,s,COC,,1,g,net\n"), "R-ID", 5),
+        ("dot.csv", format!("{HEADER}\n{good}.hidden,K,1,2024,,s,COC,,1,g,net\n"), "R-ID", 5),
+        ("nocase.csv", format!("{HEADER}\n{good}X,,1,2024,,s,COC,,1,g,net\n"), "R-REQUIRED", 5),
+        ("slash.csv", format!("{HEADER}\n{good}X,K,1,29/02/2024,,s,COC,,1,g,net\n"), "R-DATE", 5),
+        ("first.csv", format!("{HEADER}\n{good}X,K,1,0001-01-01,,s,COC,,1,g,net\n"), "R-DATE", 5),
+        ("zone.csv", format!("{HEADER}\n{good}X,K,1,2024-05-17T00:00:00Z,,s,COC,,1,g,net\n"), "R-DATE", 5),
+        ("last.csv", format!("{HEADER}\n{good}X,K,1,9999-01-01,,s,COC,,1,g,net\n"), "R-DATE-FUTURE", 5),
+        ("minus.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,COC,,-1,g,net\n"), "R-NUMBER", 5),
+        ("huge.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,COC,,{},g,net\n", "9".repeat(400)), "R-RANGE", 5),
+        ("nounit.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,COC,,1,,net\n"), "R-UNIT", 5),
+        ("viss.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,COC,,1,viss,net\n"), "R-UNIT", 5),
+        ("cyrillic.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,\u{421}OC,,1,g,net\n"), "R-CODE", 5),
+        ("bidi.csv", format!("{HEADER}\n{good}X,K,1,2024,,s,COC\u{202e},,1,g,net\n"), "R-CODE", 5),
+        ("returns.csv", format!("{HEADER}\r{}X,K,1,2024,,s,COC,,1,viss,net\r", good.replace('\n', "\r")), "R-UNIT", 5),
     ];
     for (name, text, rule, line) in cases {
         let said = import(&federation, name, text, &[]);
@@ -67,6 +88,51 @@ fn bad_files_change_nothing_and_are_told_exactly() {
     let said = federation.operator("ES-AGENCY", &["import", "latin.csv", "--json"]);
     assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "R-ENCODING".into()));
     assert_eq!(state(&federation), before, "the store is as before");
+}
+
+#[test]
+fn spellings_of_one_case_are_one_case_and_text_that_looks_like_a_formula_is_text() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _node = federation.start("ES-AGENCY");
+    let cases = ["K1", "k1", " K1 ", "\u{ff2b}\u{ff11}", "K\u{200b}1", "=cmd|' /C calc'!A0"];
+    let text: String =
+        cases.iter().enumerate().map(|(n, case)| format!("F{n},{case},1,2019-05-17,,s,COC,,1,g,net\n")).collect();
+    let said = import(&federation, "cases.csv", &format!("{HEADER}\n{text}"), &["--coverage", "2019"]);
+    assert_eq!(said.code, 0, "{}", said.stdout);
+    assert_eq!(said.json()["result"]["cases"]["distinct"], 2, "{}", said.stdout);
+    // Five lines of one case are no five cases.
+    let shown = federation
+        .operator("ES-AGENCY", &["edition", "preview", "--table", "seizures-year-drug", "--cells", "--json"])
+        .json();
+    let cells = shown["result"]["cells"].as_array().unwrap();
+    let cell = cells.iter().find(|cell| cell["key"]["time"] == "2019" && cell["key"]["drug"] == "COC").unwrap();
+    assert_eq!(cell["values"]["seizures"]["state"], "suppressed");
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_is_refused() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _node = federation.start("ES-AGENCY");
+    let before = state(&federation);
+    let path = federation.path().join("grows.csv");
+    fs::write(&path, format!("{HEADER}\n{}", rows(0, 200_000))).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (flag, file) = (std::sync::Arc::clone(&stop), path.clone());
+    let writer = std::thread::spawn(move || {
+        use std::io::Write;
+        let mut file = fs::OpenOptions::new().append(true).open(file).unwrap();
+        let mut n = 200_000;
+        while !flag.load(std::sync::atomic::Ordering::Relaxed) {
+            file.write_all(rows(n, n + 50).as_bytes()).unwrap();
+            n += 50;
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    let said = federation.operator("ES-AGENCY", &["import", "grows.csv", "--json"]);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "R-FILE-CHANGED".into()), "{}", said.stdout);
+    assert_eq!(state(&federation), before);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The samples that ship: what the README says runs, what the documents list exists.
 
-use accord_tests::{accord, accord_node, root};
+use accord_tests::{Federation, accord, accord_node, program, root};
 
 #[test]
 fn every_command_that_a_document_shows_exists() {
@@ -35,7 +35,10 @@ fn every_command_that_a_document_shows_exists() {
                 if command.len() == 2
                     || !matches!(
                         command[0],
-                        "evidence"
+                        "case"
+                            | "rates"
+                            | "history"
+                            | "evidence"
                             | "mapping"
                             | "coverage"
                             | "edition"
@@ -69,4 +72,34 @@ fn the_readme_names_the_two_commands() {
     for line in ["cargo build --profile ci --locked && target/ci/accord demo", "tests/run"] {
         assert!(text.contains(line), "README.md does not name `{line}`");
     }
+}
+
+// The content of the one code block with this info string.
+fn block(text: &str, info: &str) -> String {
+    let fence = format!("```{info}\n");
+    assert_eq!(text.matches(&fence).count(), 1, "one block `{info}`");
+    let (_, rest) = text.split_once(&fence).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_operators_first_day_goes_as_the_document_says() {
+    let text = std::fs::read_to_string(root().join("docs/operator.md")).unwrap();
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _node = federation.start("ES-AGENCY");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cases.csv"), block(&text, "csv cases.csv")).unwrap();
+    let script = format!("set -eu\n{}", block(&text, "sh first-day"));
+    assert!(script.lines().filter(|line| line.starts_with("accord ")).count() >= 12, "{script}");
+    let path = format!("{}:{}", program("accord").parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .env("OPERATOR", federation.path().join("ES-AGENCY/node/operator"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("is undone") && said.contains("erased:") && said.contains("compacted:"), "{said}");
 }

@@ -226,11 +226,8 @@ impl Node {
         let mut salt = [0; 32];
         salt.copy_from_slice(hmac::sign(&key, &content).as_ref());
         let commit = commitment(trust.federation(), &self.config.member, &Hash(salt), &content);
-        // What was withdrawn is not published again, under another number either.
         if let Some(number) = self.withdrawn_as(&commit)? {
-            let message =
-                format!("the content equals that of edition {number}, which was withdrawn; nothing was published");
-            return Ok(failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again"));
+            return Ok(withdrawn_before(number));
         }
         let before = match self.current_number() {
             Some(number) => self.edition(number)?,
@@ -398,6 +395,12 @@ impl Node {
     pub(super) fn coverage_json(&self) -> Value {
         coverage_rows_json(&self.records().coverage.rows())
     }
+}
+
+// What was withdrawn is not published again, under another number either.
+fn withdrawn_before(number: u64) -> Reply {
+    let message = format!("the content equals that of edition {number}, which was withdrawn; nothing was published");
+    failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again")
 }
 
 fn unknown_table(catalogue: &Catalogue, table: Option<&str>) -> Option<Reply> {

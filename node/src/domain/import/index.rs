@@ -1,13 +1,19 @@
 //! What the store holds already, by digests: enough to recognise records without reading them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use accord_protocol::{codec::encode, id::Hash};
 
 use crate::domain::record::{Line, Price, Rate};
 
-/// A short digest: 128 bits are enough to tell an agency's own records apart.
+/// A short digest of a record's kind and id: 96 bits tell an agency's own records apart, ten million of them with a chance of one in
+/// 10^15 that any two collide.
+pub type RecordDigest = [u8; 12];
+/// A digest of 128 bits.
 pub type Digest = [u8; 16];
+
+/// Lines that wait to be merged into the sorted list, at least.
+const WAITING_MIN: usize = 1 << 16;
 
 /// The first 16 bytes of SHA-256.
 pub fn digest(bytes: &[u8]) -> Digest {
@@ -15,54 +21,46 @@ pub fn digest(bytes: &[u8]) -> Digest {
     full.first_chunk().copied().unwrap_or_default()
 }
 
-/// One stored version of a line.
+/// One line's latest version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// Digest of the line's content.
     pub content: u64,
-    /// The import that it came with: its latest version.
-    pub import: u64,
-    number: u8,
+    /// The import that it came with.
+    pub import: u32,
+    shared: u32,
 }
 
-/// One stored record: what its lines share, and each line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Record {
-    shared: u64,
-    lines: Lines,
-}
-
-// Nearly every record has one line; a list for each would double the memory of a large store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Lines {
-    One(Held),
-    More(Box<[Held]>),
-}
+type Key = (RecordDigest, u8);
 
 /// The latest version of every line. A later import's version takes the place of an earlier one, which stays in the store until the
 /// import that brought it is undone or the case erased: that is what lets an undo restore exactly what was there before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// A sorted list of 32 bytes for each line, and a small tree of lines that are not merged into it yet: a hash table of this size would
+/// need several times as much, and twice that whenever it grows.
+#[derive(Debug, Clone, Default)]
 pub struct Index {
-    records: HashMap<Digest, Record>,
-    lines: usize,
+    sorted: Vec<(Key, Held)>,
+    waiting: BTreeMap<Key, Held>,
 }
 
 /// Digests of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
     /// Of the kind and the record id.
-    pub record: Digest,
+    pub record: RecordDigest,
     /// Number of the line.
     pub number: u8,
     /// Of what all lines of the record share.
-    pub shared: u64,
+    pub shared: u32,
     /// Of everything.
     pub content: u64,
 }
 
 /// The digest of a record.
-pub fn record_digest(line: &Line) -> Digest {
-    digest(&[&line.kind().number().to_be_bytes(), line.common().record_id.as_bytes()].concat())
+pub fn record_digest(line: &Line) -> RecordDigest {
+    let Hash(full) = Hash::of(&[&line.kind().number().to_be_bytes(), line.common().record_id.as_bytes()].concat());
+    full.first_chunk().copied().unwrap_or_default()
 }
 
 /// The first 8 bytes of SHA-256, as a number.
@@ -85,7 +83,10 @@ impl Keys {
             Line::Seizure(_) | Line::Purity(_) | Line::Site(_) => bytes(encode(line)),
         };
         let shared = match line {
-            Line::Seizure(line) => short(&bytes(encode(&line.seizure))),
+            Line::Seizure(line) => {
+                let Hash(full) = Hash::of(&bytes(encode(&line.seizure)));
+                full.first_chunk().copied().map_or(0, u32::from_be_bytes)
+            }
             // Records of one line share nothing with another line.
             Line::Purity(_) | Line::Price(_) | Line::Site(_) => 0,
         };
@@ -94,126 +95,139 @@ impl Keys {
 }
 
 impl Index {
-    /// Remembers a stored line as the latest version.
+    /// Remembers a stored line as the latest version; imports beyond four thousand million do not happen.
     pub fn insert(&mut self, keys: Keys, import: u64) {
-        let held = Held { content: keys.content, import, number: keys.number };
-        self.insert_held(keys.record, keys.shared, held);
+        let import = u32::try_from(import).unwrap_or(u32::MAX);
+        let held = Held { content: keys.content, import, shared: keys.shared };
+        self.insert_held((keys.record, keys.number), held);
     }
 
-    fn insert_held(&mut self, record: Digest, shared: u64, held: Held) {
-        match self.records.get_mut(&record) {
-            None => {
-                self.records.insert(record, Record { shared, lines: Lines::One(held) });
-                self.lines += 1;
-            }
-            Some(record) => {
-                record.shared = shared;
-                self.lines += usize::from(record.lines.insert(held));
+    fn insert_held(&mut self, key: Key, held: Held) {
+        if let Ok(at) = self.sorted.binary_search_by_key(&key, |(key, _)| *key)
+            && let Some((_, kept)) = self.sorted.get_mut(at)
+        {
+            *kept = held;
+            return;
+        }
+        self.waiting.insert(key, held);
+        // A share of the list, so that all merges together move each line a few times only.
+        if self.waiting.len() >= WAITING_MIN.max(self.sorted.len() / 4) {
+            self.merge();
+        }
+    }
+
+    // Moves the waiting lines, none of which the list has, to their places: from the back, so that no second list is needed.
+    fn merge(&mut self) {
+        let Some((key, held)) = self.waiting.first_key_value().map(|(key, held)| (*key, *held)) else { return };
+        let (old, more) = (self.sorted.len(), self.waiting.len());
+        self.sorted.reserve_exact(more);
+        self.sorted.resize(old + more, (key, held));
+        let mut from = old;
+        let mut to = old + more;
+        while let Some(last) = self.waiting.last_entry() {
+            to -= 1;
+            let before = from.checked_sub(1).and_then(|at| self.sorted.get(at)).copied();
+            let item = match before {
+                Some(before) if before.0 > *last.key() => {
+                    from -= 1;
+                    before
+                }
+                Some(_) | None => last.remove_entry(),
+            };
+            if let Some(slot) = self.sorted.get_mut(to) {
+                *slot = item;
             }
         }
     }
 
+    // The latest versions of a record's lines, by number.
+    fn of_record(&self, record: &RecordDigest) -> impl Iterator<Item = (u8, Held)> {
+        let first = self.sorted.partition_point(|((other, _), _)| other < record);
+        let listed =
+            self.sorted.get(first..).unwrap_or_default().iter().take_while(move |((other, _), _)| other == record);
+        let waiting = self.waiting.range((*record, 0)..=(*record, u8::MAX));
+        listed
+            .map(|((_, number), held)| (*number, *held))
+            .chain(waiting.map(|((_, number), held)| (*number, *held)))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
     /// A stored line's latest version.
-    pub fn line(&self, record: &Digest, number: u8) -> Option<Held> {
-        self.records.get(record)?.lines.iter().find(|held| held.number == number).copied()
+    pub fn line(&self, record: &RecordDigest, number: u8) -> Option<Held> {
+        let key = (*record, number);
+        match self.sorted.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => self.sorted.get(at).map(|(_, held)| *held),
+            Err(_) => self.waiting.get(&key).copied(),
+        }
     }
 
     /// Digest of what the lines of a stored record share.
-    pub fn shared(&self, record: &Digest) -> Option<u64> {
-        self.records.get(record).map(|record| record.shared)
+    pub fn shared(&self, record: &RecordDigest) -> Option<u32> {
+        self.of_record(record).next().map(|(_, held)| held.shared)
     }
 
     /// Numbers of the stored lines of a record.
-    pub fn numbers(&self, record: &Digest) -> Vec<u8> {
-        self.records.get(record).map(|record| record.lines.iter().map(|held| held.number).collect()).unwrap_or_default()
+    pub fn numbers(&self, record: &RecordDigest) -> Vec<u8> {
+        self.of_record(record).map(|(number, _)| number).collect()
     }
 
     /// The imports that a record's latest lines came with.
-    pub fn imports_of(&self, record: &Digest) -> BTreeSet<u64> {
-        self.records.get(record).into_iter().flat_map(|record| record.lines.iter()).map(|held| held.import).collect()
+    pub fn imports_of(&self, record: &RecordDigest) -> BTreeSet<u64> {
+        self.of_record(record).map(|(_, held)| u64::from(held.import)).collect()
     }
 
     /// Whether an import's version of a line is the latest one: earlier ones are kept, but do not count.
     pub fn is_latest(&self, line: &Line, import: u64) -> bool {
-        self.line(&record_digest(line), line.number()).is_some_and(|held| held.import == import)
+        self.line(&record_digest(line), line.number()).is_some_and(|held| u64::from(held.import) == import)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Key, Held)> + '_ {
+        self.sorted.iter().copied().chain(self.waiting.iter().map(|(key, held)| (*key, *held)))
     }
 
     /// Takes over what a committed import has added: the smaller of the two goes into the larger, so that a first large import does
     /// not stand in memory twice.
     pub fn extend(&mut self, mut other: Self) {
-        if other.records.len() <= self.records.len() {
-            for (record, added) in other.records {
-                for held in added.lines.iter() {
-                    self.insert_held(record, added.shared, *held);
-                }
+        if other.len() <= self.len() {
+            for (key, held) in other.all() {
+                self.insert_held(key, held);
             }
             return;
         }
-        for (record, stored) in std::mem::take(&mut self.records) {
-            let later = other.records.get(&record).map(|record| record.shared);
-            for held in stored.lines.iter() {
-                // What the import has added is the latest version.
-                if other.line(&record, held.number).is_none() {
-                    other.insert_held(record, later.unwrap_or(stored.shared), *held);
-                }
+        for (key, held) in self.all() {
+            // What the import has added is the latest version.
+            if other.line(&key.0, key.1).is_none() {
+                other.insert_held(key, held);
             }
         }
         *self = other;
     }
 
     /// How many records are known.
-    pub fn records(&self) -> usize {
-        self.records.len()
+    pub fn records(&mut self) -> usize {
+        self.merge();
+        self.sorted.chunk_by(|((a, _), _), ((b, _), _)| a == b).count()
     }
 
     /// How many lines are known.
-    pub const fn len(&self) -> usize {
-        self.lines
+    pub fn len(&self) -> usize {
+        self.sorted.len() + self.waiting.len()
     }
 
     /// Whether nothing is known.
-    pub const fn is_empty(&self) -> bool {
-        self.lines == 0
-    }
-}
-
-impl Lines {
-    fn iter(&self) -> std::slice::Iter<'_, Held> {
-        match self {
-            Self::One(held) => std::slice::from_ref(held).iter(),
-            Self::More(all) => all.iter(),
-        }
-    }
-
-    // Adds or replaces a line; whether it is new.
-    fn insert(&mut self, held: Held) -> bool {
-        match self {
-            Self::One(only) if only.number == held.number => {
-                *only = held;
-                false
-            }
-            Self::One(only) => {
-                *self = Self::More(Box::new([*only, held]));
-                true
-            }
-            Self::More(all) => {
-                if let Some(kept) = all.iter_mut().find(|kept| kept.number == held.number) {
-                    *kept = held;
-                    return false;
-                }
-                *all = all.iter().copied().chain([held]).collect();
-                true
-            }
-        }
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty() && self.waiting.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn keys(record: u8, number: u8, content: u64) -> Keys {
-        Keys { record: [record; 16], number, shared: 7, content }
+        Keys { record: [record; 12], number, shared: 7, content }
     }
 
     #[test]
@@ -223,23 +237,58 @@ mod tests {
         index.insert(keys(1, 2, 11), 1);
         index.insert(keys(2, 1, 12), 1);
         index.insert(keys(1, 2, 13), 3);
-        assert_eq!(index.len(), 3);
-        assert_eq!(index.line(&[1; 16], 2).map(|held| (held.content, held.import)), Some((13, 3)));
-        assert_eq!(index.imports_of(&[1; 16]), BTreeSet::from([1, 3]));
-        assert_eq!(index.numbers(&[1; 16]), [1, 2]);
-        let mut more = Index::default();
-        more.insert(keys(2, 1, 20), 4);
-        more.insert(keys(3, 1, 21), 4);
-        more.insert(keys(4, 1, 22), 4);
-        // Whichever of the two is larger: the later version stays.
-        let mut small = Index::default();
-        small.insert(keys(2, 1, 12), 1);
-        small.insert(keys(2, 2, 13), 1);
-        let mut both = small.clone();
-        both.extend(more.clone());
-        assert_eq!((both.len(), both.line(&[2; 16], 1).map(|held| held.import)), (4, Some(4)));
-        assert_eq!(both.line(&[2; 16], 2).map(|held| held.import), Some(1));
-        index.extend(more);
-        assert_eq!((index.len(), index.line(&[2; 16], 1).map(|held| held.import)), (5, Some(4)));
+        assert_eq!((index.len(), index.records()), (3, 2));
+        assert_eq!(index.line(&[1; 12], 2).map(|held| (held.content, held.import)), Some((13, 3)));
+        assert_eq!(index.imports_of(&[1; 12]), BTreeSet::from([1, 3]));
+        assert_eq!((index.numbers(&[1; 12]), index.shared(&[1; 12])), (vec![1, 2], Some(7)));
+        assert_eq!((index.numbers(&[9; 12]), index.shared(&[9; 12])), (vec![], None));
+    }
+
+    // What a table of everything would say.
+    type Model = BTreeMap<(u8, u8), (u64, u64)>;
+
+    fn says(index: &Index) -> Model {
+        let pairs = (0..20).flat_map(|record| (1..4).map(move |number| (record, number)));
+        pairs
+            .filter_map(|(record, number)| {
+                let held = index.line(&[record; 12], number)?;
+                Some(((record, number), (held.content, u64::from(held.import))))
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_merged_list_says_what_a_table_would(
+            first in prop::collection::vec((0u8..20, 1u8..4, 0u64..9), 0..60),
+            later in prop::collection::vec((0u8..20, 1u8..4, 0u64..9), 0..60),
+            merge_after in 0usize..60,
+        ) {
+            let mut model = Model::new();
+            let fill = |rows: &[(u8, u8, u64)], import: u64, model: &mut Model| {
+                let mut index = Index::default();
+                for (at, (record, number, content)) in rows.iter().enumerate() {
+                    index.insert(keys(*record, *number, *content), import);
+                    model.insert((*record, *number), (*content, import));
+                    if at == merge_after {
+                        index.merge();
+                    }
+                }
+                index
+            };
+            let mut stored = fill(&first, 1, &mut model);
+            prop_assert_eq!(says(&stored), model.clone());
+            let added = fill(&later, 2, &mut model);
+            stored.extend(added);
+            prop_assert_eq!(says(&stored), model.clone());
+            prop_assert_eq!(stored.len(), model.len());
+            let records: BTreeSet<u8> = model.keys().map(|(record, _)| *record).collect();
+            prop_assert_eq!(stored.records(), records.len());
+            prop_assert!(stored.sorted.is_sorted_by(|a, b| a.0 < b.0));
+            for record in 0..20u8 {
+                let numbers: Vec<u8> = (1..4).filter(|number| model.contains_key(&(record, *number))).collect();
+                prop_assert_eq!(stored.numbers(&[record; 12]), numbers);
+            }
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! All rows of one file: which are new, which are there already, which contradict.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     RowFault, Rule,
-    index::{Digest, Index, Keys, short},
+    index::{Index, Keys, RecordDigest, short},
     place::PlaceRule,
     report::{ERRORS_MAX, ErrorLine, Report, Tally},
     row::{Row, RowReader, RowRecord},
@@ -43,14 +43,41 @@ pub struct Staging<'a> {
     import: u64,
     added: Index,
     row_hashes: HashMap<String, u32>,
-    // Short hashes: they are only counted.
-    cases: HashSet<u64>,
+    cases: Distinct,
     // Records whose shared content is corrected: the line of the file where that was first seen, and whether it counts as corrected.
-    corrected: BTreeMap<Digest, (u64, bool)>,
+    corrected: BTreeMap<RecordDigest, (u64, bool)>,
     rests_on: BTreeSet<u64>,
     report: Report,
     tally: Tally,
     seen: Option<(When, When)>,
+}
+
+/// Counts distinct numbers in eight bytes each: hashes of cases, which are only counted.
+#[derive(Debug, Default)]
+struct Distinct {
+    seen: Vec<u64>,
+    // How many were left when doubles were last removed.
+    settled: usize,
+}
+
+impl Distinct {
+    fn insert(&mut self, number: u64) {
+        self.seen.push(number);
+        if self.seen.len() >= 2 * self.settled.max(1 << 16) {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.seen.sort_unstable();
+        self.seen.dedup();
+        self.settled = self.seen.len();
+    }
+
+    fn count(&mut self) -> u64 {
+        self.settle();
+        self.seen.len() as u64
+    }
 }
 
 /// All rows, taken.
@@ -76,7 +103,7 @@ impl<'a> Staging<'a> {
             import,
             added: Index::default(),
             row_hashes: HashMap::new(),
-            cases: HashSet::new(),
+            cases: Distinct::default(),
             corrected: BTreeMap::new(),
             rests_on: BTreeSet::new(),
             report,
@@ -255,7 +282,7 @@ impl<'a> Staging<'a> {
             }
         }
         self.report.records = self.added.records() as u64;
-        self.report.cases.distinct = self.cases.len() as u64;
+        self.report.cases.distinct = self.cases.count();
         let month = |when: When, last: bool| {
             let month = match (when.month, when.quarter) {
                 (0, 0) if last => 12,
