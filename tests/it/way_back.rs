@@ -213,6 +213,63 @@ fn a_kill_during_a_compaction_leaves_a_whole_store() {
 }
 
 #[test]
+fn a_kill_during_an_undo_or_an_erasure_leaves_all_or_nothing() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let lines = |federation: &Federation| {
+        let status = federation.operator("ES-AGENCY", &["status", "--json"]).json();
+        status["result"]["store"]["lines"].as_u64().unwrap()
+    };
+    let many = rows("R", 0, 15_000, "1.5");
+    // One case in every other row, so that erasing it rewrites every block.
+    let one_case: String = (0..15_000)
+        .map(|n| {
+            let case = if n % 2 == 0 { "BIG".to_owned() } else { format!("C{n}") };
+            format!("S{n},{case},1,2024-01-11,ES30,synthetic,COC,COC_HCL,1,kg,net\n")
+        })
+        .collect();
+    let rounds: u64 = std::env::var("ACCORD_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    for round in 0..rounds {
+        let node = federation.start("ES-AGENCY");
+        let before = lines(&federation);
+        let (text, gone, command): (_, _, &[&str]) = if round % 2 == 0 {
+            (&many, 15_000, &["import", "undo", "ID", "--reason", "crash test"])
+        } else {
+            (&one_case, 7_500, &["case", "erase", "BIG", "--authority", "crash test", "--yes"])
+        };
+        fs::write(federation.path().join("k.csv"), format!("{HEADER}\n{text}")).unwrap();
+        let import = federation.operator("ES-AGENCY", &["import", "k.csv", "--json"]).json();
+        let id = import["result"]["import_id"].as_str().unwrap().to_owned();
+        let full = lines(&federation);
+        let command: Vec<&str> = command.iter().map(|word| if *word == "ID" { id.as_str() } else { word }).collect();
+        let mut tool = std::process::Command::new(accord_tests::program("accord"))
+            .args([["--profile", "ES-AGENCY/node/operator", "--json"].as_slice(), &command].concat())
+            .current_dir(federation.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30 + round / 2 * 90));
+        node.kill();
+        tool.kill().unwrap();
+        tool.wait().unwrap();
+        let node = federation.start("ES-AGENCY");
+        let after = lines(&federation);
+        assert!(after == full || after == full - gone, "round {round}: {after} of {full}, {gone} to go");
+        // Whatever it was, the way is open: the rest is taken away and the start is there again.
+        if after == full {
+            let said = federation.operator("ES-AGENCY", &[command.as_slice(), &["--json"]].concat());
+            assert_eq!(said.code, 0, "{}", said.stdout);
+        }
+        if round % 2 == 1 {
+            let said = federation.operator("ES-AGENCY", &["import", "undo", &id, "--reason", "crash test", "--json"]);
+            assert_eq!(said.code, 0, "{}", said.stdout);
+        }
+        assert_eq!(lines(&federation), before, "round {round}");
+        assert!(node.stop());
+    }
+}
+
+#[test]
 fn a_withdrawn_edition_is_refused_and_those_who_received_it_are_told() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
     let nodes = federation.start_all();
