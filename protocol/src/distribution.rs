@@ -106,6 +106,7 @@ fn bounds(edges: usize, total: i128, shown: &[(usize, usize, i128)]) -> Option<(
     let mut most = vec![total; edges];
     *most.first_mut()? = 0;
     *least.last_mut()? = total;
+    let mut settled = false;
     // A shortest path visits each edge once at most.
     for _ in 0..=edges {
         let before = (least.clone(), most.clone());
@@ -126,8 +127,13 @@ fn bounds(edges: usize, total: i128, shown: &[(usize, usize, i128)]) -> Option<(
             *here = above.min(*here);
         }
         if before == (least.clone(), most.clone()) {
+            settled = true;
             break;
         }
+    }
+    // Bounds that still move contradict each other in a circle.
+    if !settled {
+        return None;
     }
     least.iter().zip(&most).all(|(least, most)| least <= most).then_some((least, most))
 }

@@ -28,6 +28,8 @@ crate::codes! {
         Relay = 111 "relay",
         /// The node's state.
         Status = 112 "status",
+        /// Withdrawals of editions that the node knows of, signed.
+        Notices = 113 "notices",
         /// Editions: preview, publish, list, show, withdraw.
         Edition = 114 "edition",
         /// An operator imports a file.
@@ -106,6 +108,7 @@ impl MessageKind {
             | Self::Coverage
             | Self::Records
             | Self::Rates
+            | Self::Notices
             | Self::Mapping => false,
         }
     }
@@ -123,6 +126,7 @@ impl MessageKind {
             | Self::Coverage
             | Self::Records
             | Self::Rates
+            | Self::Notices
             | Self::Mapping => 64 << 10,
         }
     }
@@ -142,6 +146,7 @@ impl MessageKind {
             | Self::Coverage
             | Self::Records
             | Self::Notice
+            | Self::Notices
             | Self::Mapping => None,
         }
     }
@@ -154,7 +159,9 @@ impl MessageKind {
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
             Self::Notice => None,
-            Self::Import | Self::Coverage | Self::Records | Self::Rates | Self::Mapping => Some(16 << 20),
+            Self::Import | Self::Coverage | Self::Records | Self::Rates | Self::Mapping | Self::Notices => {
+                Some(16 << 20)
+            }
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
         }

@@ -38,8 +38,10 @@ crate::codes! {
 pub struct Pooled {
     // One for each number of the measure, over the members that show it.
     sums: Vec<i128>,
-    // How many members in it hide the number: bins alone, since the first number is there for everybody.
+    // How many parts hide the number: bins alone, since the first number is there in every part.
     hidden: Vec<u32>,
+    // How many parts there are: one for each member, and in a total one for each of its periods.
+    parts: u32,
     distribution: Distribution,
     from: BTreeSet<NodeId>,
     missing: BTreeMap<NodeId, Why>,
@@ -57,12 +59,19 @@ impl Pooled {
             return missing(Why::NotAvailable);
         }
         let distribution = match measure.of {
-            Quantity::Histogram => Distribution::of(measure, &numbers).unwrap_or_default(),
+            // Bins that contradict each other or their total are nobody's numbers.
+            Quantity::Histogram => match Distribution::of(measure, &numbers) {
+                Some(distribution) => distribution,
+                None => return missing(Why::NotVerified),
+            },
+            // A mean without its sum is none.
+            Quantity::Mean if numbers.iter().any(Option::is_none) => return missing(Why::Suppressed),
             _ => Distribution::default(),
         };
         Self {
             sums: numbers.iter().map(|number| i128::from(number.unwrap_or(0))).collect(),
             hidden: numbers.iter().map(|number| u32::from(number.is_none())).collect(),
+            parts: 1,
             distribution,
             from: [member.clone()].into(),
             missing: BTreeMap::new(),
@@ -80,6 +89,7 @@ impl Pooled {
         for (mine, theirs) in self.hidden.iter_mut().zip(other.hidden) {
             *mine += theirs;
         }
+        self.parts += other.parts;
         self.distribution = self.distribution.merge(other.distribution);
         self.from.extend(other.from);
         for (member, why) in other.missing {
@@ -100,16 +110,14 @@ impl Pooled {
         i64::try_from(sum).ok().filter(|sum| !self.from.is_empty() && *sum <= NUMBER_MAX)
     }
 
-    /// Whether some member in it hides the number at a place, so that the sum there is a lower bound.
+    /// Whether some part of it hides the number at a place, so that the sum there is a lower bound.
     pub fn is_hidden_by_some(&self, place: usize) -> bool {
         self.hidden.get(place).is_some_and(|hidden| *hidden > 0)
     }
 
-    /// Whether every member in it hides the number at a place.
+    /// Whether every part of it hides the number at a place.
     pub fn is_hidden_by_all(&self, place: usize) -> bool {
-        self.hidden
-            .get(place)
-            .is_some_and(|hidden| usize::try_from(*hidden).is_ok_and(|hidden| hidden >= self.from.len()))
+        self.hidden.get(place).is_some_and(|hidden| *hidden >= self.parts)
     }
 
     /// Every number of the measure, for comparing.
@@ -361,6 +369,27 @@ mod tests {
         };
         let both = mean(1, 30, 80).merge(mean(2, 10, 40));
         assert_eq!((both.value(), both.mean_hundredths()), (Some(40), Some(700_000)));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_a_mean_or_a_histogram_are_nobodys() {
+        let catalogue = crate::catalogue::Catalogue::parse(crate::catalogue::SHIPPED).unwrap();
+        let measures = &catalogue.table("purity-quarter-form-market").unwrap().measures;
+        let shown = |number: u64| Released::release(number).unwrap();
+        let half = Pooled::of(&member(1), &measures[2], &Ok(vec![shown(30), Released::SUPPRESSED]));
+        assert_eq!((half.value(), half.missing().next().unwrap().1), (None, Why::Suppressed));
+        // Five in all, six in one bin.
+        let mut numbers = vec![Released::SUPPRESSED; measures[3].width()];
+        (numbers[0], numbers[1]) = (shown(5), shown(6));
+        let wrong = Pooled::of(&member(1), &measures[3], &Ok(numbers.clone()));
+        assert_eq!((wrong.value(), wrong.missing().next().unwrap().1), (None, Why::NotVerified));
+        // A bin that one of two periods hides has a number in their total.
+        numbers[1] = shown(5);
+        let one = Pooled::of(&member(1), &measures[3], &Ok(numbers.clone()));
+        numbers[1] = Released::SUPPRESSED;
+        let total = one.merge(Pooled::of(&member(1), &measures[3], &Ok(numbers)));
+        assert_eq!((total.value(), total.number(1)), (Some(10), Some(5)));
+        assert!(total.is_hidden_by_some(1) && !total.is_hidden_by_all(1) && total.is_hidden_by_all(2));
     }
 
     #[test]

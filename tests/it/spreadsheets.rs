@@ -264,7 +264,12 @@ fn hostile_workbooks_are_refused_before_they_are_expanded() {
     let last = r#"<row r="1"><c r="A1" t="inlineStr"><is><t>Datum</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c><c r="C1" t="inlineStr"><is><t>c</t></is></c></row><row r="1048576"><c r="A1048576"><v>1</v></c></row>"#;
     let entities = r#"<row r="1"><c r="A1" t="inlineStr"><is><t>&lol;</t></is></c></row>"#.to_owned();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("bomb.xlsx", workbook(&[("S", good.clone())], Some(bomb)), "unpacks to more than"),
+        ("bomb.xlsx", workbook(&[("S", good.clone())], Some(bomb)), "more than"),
+        (
+            "cell.xlsx",
+            workbook(&[("S", row(1, &[Cell::Text(&"a".repeat(40 << 20))]))], None),
+            "holds a text of more than",
+        ),
         ("far.xlsx", workbook(&[("S", far)], None), "no sheet"),
         ("back.xlsx", workbook(&[("S", back)], None), "no sheet"),
         ("entities.xlsx", workbook(&[("S", entities)], None), "no sheet"),

@@ -263,7 +263,7 @@ fn believed(document: &Document, trust: &Trust) -> Option<Withdrawal> {
 
 // Asks the own node what partners have told it, and keeps what is signed as it should be.
 fn collect(profile: &Profile, trust: &Trust, global: &Global) -> anyhow::Result<()> {
-    let reply = ask_node(global, MessageKind::Status, &json!({}))?;
+    let reply = ask_node(global, MessageKind::Notices, &json!({}))?;
     let told = reply.result.as_ref().and_then(|status| status.get("withdrawals")).and_then(Value::as_array);
     let mut known = documents(profile)?;
     for hex in told.into_iter().flatten().filter_map(Value::as_str) {

@@ -23,8 +23,10 @@ use crate::{
     sheet::{Digest, Format, Layout, Rows, Table, guess_encoding, sheet_names},
 };
 
-/// Largest mapping file that fits an import's head.
-const MAPPING_MAX: u64 = 60_000;
+/// Largest mapping file.
+const MAPPING_MAX: u64 = 1 << 20;
+/// Largest mapping that fits an import's head, with its quotes escaped.
+const MAPPING_SENT_MAX: usize = 50_000;
 
 /// `accord import`
 #[derive(Debug, Args)]
@@ -256,7 +258,16 @@ pub(super) fn mapping_text(path: &Path) -> anyhow::Result<String> {
         Failure::usage("MAPPING", format!("{:#}", anyhow::Error::new(error)), "check the path of the mapping")
     })?;
     let not_utf8 = |_| Failure::usage("MAPPING", format!("{} is not UTF-8", path.display()), "save it as UTF-8");
-    Ok(String::from_utf8(bytes).map_err(not_utf8)?)
+    let text = String::from_utf8(bytes).map_err(not_utf8)?;
+    if text.len() <= MAPPING_SENT_MAX {
+        return Ok(text);
+    }
+    // Comments are for people; without them a mapping with thousands of words still fits a call.
+    let bare = toml::from_str::<toml::Table>(&text).ok().and_then(|table| toml::to_string(&table).ok());
+    Ok(bare.filter(|bare| bare.len() <= MAPPING_SENT_MAX).ok_or_else(|| {
+        let message = format!("{} is larger than the {MAPPING_SENT_MAX} bytes that a call takes", path.display());
+        Failure::usage("MAPPING", message, "move columns with very many words from [fields] to ignore")
+    })?)
 }
 
 /// What is sent to the node: a CSV file as it stands, or the rows that a workbook or a text in another encoding was turned into.

@@ -15,6 +15,8 @@ use crate::{
 
 /// Distinct words of a column that are kept; a column with more is no column of codes.
 pub(crate) const WORDS_MAX: usize = 2_000;
+/// Longest word of a code, in bytes; a column with a longer cell is no column of codes.
+const WORD_MAX: usize = 200;
 /// Distinct cells of a column that are counted.
 pub(crate) const DISTINCT_MAX: usize = 200_000;
 /// Distinct shapes of a column that are kept.
@@ -146,7 +148,10 @@ impl Column {
         }
         self.filled += 1;
         if let Some(words) = &mut self.words {
-            if let Some(count) = words.get_mut(cell) {
+            // Codes are words, not texts.
+            if cell.len() > WORD_MAX {
+                self.words = None;
+            } else if let Some(count) = words.get_mut(cell) {
                 *count += 1;
             } else if words.len() < WORDS_MAX {
                 words.insert(cell.to_owned(), 1);

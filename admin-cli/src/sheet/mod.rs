@@ -185,6 +185,7 @@ impl Table {
     /// Turns the file into comma-separated UTF-8 in a file without a name: first column the line, then the cells. Returns the file, its
     /// hash and size, and the hash of the operator's file.
     pub(crate) fn converted(&self, layout: &Layout) -> anyhow::Result<Rows> {
+        let before = self.hash()?;
         let mut file = io::BufWriter::with_capacity(1 << 18, tempfile::tempfile()?);
         let mut digest = Digest::default();
         let mut bytes = 0u64;
@@ -212,9 +213,17 @@ impl Table {
             Ok(std::ops::ControlFlow::Continue(()))
         })?;
         let file = file.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
-        let mut of_file = Digest::default();
-        io::copy(&mut open(&self.path)?, &mut of_file)?;
-        Ok(Rows { file, sha256: digest.finish(), bytes, file_sha256: of_file.finish() })
+        if self.hash()? != before {
+            let message = "the file changed while it was read; nothing was sent";
+            return Err(Failure::refused("R-FILE-CHANGED", message, "import it again when nobody writes to it").into());
+        }
+        Ok(Rows { file, sha256: digest.finish(), bytes, file_sha256: before })
+    }
+
+    fn hash(&self) -> anyhow::Result<Hash> {
+        let mut digest = Digest::default();
+        io::copy(&mut open(&self.path)?, &mut digest)?;
+        Ok(digest.finish())
     }
 }
 

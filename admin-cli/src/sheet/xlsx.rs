@@ -17,6 +17,8 @@ const TEXTS_MAX: u64 = 256 << 20;
 const PARTS_MAX: u64 = 64 << 20;
 /// Bytes of one sheet once unpacked, at most: it is read cell by cell.
 const SHEET_MAX: u64 = 3 << 30;
+/// Bytes of one text or tag, at most: a cell holds 32,767 characters.
+const STRETCH_MAX: usize = 1 << 20;
 /// Parts of a workbook, at most.
 const PARTS_COUNT_MAX: usize = 10_000;
 
@@ -56,8 +58,7 @@ fn check_sizes(table: &Table) -> anyhow::Result<()> {
         let name = part.name().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         // Names are lower case by now.
         let is = |extension: &str| name.rsplit_once('.').is_some_and(|(_, rest)| rest == extension);
-        if part.is_dir() || !is("xml") && !is("rels") {
-            // Pictures and the like are never read.
+        if part.is_dir() {
             continue;
         }
         // By the file's name first: a workbook may say that its parts lie in another folder.
@@ -65,19 +66,55 @@ fn check_sizes(table: &Table) -> anyhow::Result<()> {
             TEXTS_MAX
         } else if name.starts_with("xl/worksheets/") && is("xml") {
             SHEET_MAX
-        } else {
+        } else if is("xml") || is("rels") {
             PARTS_MAX - others
+        } else {
+            // Pictures and the like are not read; a part that is would have to be one of these.
+            TEXTS_MAX
         };
-        let size = io::copy(&mut (&mut part).take(most + 1), &mut io::sink())
+        let mut scan = Scan { is_markup: is("xml"), ..Scan::default() };
+        let size = io::copy(&mut (&mut part).take(most + 1), &mut scan)
             .map_err(|error| bad(format!("the workbook cannot be unpacked: {error}")))?;
         if size > most {
             return Err(bad(format!("the part {name} of the workbook unpacks to more than {most} bytes")).into());
+        }
+        if scan.longest > STRETCH_MAX {
+            return Err(
+                bad(format!("the part {name} of the workbook holds a text of more than {STRETCH_MAX} bytes")).into()
+            );
         }
         if most <= PARTS_MAX {
             others += size;
         }
     }
     Ok(())
+}
+
+/// Looks for the longest stretch without a mark of XML: a parser holds a text or a tag whole.
+#[derive(Default)]
+struct Scan {
+    is_markup: bool,
+    run: usize,
+    longest: usize,
+}
+
+impl io::Write for Scan {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_markup {
+            for piece in bytes.split_inclusive(|byte| matches!(byte, b'<' | b'>')) {
+                self.run += piece.len();
+                self.longest = self.longest.max(self.run);
+                if matches!(piece.last(), Some(b'<' | b'>')) {
+                    self.run = 0;
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Gives every row of the sheet from the header on to `take`; blank rows are left out.

@@ -12,6 +12,8 @@ pub const AGE_DAYS_MAX: i64 = 7;
 pub const CURRENCIES_MAX: usize = 200;
 /// Days of a file, at most: more than a century of working days.
 pub const DAYS_MAX: usize = 40_000;
+/// Rates of a file, at most: four times what the European Central Bank has published since 1999.
+pub const RATES_MAX: usize = 1_000_000;
 
 /// The rates of one currency by day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub enum BadRates {
         day: String,
     },
     /// Too large.
-    #[error("more than {CURRENCIES_MAX} currencies or {DAYS_MAX} days")]
+    #[error("more than {CURRENCIES_MAX} currencies, {DAYS_MAX} days or {RATES_MAX} rates")]
     TooLarge,
 }
 
@@ -148,6 +150,7 @@ impl Rates {
             return Err(BadRates::TooLarge);
         }
         let mut rates = Self::default();
+        let mut count = 0;
         for (index, row) in lines.enumerate().filter(|(_, row)| !row.trim().is_empty()) {
             let line = index + 2;
             if index >= DAYS_MAX {
@@ -158,6 +161,10 @@ impl Rates {
             for (currency, cell) in currencies.iter().zip(cells).filter(|(currency, _)| is_currency(currency)) {
                 if cell.is_empty() || cell == "N/A" {
                     continue;
+                }
+                count += 1;
+                if count > RATES_MAX {
+                    return Err(BadRates::TooLarge);
                 }
                 let bad = || BadRates::Rate { line, column: (*currency).to_owned() };
                 let units = Decimal::parse(cell, '.', false).and_then(|rate| rate.scaled(8)).map_err(|_| bad())?;

@@ -120,7 +120,20 @@ impl Node {
             batch.put_received(edition, &body.requester);
         }
         self.store.commit(batch)?;
+        self.tell_if_withdrawn(&body.requester, answer.edition)?;
         Ok(answer)
+    }
+
+    // An edition that was withdrawn while the answer was made: whoever withdrew it did not see this member among those to tell.
+    fn tell_if_withdrawn(&self, member: &NodeId, edition: Option<u64>) -> Result<(), StoreError> {
+        if let Some(edition) = edition.filter(|_| *member != self.config.member)
+            && self.store.withdrawn(edition)?.is_some()
+        {
+            let mut batch = Batch::default();
+            batch.put_untold(edition, member);
+            self.store.commit(batch)?;
+        }
+        Ok(())
     }
 
     fn decide(&self, checked: &Checked, now: UnixMs) -> Result<SignedAnswer, StoreError> {

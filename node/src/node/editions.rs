@@ -45,7 +45,7 @@ pub(super) struct LoadedEdition {
 
 impl LoadedEdition {
     /// Whether the edition holds the same tables and years: the cells alone do not say which year they are of.
-    fn holds_blocks_of(&self, filled: &Filled) -> bool {
+    pub(super) fn holds_blocks_of(&self, filled: &Filled) -> bool {
         self.blocks.len() == filled.blocks.len()
             && filled.blocks.iter().all(|block| self.blocks.contains_key(&(block.table_id, block.year)))
     }
@@ -168,6 +168,11 @@ impl Node {
 
     /// What publishing would give, without publishing.
     pub fn preview(&self, table: Option<&str>, cells: bool) -> Reply {
+        // Records that are taken away while they are read would be half there.
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return *busy,
+        };
         let filled = match self.filled() {
             Ok((filled, _)) => filled,
             Err(error) => return store_failed(&error),
@@ -203,7 +208,10 @@ impl Node {
             );
         }
         // One at a time, and none while records change: two editions must never get one number.
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return *busy,
+        };
         match self.publish_inner() {
             Ok(reply) => reply,
             Err(error) => store_failed(&error),
@@ -226,7 +234,7 @@ impl Node {
         let mut salt = [0; 32];
         salt.copy_from_slice(hmac::sign(&key, &content).as_ref());
         let commit = commitment(trust.federation(), &self.config.member, &Hash(salt), &content);
-        if let Some(number) = self.withdrawn_as(&commit)? {
+        if let Some(number) = self.withdrawn_as(&commit, &filled)? {
             return Ok(withdrawn_before(number));
         }
         let before = match self.current_number() {

@@ -16,7 +16,10 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
 };
 
-use accord_edge::{clock, files};
+use accord_edge::{
+    clock::{self, Stopwatch},
+    files,
+};
 use accord_protocol::{
     id::RequestId,
     key::PublicKey,
@@ -39,6 +42,8 @@ use crate::{
 };
 use editions::LoadedEdition;
 
+/// How long a change waits for the one before it, in milliseconds.
+const ALONE_WITHIN_MS: u64 = 15_000;
 /// Largest grants file in bytes.
 const GRANTS_MAX: u64 = 1 << 20;
 
@@ -155,6 +160,22 @@ impl Node {
 
     fn grants(&self) -> Arc<Grants> {
         Arc::clone(&self.grants.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Nobody else changes records, coverage or editions until what comes back is dropped. Waits a while for whoever does; then it is
+    /// told that somebody is at work, rather than that a command was done long after its tool had given up.
+    fn alone(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Box<Reply>> {
+        let watch = Stopwatch::start();
+        loop {
+            if let Ok(guard) = self.importing.try_lock() {
+                return Ok(guard);
+            }
+            if watch.ms() > ALONE_WITHIN_MS {
+                let message = "an import or another change is under way; nothing was changed";
+                return Err(Box::new(failed(4, "BUSY", message, "wait until it is done, then try again")));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     // A poisoned lock means that another request panicked while it held plain data that is whole at every moment.

@@ -30,7 +30,10 @@ impl Node {
             Ok(new) => new,
             Err(error) => return bad(error.to_string()),
         };
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return *busy,
+        };
         let mut rates = match self.store.rates() {
             Ok(rates) => rates,
             Err(error) => return store_failed(&error),

@@ -227,6 +227,18 @@ impl Node {
         Ok(self.store.declarations()?.last().map_or(1, |(number, _)| number + 1))
     }
 
+    /// Forgets an import whose task has died: its number is not used again, and its blocks go. Blocks on the store.
+    pub fn import_died(&self) {
+        let number = {
+            let mut records = self.records();
+            records.imports += 1;
+            records.imports
+        };
+        if let Err(error) = self.store.abandon_import(number) {
+            tracing::warn!(%error, "blocks of an import that died stay until the next start");
+        }
+    }
+
     /// Shows or declares coverage.
     pub fn coverage(&self, call: &CoverageCall) -> Reply {
         match call {
@@ -247,7 +259,10 @@ impl Node {
                 let Some(state) = CoverageState::from_word(state) else {
                     return usage(format!("`{}` is none of complete, partial, none", state.escape_default()));
                 };
-                let _alone = self.importing.blocking_lock();
+                let _alone = match self.alone() {
+                    Ok(alone) => alone,
+                    Err(busy) => return *busy,
+                };
                 let mut coverage = self.records().coverage.clone();
                 coverage.declare(kind, months, state);
                 if coverage.rows().len() > ROWS_MAX {

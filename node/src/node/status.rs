@@ -17,10 +17,6 @@ impl Node {
         // Numbers of imports that failed are not used again, so the number of the last one is not how many there are.
         let imports = self.store.imports().count();
         let edition = self.current_number().and_then(|number| self.edition(number).ok().flatten());
-        let notices = match self.notices_json() {
-            Ok(notices) => notices,
-            Err(error) => return super::store_failed(&error),
-        };
         let mut warnings = Vec::new();
         if !trust.roster_is_current(now) {
             warnings.push(super::notice(
@@ -37,7 +33,6 @@ impl Node {
         }
         let mut reply = done(json!({
             "panics": panics,
-            "withdrawals": notices,
             "member": self.config.member.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
             "now": now.to_string(),

@@ -96,7 +96,10 @@ impl Node {
         if !is_note(reason) {
             return Ok(failed(2, "REASON", NOTE_RULE, "for example --reason \"wrong file\""));
         }
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return Ok(*busy),
+        };
         // Once more, now that nobody else changes anything.
         let Some(entry) = self.store.import(number)?.filter(|entry| entry.undone.is_none()) else {
             let message = format!("import {} was undone before", import_id(number));
@@ -111,7 +114,7 @@ impl Node {
         }
         let (kind, lines) = (entry.kind, entry.lines);
         let mut years: BTreeMap<(Kind, u16), UnixMs> = BTreeMap::new();
-        for block in self.store.versions() {
+        for block in self.store.versions()? {
             let (import, lines) = block?;
             for line in lines.iter().filter(|_| import == number) {
                 years.insert((kind, line.common().date.year), entry.committed_at);
@@ -153,9 +156,12 @@ impl Node {
         if authority.is_some_and(|authority| !is_note(authority)) {
             return Ok(failed(2, "AUTHORITY", NOTE_RULE, "name the order, for example --authority \"order 12/2026\""));
         }
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return Ok(*busy),
+        };
         let mut erasure = Erasure::default();
-        for block in self.store.versions() {
+        for block in self.store.versions()? {
             let (_, lines) = block?;
             for line in &lines {
                 erasure.consider(line, &folded);
@@ -165,7 +171,7 @@ impl Node {
         let mut lines = 0u64;
         let mut imports: BTreeMap<u64, u64> = BTreeMap::new();
         let mut years: BTreeMap<(Kind, u16), UnixMs> = BTreeMap::new();
-        for block in self.store.versions() {
+        for block in self.store.versions()? {
             let (import, all) = block?;
             for line in all.iter().filter(|line| erasure.covers(line)) {
                 lines += 1;
@@ -213,7 +219,10 @@ impl Node {
     }
 
     fn compact(&self) -> Result<Reply, StoreError> {
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return Ok(*busy),
+        };
         self.store.room(self.store.size())?;
         let (before, after) = self.store.compact()?;
         tracing::info!(before, after, "compacted");

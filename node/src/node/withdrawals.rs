@@ -10,10 +10,13 @@ use accord_protocol::{
 use serde_json::{Value, json};
 
 use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
-use crate::io::store::{Batch, StoreError, WithdrawnEntry};
+use crate::{
+    domain::edition::Filled,
+    io::store::{Batch, StoreError, WithdrawnEntry},
+};
 
-/// Withdrawals of one partner that are kept, at most: more than anybody publishes.
-const TOLD_MAX: usize = 10_000;
+/// Withdrawals of one partner that are kept, at most: more than anybody withdraws, and few enough for one call of all partners'.
+const TOLD_MAX: usize = 256;
 
 impl Node {
     /// Withdraws an edition. Blocks on the store.
@@ -21,7 +24,10 @@ impl Node {
         if !is_note(reason) {
             return failed(2, "REASON", NOTE_RULE, "for example --reason \"grams were read as kilograms\"");
         }
-        let _alone = self.importing.blocking_lock();
+        let _alone = match self.alone() {
+            Ok(alone) => alone,
+            Err(busy) => return *busy,
+        };
         self.withdraw_inner(number, reason.trim()).unwrap_or_else(|error| store_failed(&error))
     }
 
@@ -88,14 +94,13 @@ impl Node {
         if withdrawal.member != *from {
             return Ok(false);
         }
-        let known = self.store.told()?;
-        let of_partner = |document: &&Document| {
-            document.unverified::<Withdrawal>().is_ok_and(|withdrawal| withdrawal.member == *from)
-        };
-        if known.iter().any(|known| known.hash() == document.hash()) {
+        // The first word about an edition stands: nobody takes it back or replaces it.
+        let known = self.store.told_by(from)?;
+        if known.contains(&withdrawal.number) {
             return Ok(true);
         }
-        if known.iter().filter(of_partner).count() >= TOLD_MAX {
+        if known.len() >= TOLD_MAX {
+            tracing::warn!(partner = %from, "a partner has withdrawn more editions than are kept");
             return Ok(false);
         }
         let mut batch = Batch::default();
@@ -105,12 +110,15 @@ impl Node {
         Ok(true)
     }
 
-    /// The withdrawn edition that has this commitment, if there is one. Blocks on the store.
-    pub(super) fn withdrawn_as(&self, commit: &Hash) -> Result<Option<u64>, StoreError> {
+    /// The withdrawn edition that has this content, if there is one: a commitment covers cells alone, not which tables and years they
+    /// are of. Blocks on the store.
+    pub(super) fn withdrawn_as(&self, commit: &Hash, filled: &Filled) -> Result<Option<u64>, StoreError> {
         for entry in self.store.all_withdrawn() {
-            let withdrawal = entry?.document.unverified::<Withdrawal>();
-            if let Ok(withdrawal) = withdrawal
-                && withdrawal.commit == *commit
+            let Ok(withdrawal) = entry?.document.unverified::<Withdrawal>() else { continue };
+            if withdrawal.commit == *commit
+                && let Some(edition) = self.edition(withdrawal.number)?
+                && edition.header.catalogue_hash == self.standing.trust.catalogue().hash
+                && edition.holds_blocks_of(filled)
             {
                 return Ok(Some(withdrawal.number));
             }
@@ -119,7 +127,14 @@ impl Node {
     }
 
     /// What was withdrawn here and at partners, as hex of signed documents: the tool verifies them itself. Blocks on the store.
-    pub(super) fn notices_json(&self) -> Result<Value, StoreError> {
+    pub fn notices(&self) -> Reply {
+        match self.notices_json() {
+            Ok(notices) => done(json!({ "withdrawals": notices })),
+            Err(error) => store_failed(&error),
+        }
+    }
+
+    fn notices_json(&self) -> Result<Value, StoreError> {
         let mut documents = self.store.told()?;
         for entry in self.store.all_withdrawn() {
             documents.push(entry?.document);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use accord_protocol::{codec::encode, id::Hash};
 
-use crate::domain::record::{Line, Price, Rate};
+use crate::domain::record::{Line, Price, Purity, Rate, Site, Stated};
 
 /// A short digest of a record's kind and id: 96 bits tell an agency's own records apart, ten million of them with a chance of one in
 /// 10^15 that any two collide.
@@ -80,7 +80,16 @@ impl Keys {
                 let rate: Option<Rate> = None;
                 bytes(encode(&Line::Price(Box::new(Price { rate, cents_per_unit: 0, ..(**price).clone() }))))
             }
-            Line::Seizure(_) | Line::Purity(_) | Line::Site(_) => bytes(encode(line)),
+            // References to other records are not told apart: erasing a case blanks those to it, and the file that still has them must
+            // neither conflict then nor bring them back.
+            Line::Purity(purity) => {
+                bytes(encode(&Line::Purity(Box::new(Purity { seizure_id: None, ..(**purity).clone() }))))
+            }
+            Line::Site(site) => {
+                let linked_seizures = Stated::Blank;
+                bytes(encode(&Line::Site(Box::new(Site { linked_seizures, ..(**site).clone() }))))
+            }
+            Line::Seizure(_) => bytes(encode(line)),
         };
         let shared = match line {
             Line::Seizure(line) => {

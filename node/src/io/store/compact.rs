@@ -56,7 +56,10 @@ impl Database {
         *open = Some(open_sled(&self.path, self.cache_bytes)?);
         drop(open);
         swapped?;
-        remove(&fresh)?;
+        // What cannot be removed now is removed at the next start.
+        if let Err(error) = remove(&fresh) {
+            tracing::warn!(%error, "the old database of a compaction stays until the next start");
+        }
         Ok((before, size_of(&self.path)))
     }
 

@@ -100,13 +100,9 @@ pub struct Stored {
 /// Reads what the node keeps in memory, and removes blocks of imports that were never committed.
 pub(super) fn load(store: &Store) -> Result<Stored, StoreError> {
     let mut stored = Stored::default();
-    let mut committed = BTreeSet::new();
+    let committed = store.in_force()?;
     for entry in store.imports() {
-        let entry = entry?;
-        stored.imports = stored.imports.max(entry.number);
-        if entry.undone.is_none() {
-            committed.insert(entry.number);
-        }
+        stored.imports = stored.imports.max(entry?.number);
     }
     let mut abandoned = Batch::default();
     for entry in store.scan(KeyKind::Block) {
@@ -195,12 +191,29 @@ impl Store {
         })
     }
 
-    /// Every version of every line with the number of its import.
-    pub fn versions(&self) -> impl Iterator<Item = Result<(u64, Vec<Line>), StoreError>> {
-        self.scan(KeyKind::Block).map(|entry| {
-            let (key, value) = entry?;
-            Ok((block_import(&key), decoded(&value, "a block of records")?))
-        })
+    /// Every version of every line with the number of its import, which is in force: blocks that an import has left when it failed
+    /// do not count.
+    pub fn versions(&self) -> Result<impl Iterator<Item = Result<(u64, Vec<Line>), StoreError>>, StoreError> {
+        let committed = self.in_force()?;
+        Ok(self.scan(KeyKind::Block).filter_map(move |entry| {
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            let import = block_import(&key);
+            committed.contains(&import).then(|| Ok((import, decoded(&value, "a block of records")?)))
+        }))
+    }
+
+    fn in_force(&self) -> Result<BTreeSet<u64>, StoreError> {
+        let mut numbers = BTreeSet::new();
+        for entry in self.imports() {
+            let entry = entry?;
+            if entry.undone.is_none() {
+                numbers.insert(entry.number);
+            }
+        }
+        Ok(numbers)
     }
 
     /// Every committed import, oldest first, also those that were undone.
@@ -237,7 +250,7 @@ impl Store {
     /// Digests of everything that is stored.
     pub fn index(&self) -> Result<Index, StoreError> {
         let mut index = Index::default();
-        for block in self.versions() {
+        for block in self.versions()? {
             let (import, lines) = block?;
             for line in lines {
                 index.insert(Keys::of(&line), import);

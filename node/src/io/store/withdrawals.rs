@@ -30,8 +30,13 @@ impl Batch {
     pub fn put_withdrawn(&mut self, edition: u64, entry: &WithdrawnEntry, untold: &[NodeId]) {
         self.put(key(KeyKind::Withdrawn, &[&edition.to_be_bytes()]), &to_bytes(entry));
         for member in untold {
-            self.put(untold_key(edition, member), &[]);
+            self.put_untold(edition, member);
         }
+    }
+
+    /// Remembers that a member is to be told.
+    pub fn put_untold(&mut self, edition: u64, member: &NodeId) {
+        self.put(untold_key(edition, member), &[]);
     }
 
     /// Remembers what a partner has told.
@@ -82,6 +87,16 @@ impl Store {
     /// Who is still to be told of which edition.
     pub fn untold(&self) -> Result<Vec<(u64, NodeId)>, StoreError> {
         self.scan(KeyKind::Untold).map(|entry| edition_and_member(&entry?.0)).collect()
+    }
+
+    /// The numbers of the editions that a partner has withdrawn.
+    pub fn told_by(&self, member: &NodeId) -> Result<Vec<u64>, StoreError> {
+        self.scan_prefix(&key(KeyKind::Told, &[member.as_str().as_bytes(), b"/"]))
+            .map(|entry| {
+                let (key, _) = entry?;
+                Ok(key.last_chunk().copied().map_or(0, u64::from_be_bytes))
+            })
+            .collect()
     }
 
     /// What partners have told.

@@ -104,6 +104,10 @@ impl State {
                     Some(error) => Err(error.clone()),
                     None => self.compact(),
                 };
+                // Without a handle of the file that has the name now, no commit would reach the disk.
+                if let Err(error) = self.reopen() {
+                    broken = Some(error);
+                }
                 let _ = answer.send(result);
             }
         }
@@ -113,10 +117,14 @@ impl State {
         let compacted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.db.compact()));
         let sizes =
             compacted.unwrap_or_else(|_| Err("sled stopped unexpectedly".to_owned())).map_err(StoreError::Broken)?;
-        // The handle for `fdatasync` is still that of the old file.
-        self.file =
-            File::open(self.dir.join("sled").join("db")).map_err(|error| StoreError::Broken(error.to_string()))?;
         Ok(sizes)
+    }
+
+    // Whatever became of a compaction: commits go to the file that has the name now.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let path = self.dir.join("sled").join("db");
+        self.file = File::open(path).map_err(|error| StoreError::Broken(error.to_string()))?;
+        Ok(())
     }
 
     fn write(&mut self, batches: Vec<Batch>) -> Result<u64, StoreError> {

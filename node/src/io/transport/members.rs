@@ -143,6 +143,7 @@ async fn serve_stream(
         | MessageKind::Import
         | MessageKind::Coverage
         | MessageKind::Records
+        | MessageKind::Notices
         | MessageKind::Rates
         | MessageKind::Mapping => {
             let answer = node.refuse_bytes(member, "a message that members do not open");

@@ -88,7 +88,7 @@ pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<S
 /// Which roles may open what.
 fn may_open(role: KeyRole, kind: MessageKind) -> bool {
     match kind {
-        MessageKind::Hello | MessageKind::Status => true,
+        MessageKind::Hello | MessageKind::Status | MessageKind::Notices => true,
         MessageKind::Ask | MessageKind::Relay => role == KeyRole::Officer,
         MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
@@ -164,6 +164,10 @@ async fn serve_stream(
             let reply = blocking(node, Node::status).await?;
             answer_json(&mut send, kind, &reply).await
         }
+        MessageKind::Notices => {
+            let reply = blocking(node, Node::notices).await?;
+            answer_json(&mut send, kind, &reply).await
+        }
         MessageKind::Edition
         | MessageKind::Coverage
         | MessageKind::Records
@@ -230,6 +234,7 @@ async fn for_operators(
         | MessageKind::Ask
         | MessageKind::Relay
         | MessageKind::Status
+        | MessageKind::Notices
         | MessageKind::Fetch
         | MessageKind::Request
         | MessageKind::Notice => return Err(StreamError::Kind),

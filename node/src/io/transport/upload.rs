@@ -96,7 +96,12 @@ pub(super) async fn import(
             _ = tick.tick() => drop(stream::progress(send, &progress.message(size)).await),
         }
     };
-    done.map_err(|_| StreamError::Closed)
+    if let Ok(reply) = done {
+        return Ok(reply);
+    }
+    let worker = Arc::clone(node);
+    tokio::task::spawn_blocking(move || worker.import_died()).await.map_err(|_| StreamError::Closed)?;
+    Err(StreamError::Closed)
 }
 
 // Brings the upload into the spool; what is wrong with it, if something is.
