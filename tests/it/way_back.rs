@@ -177,6 +177,12 @@ fn an_erased_case_is_gone_from_every_answerable_place_and_after_compacting_from_
     assert_eq!(cells(&stage.answerable()), cells(&before));
     stage.restart();
     assert_eq!(cells(&stage.answerable()), cells(&before), "the copy is the store now");
+    // The file that still names the erased seizure neither conflicts nor brings its id back.
+    let rest: Vec<&str> = purity.lines().filter(|line| !line.trim_start().starts_with("PV-1")).collect();
+    fs::write(stage.federation.path().join("rest.csv"), rest.join("\n")).unwrap();
+    let said = stage.operator(&["import", "rest.csv", "--kind", "purity"]);
+    assert_eq!((said.code, said.json()["result"]["rows"]["unchanged"].clone()), (0, 1.into()), "{}", said.stdout);
+    assert_eq!(holds(&stage.federation.path().join("ES-AGENCY/node"), "VICTIM-7"), Vec::<String>::new());
     assert_eq!(stage.operator(&["import", "b.csv"]).json()["result"]["rows"]["new"], 1);
 }
 
