@@ -12,7 +12,7 @@ use accord_protocol::{
     catalogue::{CatalogueDocument, Kind},
     cell::Released,
     codec::{Bounded, Cap, Text, decode, encode},
-    edition::{CoverageRow, CoverageState, EditionHeader, Protection, commitment},
+    edition::{CoverageRow, CoverageState, EditionHeader, Protection, Withdrawal, commitment},
     frame,
     id::{Hash, OfficerId, RequestId, from_hex, to_hex},
     key::{PublicKey, Signature, SigningKey, fingerprint},
@@ -308,6 +308,14 @@ fn every_message_has_its_bytes() {
     vectors.signed("answer", &answer(Decision::Answered), &key(7), &fed);
     vectors.signed("refusal", &answer(Decision::Refused), &key(7), &fed);
     vectors.signed("edition", &edition_header(), &key(7), &fed);
+    let withdrawal = Withdrawal {
+        preamble: Preamble,
+        member: "IT-AGENCY".parse().unwrap(),
+        number: 1,
+        commit: Hash([0x66; 32]),
+        at: T0,
+    };
+    vectors.signed("withdraw", &withdrawal, &key(7), &fed);
     let signed = SignedBytes { payload: Bounded::new(b"payload".to_vec()).unwrap(), signature: Signature([0x99; 64]) };
     vectors.value("signed-bytes", &signed);
     vectors.value("head", &Head::new(MessageKind::Request, b"payload".to_vec()).unwrap());
