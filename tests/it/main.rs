@@ -9,6 +9,7 @@
 )]
 
 mod command_line;
+mod decoders;
 mod exchange;
 mod federation;
 mod imports;
