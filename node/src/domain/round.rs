@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    answer::{AnswerHead, class_size},
+    answer::{AnswerHead, HEAD_MAX, class_size},
     codec::{Cap, decode},
     id::Hash,
     message::SignedBytes,
@@ -187,7 +187,10 @@ impl Round {
         if stream_bytes != self.size && !(body_len == 0 && Some(stream_bytes) == smallest) {
             return End::NotAReply("the reply does not have the size that was asked for".into());
         }
-        match decode(head, Cap::Head) {
+        match decode::<SignedBytes>(head, Cap::Head) {
+            Ok(signed) if signed.payload.as_slice().len() > HEAD_MAX => {
+                End::NotAReply("the reply's head is longer than any answer's".into())
+            }
             Ok(signed) => End::Replied(signed),
             Err(error) => End::NotAReply(error.to_string()),
         }
