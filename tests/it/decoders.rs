@@ -43,9 +43,9 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
     }
 }
 
-/// All decoders of what a peer can send; how many took it.
-fn decode_all(bytes: &[u8]) -> u32 {
-    let signed: [fn(&[u8]) -> bool; 19] = [
+/// Which decoders of structures take these bytes, by their places in the list.
+pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
+    let structures: [fn(&[u8]) -> bool; 19] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -66,7 +66,12 @@ fn decode_all(bytes: &[u8]) -> u32 {
         |bytes| one_spelling::<AskReply>(bytes, Cap::Head),
         |bytes| one_spelling::<RelayCall>(bytes, Cap::Small),
     ];
-    let mut taken: u32 = signed.iter().map(|decode| u32::from(decode(bytes))).sum();
+    structures.iter().enumerate().filter(|(_, decode)| decode(bytes)).map(|(index, _)| index).collect()
+}
+
+/// All decoders of what a peer can send; how many took it.
+fn decode_all(bytes: &[u8]) -> u32 {
+    let mut taken = u32::try_from(takers(bytes).len()).unwrap();
     taken += u32::from(Head::from_bytes(bytes).is_ok());
     if let Some(cell) = bytes.first_chunk() {
         taken += u32::from(Released::from_bytes(*cell).is_ok_and(|released| released.to_bytes() == *cell));

@@ -22,3 +22,4 @@ mod spreadsheets;
 mod store;
 mod tidy;
 mod way_back;
+mod weak_keys;

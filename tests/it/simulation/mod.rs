@@ -16,6 +16,7 @@ mod judge;
 mod mischief;
 mod network;
 mod node;
+mod plan;
 mod world;
 
 use std::collections::BTreeMap;
