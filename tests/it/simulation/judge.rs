@@ -65,6 +65,13 @@ impl Judge {
         }
     }
 
+    /// An honest provider answers a body over a connection: it must be that asker's question to this provider.
+    pub(super) fn answers(&mut self, asked: Option<(usize, usize)>, over: (usize, usize)) {
+        if asked != Some(over) {
+            self.violations.push(format!("what {asked:?} asked is answered to {over:?}"));
+        }
+    }
+
     /// An officer believes numbers: the provider must have signed exactly these, for exactly this request.
     pub(super) fn believes(&mut self, provider: usize, body: Hash, reply: &RawReply, exchange: &Exchange) {
         let signed = self.signed.get(&(provider, body));

@@ -35,14 +35,14 @@ pub(super) fn spoil(bytes: &mut Vec<u8>, head: usize, random: &mut Seeded) {
 /// Spoils a reply.
 pub(super) fn reply(
     answer: &SignedAnswer,
-    bytes: &[u8],
+    earlier: Option<&SignedAnswer>,
     key: &SigningKey,
     federation: &FederationId,
     random: &mut Seeded,
 ) -> Bad {
-    let mut bytes = bytes.to_vec();
+    let mut bytes = super::world_stream(answer);
     let whole = |bytes| Bad::Bytes { bytes, fin: true };
-    match random.below(9) {
+    match random.below(10) {
         0 => Bad::Silent,
         1 => {
             // Anywhere in what is not padding.
@@ -76,6 +76,8 @@ pub(super) fn reply(
             }
             whole(super::world_stream(&swapped))
         }
+        // A true answer, to another question.
+        8 => whole(super::world_stream(earlier.unwrap_or(answer))),
         _ => whole(bytes),
     }
 }

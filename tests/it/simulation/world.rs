@@ -4,7 +4,10 @@ mod flow;
 
 use std::collections::BTreeMap;
 
-use accord_node::domain::round::{End, Event as Happened, Round, Step};
+use accord_node::domain::{
+    answering::SignedAnswer,
+    round::{End, Event as Happened, Round, Step},
+};
 use accord_protocol::{
     answer::{class_size, reply_class},
     codec::{Bounded, Cap, encode},
@@ -90,6 +93,8 @@ pub(super) struct World {
     connections: Vec<Connection>,
     asks: Vec<Ask>,
     streams: Vec<Stream>,
+    /// The last answer of the member gone bad.
+    earlier: Option<SignedAnswer>,
     /// The judge.
     pub(super) judge: Judge,
     /// A digest of all that happened, in order.
@@ -111,6 +116,7 @@ impl World {
             connections: Vec::new(),
             asks: Vec::new(),
             streams: Vec::new(),
+            earlier: None,
             judge: Judge::default(),
             trace: 0,
             plan,
@@ -415,11 +421,16 @@ impl World {
         // Some envelopes of a bad member were made for another connection.
         let elsewhere = bad && self.random.happens(20);
         let binding = if elsewhere { self.random.bytes() } else { self.connections[connection].binding };
-        let payload = self.envelope(ask, binding);
+        // Or carry what another member's officer signed.
+        let of = if bad && self.random.happens(20) { self.random.below(self.asks.len()) } else { ask };
+        if self.asks[of].asker != asker {
+            self.judge.count("stolen questions");
+        }
+        let payload = self.envelope(of, asker, binding);
         let size = reply_class(payload.len()).and_then(class_size);
         let head = Head::new(MessageKind::Request, payload).unwrap().to_bytes().unwrap();
         let mut bytes = frame::message(&head, None, size).unwrap();
-        if bad {
+        if bad && of == ask {
             mischief::spoil(&mut bytes, head.len(), &mut self.random);
             self.judge.count("spoiled requests");
         }
@@ -444,18 +455,19 @@ impl World {
         self.at(self.now + within_ms, Event::Late { ask, attempt });
     }
 
-    fn envelope(&self, ask: usize, channel_binding: [u8; 32]) -> Vec<u8> {
+    fn envelope(&self, ask: usize, asker: usize, channel_binding: [u8; 32]) -> Vec<u8> {
         let ask = &self.asks[ask];
-        let agency = &FIXTURE.agencies[ask.asker];
+        let agency = &FIXTURE.agencies[asker];
+        let of = &FIXTURE.agencies[ask.asker];
         let request = Request {
             preamble: Preamble,
             body: Bounded::new(ask.bytes.clone()).unwrap(),
             officer_signature: ask.signature,
-            officer_card: Bounded::new(agency.card.clone()).unwrap(),
+            officer_card: Bounded::new(of.card.clone()).unwrap(),
             topic: Bounded::default(),
             node_id: agency.id.clone(),
             node_key: agency.sign.public(),
-            sent_at: self.nodes[ask.asker].clock(self.now),
+            sent_at: self.nodes[asker].clock(self.now),
             channel_binding,
         };
         let payload = encode(&request).unwrap();

@@ -5,7 +5,7 @@ use accord_node::domain::{
     round::{End, Event as Happened, Step},
 };
 use accord_protocol::{
-    answer::class_size,
+    answer::{AnswerHead, class_size},
     codec::{Bounded, Cap, decode, encode},
     frame,
     id::Hash,
@@ -81,8 +81,14 @@ impl World {
     }
 
     fn reply(&mut self, stream: usize, answer: &SignedAnswer, course: &Course) {
-        let provider = self.connections[self.streams[stream].connection].provider;
-        let body = Hash::of(&self.asks[self.streams[stream].ask].bytes);
+        let Connection { asker, provider, .. } = self.connections[self.streams[stream].connection];
+        let head: AnswerHead = decode(&answer.head, Cap::Head).unwrap();
+        let body = head.body_hash;
+        if matches!(course, Course::Answered { .. } | Course::Again) {
+            let asked = self.asks.iter().find(|ask| Hash::of(&ask.bytes) == body);
+            let owner = asked.map(|ask| (ask.asker, ask.partner));
+            self.judge.answers(owner, (asker, provider));
+        }
         self.judge.signs(provider, body, &answer.head, &answer.slice);
         match course {
             Course::Answered { .. } => self.judge.decides(provider, body, answer),
@@ -97,7 +103,8 @@ impl World {
             return self.transmit(stream, false, pieces(&bytes, true));
         }
         let key: &SigningKey = &FIXTURE.agencies[provider].sign;
-        match mischief::reply(answer, &bytes, key, &FIXTURE.federation, &mut self.random) {
+        let earlier = self.earlier.replace(answer.clone());
+        match mischief::reply(answer, earlier.as_ref(), key, &FIXTURE.federation, &mut self.random) {
             Bad::Silent => self.judge.count("silent replies"),
             Bad::Bytes { bytes, fin } => {
                 self.judge.count("bad replies");
@@ -170,7 +177,7 @@ impl World {
     // The officer's tool: it verifies the reply itself.
     fn judge_slice(&mut self, ask: usize, stream: usize, signed: &SignedBytes) {
         let Ask { asker, partner, ref bytes, signature, .. } = self.asks[ask];
-        let head: Option<accord_protocol::answer::AnswerHead> = decode(signed.payload.as_slice(), Cap::Head).ok();
+        let head: Option<AnswerHead> = decode(signed.payload.as_slice(), Cap::Head).ok();
         let number = head.map_or(0, |head| usize::try_from(head.edition).unwrap_or(0));
         let edition = FIXTURE.agencies[partner].editions.get(number.wrapping_sub(1)).map(|(_, header)| header.clone());
         let reply = RawReply {
