@@ -8,6 +8,7 @@
 //! [`member_keys`], [`officers`], [`trust`] (who is trusted); [`request`], [`answer`], [`refusal`], [`message`] (the
 //! exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
+pub mod accept;
 pub mod answer;
 pub mod catalogue;
 pub mod cell;
@@ -33,6 +34,7 @@ pub mod root;
 pub mod roster;
 pub mod selection;
 pub mod signed;
+pub mod suspend;
 pub mod text;
 pub mod time;
 pub mod trust;

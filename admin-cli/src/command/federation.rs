@@ -127,7 +127,7 @@ pub(crate) fn open_document(path: &Path) -> anyhow::Result<Document> {
 /// Reads a root document that all its holders have signed.
 pub(crate) fn open_root(path: &Path) -> anyhow::Result<(FederationId, Verified<Root>)> {
     let document = open_document(path)?;
-    root::verify_chain(std::slice::from_ref(&document), None).map_err(|error| {
+    let roots = root::follow(std::slice::from_ref(&document), None).map_err(|error| -> anyhow::Error {
         Failure::refused(
             "ROOT",
             format!("{:#}", anyhow::Error::new(error)),
@@ -135,7 +135,8 @@ pub(crate) fn open_root(path: &Path) -> anyhow::Result<(FederationId, Verified<R
         )
         .in_file(path.display().to_string())
         .into()
-    })
+    })?;
+    Ok((roots.federation, roots.last().clone()))
 }
 
 /// Signs with every key of every ring.

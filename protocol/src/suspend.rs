@@ -1,0 +1,116 @@
+//! A suspension: what one administrator stops at once, and two allow again (`trust.md` 2.3, 2.4).
+
+use bincode::{Decode, Encode};
+
+use crate::{
+    codec::{Cap, Text},
+    id::{Hash, NodeId},
+    key::PublicKey,
+    member_keys::MemberKeys,
+    signed::{Document, FederationId, Label, NotVerified, Preamble, Signable, Verified},
+    time::{DAY_MS, UnixMs},
+};
+
+/// Longest suspension: what lasts longer belongs into the list or the keys.
+pub const SUSPENDED_MAX_MS: u64 = 30 * DAY_MS;
+
+crate::codes! {
+    /// What is suspended.
+    pub enum Target: u8 {
+        /// An officer, by the SHA-256 of the card.
+        Officer = 1 "officer",
+        /// A partner: it is answered nothing. Local, never sent.
+        Partner = 2 "partner",
+        /// An own table: nobody is answered from it. Local, never sent.
+        Table = 3 "table",
+        /// An own key of the node: it counts for nothing.
+        Key = 4 "key",
+    }
+}
+
+crate::codes! {
+    /// Which way it goes.
+    pub enum Way: u8 {
+        /// Stops; one administrator is enough.
+        Stops = 1 "suspended",
+        /// Allows again; needs as many administrators as widen anything.
+        Lifts = 2 "lifted",
+    }
+}
+
+/// A suspension, or its lifting. Of several about one subject the latest counts.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Suspend {
+    /// Protocol and kind.
+    pub preamble: Preamble<8>,
+    /// The federation.
+    pub federation: FederationId,
+    /// The member whose administrators say so, about what is their own.
+    pub node_id: NodeId,
+    /// Stop or allow.
+    pub way: Way,
+    /// What kind of thing.
+    pub target: Target,
+    /// Which: hex of a card's hash or of a key, a member's name, a table's name.
+    pub subject: Text<64>,
+    /// Why, for people.
+    pub reason: Text<120>,
+    /// From when.
+    pub issued_at: UnixMs,
+    /// From when on no longer, at most 30 days later.
+    pub until: UnixMs,
+}
+
+impl Suspend {
+    /// The card that is suspended, by its hash.
+    pub fn card(&self) -> Option<Hash> {
+        if self.target == Target::Officer { self.subject.as_str().parse().ok() } else { None }
+    }
+
+    /// The key that is suspended.
+    pub fn key(&self) -> Option<PublicKey> {
+        if self.target == Target::Key { self.subject.as_str().parse().ok() } else { None }
+    }
+
+    /// Whether partners need to know it. A partner learns neither that it nor that a table is suspended.
+    pub const fn travels(&self) -> bool {
+        match self.target {
+            Target::Officer | Target::Key => true,
+            Target::Partner | Target::Table => false,
+        }
+    }
+}
+
+impl Signable for Suspend {
+    const LABEL: Label = Label::Suspend;
+    const CAP: Cap = Cap::Small;
+    fn check(&self) -> Result<(), &'static str> {
+        if self.issued_at >= self.until || self.until.0 - self.issued_at.0 > SUSPENDED_MAX_MS {
+            return Err("a suspension lasts between 0 and 30 days");
+        }
+        let sound = match self.target {
+            Target::Officer => self.card().is_some(),
+            Target::Key => self.key().is_some(),
+            Target::Partner => self.subject.as_str().parse::<NodeId>().is_ok(),
+            Target::Table => !self.subject.as_str().is_empty(),
+        };
+        if sound { Ok(()) } else { Err("the subject is not of the kind that it claims") }
+    }
+}
+
+/// Believes a suspension: one administrator of that member has signed it, or as many as widen anything if it lifts one.
+pub fn verify(
+    document: &Document,
+    federation: &FederationId,
+    keys: &MemberKeys,
+) -> Result<Verified<Suspend>, NotVerified> {
+    let claimed: Suspend = document.unverified()?;
+    if claimed.federation != *federation || claimed.node_id != keys.node_id {
+        return Err(NotVerified::Rule("the suspension is of another member or federation"));
+    }
+    let need = match claimed.way {
+        Way::Stops => 1,
+        Way::Lifts => usize::from(keys.admin_threshold),
+    };
+    document.verify(federation, keys.admin_keys.as_slice(), need, &[])
+}

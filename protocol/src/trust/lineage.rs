@@ -1,0 +1,126 @@
+//! A member's keys over time: which of its documents follow from the roster's anchor, and which of them count here (`wire.md` D8).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    holdings::Kept,
+    remark::{Remark, WhyWaiting},
+};
+use crate::{
+    id::{Hash, NodeId},
+    member_keys::{self, MemberKeys},
+    roster::Member,
+    signed::{Document, FederationId, Label, Verified},
+};
+
+/// Versions of one member's keys that are followed, at most: whoever goes beyond is anchored anew by the root holders.
+const VERSIONS_MAX: usize = 1_024;
+
+/// What a member's documents say.
+#[derive(Debug, Default)]
+pub(super) struct Lineage {
+    /// The keys in force, if there are any.
+    pub(super) in_force: Option<Verified<MemberKeys>>,
+    /// Documents that are believed, whether or not they count.
+    pub(super) kept: BTreeSet<Hash>,
+    /// What people need to know.
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// Follows a member's keys from its anchor. `accepted` says which documents were compared by an administrator here.
+///
+/// A document follows another if it names it, is the next version, and the other's administrators' threshold has signed it too.
+/// It counts here if it was accepted, or follows one that counts and was signed by that one's signing key (continuity).
+pub(super) fn follow(
+    documents: &Kept<'_>,
+    federation: &FederationId,
+    member: &Member,
+    accepted: impl Fn(&NodeId, &Hash) -> bool,
+) -> Lineage {
+    let mut lineage = Lineage::default();
+    let of = &member.node_id;
+    let mut believed: Vec<(Verified<MemberKeys>, &Document)> = Vec::new();
+    for (hash, spellings) in documents.of_label(Label::MemberKeys) {
+        let claims = |document: &&Document| document.unverified::<MemberKeys>().is_ok_and(|keys| keys.node_id == *of);
+        let mut refused = None;
+        for document in spellings.iter().copied().filter(claims) {
+            match member_keys::verify(document, federation) {
+                Ok(keys) => {
+                    believed.push((keys, document));
+                    refused = None;
+                    break;
+                }
+                Err(source) => refused = Some(source),
+            }
+        }
+        if let Some(source) = refused {
+            lineage.remarks.push(Remark::not_believed(Label::MemberKeys, of.as_str(), *hash, source));
+        }
+    }
+    believed.sort_by_key(|(keys, _)| (keys.keys_version, keys.hash()));
+    believed.truncate(VERSIONS_MAX);
+
+    let known: BTreeMap<Hash, &MemberKeys> = believed.iter().map(|(keys, _)| (keys.hash(), keys.get())).collect();
+    let mut from_anchor: BTreeSet<Hash> = BTreeSet::new();
+    let mut counts: BTreeSet<Hash> = BTreeSet::new();
+    // Versions go up by exactly one, so that one pass in their order finds all.
+    for (keys, document) in &believed {
+        let hash = keys.hash();
+        let before = known.get(&keys.prev_hash).filter(|before| follows(before, keys, document, federation));
+        let anchored = hash == member.anchor_hash && keys.keys_version == member.anchor_version;
+        if anchored || (before.is_some() && from_anchor.contains(&keys.prev_hash)) {
+            from_anchor.insert(hash);
+        }
+        let continuous = before.is_some_and(|before| {
+            counts.contains(&keys.prev_hash)
+                && !document.valid_signers(federation, before.sign_keys.as_slice()).is_empty()
+        });
+        if continuous || accepted(of, &hash) {
+            counts.insert(hash);
+        }
+    }
+    lineage.kept = from_anchor.union(&counts).copied().collect();
+    if !from_anchor.contains(&member.anchor_hash) {
+        lineage.remarks.push(Remark::Missing { label: Label::MemberKeys, of: of.to_string() });
+        return lineage;
+    }
+
+    let mut last: Option<&Verified<MemberKeys>> = None;
+    let mut contested = false;
+    for (keys, _) in believed.iter().filter(|(keys, _)| from_anchor.contains(&keys.hash())) {
+        if !counts.contains(&keys.hash()) {
+            let why = match known.get(&keys.prev_hash) {
+                Some(_) if counts.contains(&keys.prev_hash) => WhyWaiting::NoContinuity,
+                Some(_) | None if counts.is_empty() => WhyWaiting::New,
+                Some(_) | None => WhyWaiting::Anchored,
+            };
+            lineage.remarks.push(Remark::Waiting {
+                member: of.clone(),
+                version: keys.keys_version,
+                hash: keys.hash(),
+                why,
+            });
+            continue;
+        }
+        if let Some(other) = last.filter(|other| other.keys_version == keys.keys_version) {
+            contested = true;
+            lineage.remarks.push(Remark::Equivocation {
+                label: Label::MemberKeys,
+                of: of.to_string(),
+                version: keys.keys_version,
+                hashes: [other.hash(), keys.hash()],
+            });
+        }
+        last = Some(keys);
+    }
+    // Two keys documents of one version: nobody knows which is meant, so neither is, until the root holders anchor one anew.
+    if !contested {
+        lineage.in_force = last.cloned();
+    }
+    lineage
+}
+
+fn follows(before: &MemberKeys, keys: &MemberKeys, document: &Document, federation: &FederationId) -> bool {
+    let signed = document.valid_signers(federation, before.admin_keys.as_slice());
+    keys.keys_version == before.keys_version + 1 && signed.len() >= usize::from(before.admin_threshold)
+}
