@@ -124,7 +124,7 @@ class Measure:
 
     def describes(self):
         """What must be equal for two measures to be comparable (section 10, pooling)."""
-        return self.id, self.unit, self.basis, self.bins, self.of, self.step
+        return self.unit, self.basis, self.bins, self.of, self.step
 
 
 class Table:

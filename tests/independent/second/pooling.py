@@ -16,7 +16,7 @@ class MemberAnswers:
         self.editions = set()
         self.not_comparable = set()
 
-    def numbers(self, key, index):
+    def numbers(self, key, index, measure):
         """The numbers of the index-th measure in a cell, or why the member is missing there."""
         if len(self.editions) > 1:
             return None, "not_verified"
@@ -27,7 +27,8 @@ class MemberAnswers:
             return None, numbers[0]
         if (key, index) in self.not_comparable:
             return None, "not_comparable"
-        return numbers, None
+        reason = impossible(measure, numbers)
+        return (None, reason) if reason else (numbers, None)
 
 
 def pool(answers, names, measures):
@@ -42,7 +43,7 @@ def pool(answers, names, measures):
 def pooled_value(answers, key, index, measure):
     shown, missing = {}, []
     for one in answers:
-        numbers, reason = one.numbers(key, index)
+        numbers, reason = one.numbers(key, index, measure)
         if reason:
             missing.append([one.member, reason])
         else:
@@ -52,6 +53,39 @@ def pooled_value(answers, key, index, measure):
     if measure.width > 1:
         value["numbers"] = sums
     return value | {"from": list(shown), "missing": missing}
+
+
+def impossible(measure, numbers):
+    """Why a member is missing whose first number is a value, by its further numbers; None if it is not."""
+    if measure.of == "mean":
+        return None if isinstance(numbers[1], int) else "suppressed"
+    if measure.of == "histogram" and contradicts(measure, numbers):
+        return "not_verified"
+    return None
+
+
+def contradicts(measure, numbers):
+    """Whether the bins of a histogram contradict their total or the finer bins between their edges.
+
+    What is shown of the parts is never more than the whole, and equal to it where all parts are shown.
+    """
+    whole, start, coarser = numbers[0], 1, None
+    for _, edges in measure.bins:
+        bins = dict(zip(zip(edges, edges[1:]), numbers[start:]))
+        start += len(bins)
+        if does_not_add_up(whole, list(bins.values())):
+            return True
+        for (low, high), count in (coarser or {}).items():
+            parts = [number for (edge, _), number in bins.items() if low <= edge < high]
+            if isinstance(count, int) and does_not_add_up(count, parts):
+                return True
+        coarser = bins
+    return False
+
+
+def does_not_add_up(whole, parts):
+    shown = [part for part in parts if isinstance(part, int)]
+    return sum(shown) > whole or (len(shown) == len(parts) and sum(shown) != whole)
 
 
 def total(numbers):
