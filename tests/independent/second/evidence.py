@@ -308,14 +308,15 @@ def together(exchanges, verifier, lists):
     for index, one in enumerate(exchanges):
         names.update(one.asked)
         member = answers.setdefault(one.body["audience"], MemberAnswers(one.body["audience"]))
+        for key in one.asked:
+            if key in member.cells:
+                raise Refused(f"$.exchanges[{index}].body", f"{member.member} is asked for the cell {names[key]} twice")
+            member.cells[key] = one.outcome
         if one.outcome != "answered":
-            member.reasons.append(one.outcome)
             continue
         member.editions.add((one.head["edition"], one.head["edition_commit"]))
         hidden = not_comparable(one, verifier, lists)
         for key, numbers in one.rows.items():
-            if key in member.cells:
-                raise Refused(f"$.exchanges[{index}].reply.slice", f"{member.member} gives the cell {names[key]} twice")
             member.cells[key] = numbers
             member.not_comparable.update((key, position) for position in hidden)
     return answers.values(), names, verifier.table.chosen(exchanges[0].body["query"]["measures"])

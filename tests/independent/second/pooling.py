@@ -1,18 +1,16 @@
 """Owns the pooling of section 10: one table of sums out of the slices of all members."""
 
-from second.encoding import LARGEST_VALUE
+from math import inf
 
-# Section 10: the first that applies is why a member is missing.
-REASONS = ("suppressed", "not_available", "not_comparable", "refused", "held", "unreachable", "not_verified")
+from second.encoding import LARGEST_VALUE
 
 
 class MemberAnswers:
-    """What one member gave to a question: its cells, and the reasons of its exchanges without cells."""
+    """What one member gave to a question: for each cell that it was asked, numbers or the reason why there are none."""
 
     def __init__(self, member):
         self.member = member
         self.cells = {}
-        self.reasons = []
         self.editions = set()
         self.not_comparable = set()
 
@@ -20,8 +18,8 @@ class MemberAnswers:
         """The numbers of the index-th measure in a cell, or why the member is missing there."""
         if len(self.editions) > 1:
             return None, "not_verified"
-        if key not in self.cells:
-            return None, min(self.reasons, key=REASONS.index, default="not_available")
+        if isinstance(self.cells[key], str):
+            return None, self.cells[key]
         numbers = self.cells[key][index]
         if not isinstance(numbers[0], int):
             return None, numbers[0]
@@ -32,7 +30,7 @@ class MemberAnswers:
 
 
 def pool(answers, names, measures):
-    """The rows of `pooled`: `names` gives the names of each cell's codes, the cells being all that were read."""
+    """The rows of `pooled`: `names` gives the names of each cell's codes, the cells being all that were asked of anybody."""
     answers = sorted(answers, key=lambda one: one.member)
     return [
         {"key": names[key], "values": [pooled_value(answers, key, *one) for one in enumerate(measures)]}
@@ -43,6 +41,8 @@ def pool(answers, names, measures):
 def pooled_value(answers, key, index, measure):
     shown, missing = {}, []
     for one in answers:
+        if key not in one.cells:
+            continue
         numbers, reason = one.numbers(key, index, measure)
         if reason:
             missing.append([one.member, reason])
@@ -65,27 +65,27 @@ def impossible(measure, numbers):
 
 
 def contradicts(measure, numbers):
-    """Whether the bins of a histogram contradict their total or the finer bins between their edges.
+    """Whether no true histogram can lie behind these numbers: hidden bins count anything from 0 on.
 
-    What is shown of the parts is never more than the whole, and equal to it where all parts are shown.
+    Level after level, from the finest to the total, each bin counts at least and at most what its finer bins do.
     """
-    whole, start, coarser = numbers[0], 1, None
+    levels, start = [([measure.bins[0][1][0], measure.bins[0][1][-1]], numbers[:1])], 1
     for _, edges in measure.bins:
-        bins = dict(zip(zip(edges, edges[1:]), numbers[start:]))
-        start += len(bins)
-        if does_not_add_up(whole, list(bins.values())):
-            return True
-        for (low, high), count in (coarser or {}).items():
-            parts = [number for (edge, _), number in bins.items() if low <= edge < high]
-            if isinstance(count, int) and does_not_add_up(count, parts):
-                return True
-        coarser = bins
+        levels.append((edges, numbers[start : start + len(edges) - 1]))
+        start += len(edges) - 1
+    finer = None
+    for edges, counts in reversed(levels):
+        ranges = {}
+        for low, high, count in zip(edges, edges[1:], counts):
+            parts = [] if finer is None else [part for edge, part in finer.items() if low <= edge < high]
+            least, most = sum(part[0] for part in parts), sum(part[1] for part in parts) if parts else inf
+            if isinstance(count, int):
+                if not least <= count <= most:
+                    return True
+                least = most = count
+            ranges[low] = (least, most)
+        finer = ranges
     return False
-
-
-def does_not_add_up(whole, parts):
-    shown = [part for part in parts if isinstance(part, int)]
-    return sum(shown) > whole or (len(shown) == len(parts) and sum(shown) != whole)
 
 
 def total(numbers):
