@@ -20,7 +20,7 @@ PAIRS = "drug-pairs-1"
 PAIRS_ARE_OF = "drugs-1"
 DRUG_DIMENSION = "drug"
 LARGEST_CELL = 256
-FIRST_YEAR, LAST_YEAR = 1970, 9999
+FIRST_YEAR, LAST_YEAR = 1900, 9999
 
 
 class TimeAxis:

@@ -240,8 +240,11 @@ def question_id(body_hashes):
     return sha256(b"".join(sorted(body_hashes))).digest()[:16]
 
 
-def verify(raw, federation, lists, now):
-    """Verifies the bytes of an evidence file completely; what it proves, or Refused."""
+def verify(raw, federation, lists, now, answer=None):
+    """Verifies the bytes of an evidence file completely; what it proves, or Refused.
+
+    `answer` is called with the exchanges, the pooled rows and the table, to compare them with something else.
+    """
     file = need_keys(read_json(raw), EVIDENCE_KEYS, "$")
     if need_type(file["accord_evidence"], int, "$.accord_evidence") != 1:
         raise Refused("$.accord_evidence", f"version {file['accord_evidence']} is unknown")
@@ -270,8 +273,10 @@ def verify(raw, federation, lists, now):
             raise Refused("$.collected_at", f"more than 2 min 1 s before exchange {index} was issued")
     rows = pool(*together(exchanges, verifier, lists))
     need_equal(need_type(file["pooled"], list, "$.pooled"), rows, "$.pooled")
+    compared = answer(exchanges, rows, table) if answer else None
     return {
         "verified": True,
+        "compared": compared,
         "federation": file["federation"],
         "question_id": file["question_id"],
         "table": table.name,
