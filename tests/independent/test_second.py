@@ -580,7 +580,7 @@ class ExampleTests(Case):
                 "missing": [["PT-TEST", "suppressed"]],
             },
             {
-                "measure": "purity", "value": 30, "numbers": [30, 20, 6] + [None] * (width - 3),
+                "measure": "purity", "value": 30, "numbers": [30, 20, 6] + [0] * (width - 3),
                 "from": ["IT-TEST", "PT-TEST"], "missing": [],
             },
         ]
@@ -610,11 +610,11 @@ class ExampleTests(Case):
             row = {"key": ["2021", "COC_HCL", "mid", "base", "seizure_all"], "values": []}
             for name, numbers, value in (("purity_mean", mean, mean_value), ("purity", histogram, bins_value)):
                 if value == shown:
-                    numbers = [number if isinstance(number, int) else None for number in numbers]
+                    numbers = [number if isinstance(number, int) else 0 for number in numbers]
                     row["values"].append({"measure": name, "numbers": numbers} | shown)
                 else:
-                    missing = {"value": None, "numbers": [None] * len(numbers), "from": []}
-                    row["values"].append({"measure": name} | missing | {"missing": [["IT-TEST", value]]})
+                    missing = {"value": None, "from": [], "missing": [["IT-TEST", value]]}
+                    row["values"].append({"measure": name} | missing)
             self.assertTrue(self.verify(self.fed, [exchange], [row], table)["verified"])
 
     def test_who_was_not_asked_is_not_missing(self):

@@ -48,9 +48,9 @@ def pooled_value(answers, key, index, measure):
             missing.append([one.member, reason])
         else:
             shown[one.member] = numbers
-    sums = [total(column) for column in zip(*shown.values())] or [None] * measure.width
-    value = {"measure": measure.id, "value": sums[0]}
-    if measure.width > 1:
+    sums = [total(column) for column in zip(*shown.values())]
+    value = {"measure": measure.id, "value": sums[0] if sums else None}
+    if measure.width > 1 and sums:
         value["numbers"] = sums
     return value | {"from": list(shown), "missing": missing}
 
@@ -89,9 +89,9 @@ def contradicts(measure, numbers):
 
 
 def total(numbers):
-    """The sum of those that are values, or None where none is or the sum is too large to be shown."""
-    values = [number for number in numbers if isinstance(number, int)]
-    return sum(values) if values and sum(values) <= LARGEST_VALUE else None
+    """The sum of those that are values, or None where it is too large to be shown; what is hidden adds nothing."""
+    amount = sum(number for number in numbers if isinstance(number, int))
+    return amount if amount <= LARGEST_VALUE else None
 
 
 def incomparable(table, other):
