@@ -9,6 +9,7 @@ from pathlib import Path
 
 from second import example
 from second.catalogue import Catalogue
+from second.compare import verdict_of_tool
 from second.encoding import KIB, MIB, Refused, decode, encode
 from second.evidence import Verifier, milliseconds, verify
 from second.frames import Stream, end_of, frame, read_call, read_reply, read_stream, write_stream
@@ -59,6 +60,24 @@ class Case(unittest.TestCase):
             action()
         self.assertIn(what, caught.exception.what)
         self.assertIn(where, caught.exception.where)
+
+
+    def verdict(self, raw, federation, now):
+        """What the verifier says of a file, having made sure that the tool says the same where ACCORD_TOOL names it."""
+        fault = None
+        try:
+            result = verify(raw, federation, lists(), now)
+        except Refused as refused:
+            fault = refused
+        if "ACCORD_TOOL" in os.environ:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "evidence.json"
+                path.write_bytes(raw)
+                told, why = verdict_of_tool(os.environ["ACCORD_TOOL"], path, federation, now)
+            self.assertEqual(fault is None, told, f"here: {fault}; the tool: {why}")
+        if fault:
+            raise fault
+        return result
 
 
 class VectorTests(Case):
@@ -243,7 +262,7 @@ class EvidenceTests(Case):
 
     def verify(self, file, federation=None):
         raw = file if isinstance(file, bytes) else json.dumps(file).encode()
-        return verify(raw, federation or self.federation, lists(), self.now)
+        return self.verdict(raw, federation or self.federation, self.now)
 
     def changed(self):
         return copy.deepcopy(self.file)
@@ -443,7 +462,7 @@ class ExampleTests(Case):
         cls.later = query_of(1, 1, (0, [202200]), (0, []))
 
     def verify(self, fed, exchanges, pooled, table="seizures-year-drug", now=example.NOW, **changes):
-        return verify(fed.file(table, exchanges, pooled, **changes), fed.federation, lists(), now)
+        return self.verdict(fed.file(table, exchanges, pooled, **changes), fed.federation, now)
 
     def answer(self, member, query, number, value, fed=None, body=None, **changes):
         fed = fed or self.fed
