@@ -355,6 +355,11 @@ class EvidenceTests(Case):
         file["exchanges"][self.answered[0]]["without_reply"] = "lost"
         self.refused(lambda: self.verify(file), "'lost'", "without_reply")
 
+    def test_a_word_beside_a_reply(self):
+        file = self.changed()
+        file["exchanges"][self.answered[0]]["without_reply"] = "unreachable"
+        self.refused(lambda: self.verify(file), "not null beside a reply", "without_reply")
+
     def test_missing_document(self):
         for index in range(len(self.file["documents"])):
             file = self.changed()
@@ -392,7 +397,12 @@ class EvidenceTests(Case):
                 place = place[step]
             for name in list(place):
                 value = place.pop(name)
-                self.refused(lambda: self.verify(file), f"{name!r} is missing")
+                if name in ("reply", "edition"):
+                    self.refused(lambda: self.verify(file), "")
+                elif name == "without_reply" and value is None:
+                    self.assertTrue(self.verify(file)["verified"])
+                else:
+                    self.refused(lambda: self.verify(file), f"{name!r} is missing")
                 place[name] = value
             place["more"] = None
             self.refused(lambda: self.verify(file), "unknown key", ".more")

@@ -67,8 +67,11 @@ def need_type(value, kind, where):
     return value
 
 
-def need_keys(value, keys, where):
+def need_keys(value, keys, where, may_be_absent=()):
+    """An object with exactly these keys; one that may be absent is null then."""
     need_type(value, dict, where)
+    for key in may_be_absent:
+        value.setdefault(key, None)
     for key in keys:
         if key not in value:
             raise Refused(where, f"{key!r} is missing")
@@ -106,7 +109,7 @@ class Verifier:
         self.now = now
 
     def exchange(self, item, where):
-        need_keys(item, EXCHANGE_KEYS, where)
+        need_keys(item, EXCHANGE_KEYS, where, ("reply", "without_reply"))
         raw = need_hex(item["body"], f"{where}.body")
         body = self._request(item, raw, where)
         if item["reply"] is None:
@@ -148,7 +151,7 @@ class Verifier:
 
     def _reply(self, reply, body, body_hash, where):
         where = f"{where}.reply"
-        need_keys(reply, REPLY_KEYS, where)
+        need_keys(reply, REPLY_KEYS, where, ("edition",))
         raw = need_hex(reply["head"], f"{where}.head")
         if len(raw) > LARGEST_HEAD:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
@@ -352,7 +355,7 @@ def need_equal(found, computed, where):
     if type(found) is not type(computed):
         raise Refused(where, f"{json.dumps(found)[:80]} in the file, {json.dumps(computed)[:80]} computed")
     if isinstance(computed, dict):
-        need_keys(found, computed, where)
+        need_keys(found, computed, where, ("value",) if "value" in computed else ())
         for name in computed:
             need_equal(found[name], computed[name], f"{where}.{name}")
     elif isinstance(computed, list):
