@@ -206,6 +206,9 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
     if bundle.accord_evidence != 1 {
         return Err(Failed { part: "file".into(), rule: format!("layout {} is not known", bundle.accord_evidence) });
     }
+    if bundle.federation != federation.to_string() {
+        return Err(Failed { part: "federation".into(), rule: "it is not the federation asked about".into() });
+    }
     let documents: Vec<Document> = bundle
         .documents
         .iter()
@@ -228,7 +231,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         .enumerate()
         .map(|(index, exchange)| verify_one(&trust, exchange, at, &format!("exchanges[{index}]")))
         .collect::<Result<_, _>>()?;
-    verify_whole(bundle, &all)?;
+    verify_whole(bundle, &all, at)?;
     let mut asked = Vec::new();
     for (index, one) in all.iter().enumerate() {
         let selection = Selection::new(&one.body.query, table, one.body.audience.country())
@@ -265,7 +268,7 @@ struct One {
 }
 
 // All requests are of one question: one officer, one purpose, each asked once, and the identifier follows from them.
-fn verify_whole(bundle: &Bundle, all: &[One]) -> Result<(), Failed> {
+fn verify_whole(bundle: &Bundle, all: &[One], at: UnixMs) -> Result<(), Failed> {
     let fault = |part: &str, rule: &str| Failed { part: part.to_owned(), rule: rule.to_owned() };
     let mut ids: Vec<_> = all.iter().map(|one| one.body.request_id).collect();
     ids.sort_unstable();
@@ -288,6 +291,9 @@ fn verify_whole(bundle: &Bundle, all: &[One]) -> Result<(), Failed> {
     if all.iter().any(|one| collected.plus(SKEW_MS + 1000) < one.body.issued_at) {
         return Err(fault("collected_at", "earlier than a request"));
     }
+    if collected > at.plus(SKEW_MS) {
+        return Err(fault("collected_at", "later than now"));
+    }
     Ok(())
 }
 
@@ -306,6 +312,9 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
         };
         return Ok(One { body, reply: Err(why) });
     };
+    if exchange.without_reply.is_some() {
+        return Err(Failed { part: part.to_owned(), rule: "a reply, and a word that there was none".into() });
+    }
     let raw = RawReply {
         head: bytes(&reply.head, part)?,
         signature: signature(&reply.signature, part)?,

@@ -609,7 +609,7 @@ class ExampleTests(Case):
                 "missing": [["PT-TEST", "suppressed"]],
             },
             {
-                "measure": "purity", "value": 30, "numbers": [30, 20, 6] + [0] * (width - 3),
+                "measure": "purity", "value": 30, "numbers": [30, 20, 6] + [None] * (width - 3),
                 "from": ["IT-TEST", "PT-TEST"], "missing": [],
             },
         ]
@@ -639,7 +639,7 @@ class ExampleTests(Case):
             row = {"key": ["2021", "COC_HCL", "mid", "base", "seizure_all"], "values": []}
             for name, numbers, value in (("purity_mean", mean, mean_value), ("purity", histogram, bins_value)):
                 if value == shown:
-                    numbers = [number if isinstance(number, int) else 0 for number in numbers]
+                    numbers = [number if isinstance(number, int) else None for number in numbers]
                     row["values"].append({"measure": name, "numbers": numbers} | shown)
                 else:
                     missing = {"value": None, "from": [], "missing": [["IT-TEST", value]]}

@@ -89,9 +89,9 @@ def contradicts(measure, numbers):
 
 
 def total(numbers):
-    """The sum of those that are values, or None where it is too large to be shown; what is hidden adds nothing."""
-    amount = sum(number for number in numbers if isinstance(number, int))
-    return amount if amount <= LARGEST_VALUE else None
+    """The sum of those that are values, or None where none is or it is too large to be shown; what is hidden adds nothing."""
+    values = [number for number in numbers if isinstance(number, int)]
+    return sum(values) if values and sum(values) <= LARGEST_VALUE else None
 
 
 def incomparable(table, other):
