@@ -7,9 +7,17 @@
     reason = "a test program ends by panicking where its own stage fails"
 )]
 
+mod bystander;
 mod cases;
 mod client;
+mod der;
+mod dice;
 mod envelope;
+mod frames;
+mod packet;
+mod proxy;
+mod puppet;
+mod raw;
 mod stage;
 mod table;
 mod tls;

@@ -114,7 +114,8 @@ impl Stage {
     pub(crate) fn address(&self, member: &str) -> SocketAddr {
         let settings = fs::read_to_string(self.federation.path().join(member).join("node/node.toml")).unwrap();
         let line = settings.lines().find(|line| line.starts_with("listen_members = ")).unwrap();
-        line.split('"').nth(1).unwrap().parse().unwrap()
+        let address: SocketAddr = line.split('"').nth(1).unwrap().parse().unwrap();
+        if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address }
     }
 
     /// The victim's address.
