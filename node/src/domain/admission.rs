@@ -1,40 +1,52 @@
-//! How often strangers may start handshakes: a bucket for each network, before anything is computed for them.
+//! What a socket takes on: handshakes of each network, streams of each member, before anything is computed for them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
-/// Handshakes of one network that may start at once, and that come back each second.
-const PER_SECOND: u64 = 10;
-/// Networks remembered at once, at most; beyond it the ones whose buckets are full again are forgotten.
+use accord_protocol::id::NodeId;
+
+use super::bucket::{Buckets, Rate};
+
+/// Handshakes of one network: 10 at once, and 10 a second (`robustness.md` 6.0).
+const HANDSHAKES: Rate = Rate { burst: 10, per_minute: 600 };
+/// Networks remembered at once, at most.
 const NETWORKS_MAX: usize = 4_096;
+/// Streams of one member. A question is one stream for each slice, so that no honest node comes near; a member gone bad is kept to
+/// some per cent of one processor.
+const STREAMS: Rate = Rate { burst: 1_000, per_minute: 12_000 };
+/// Members remembered at once; a roster lists fewer.
+const MEMBERS_MAX: usize = 256;
 
-/// Buckets by network: /24 for IPv4 (also where it is mapped into IPv6), /48 for IPv6 (`robustness.md` 6.0).
-#[derive(Debug, Default)]
-pub struct Admission {
-    // Thousandths of a handshake, and when they were counted.
-    buckets: BTreeMap<[u8; 7], (u64, u64)>,
+/// Handshakes by network: /24 for IPv4 (also where it is mapped into IPv6), /48 for IPv6 (`robustness.md` 6.0).
+#[derive(Debug)]
+pub struct Admission(Buckets<[u8; 7]>);
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self(Buckets::new(HANDSHAKES, NETWORKS_MAX))
+    }
 }
 
 impl Admission {
     /// Takes one handshake's worth for an address; `now_ms` is a monotonic clock. `false` if the network has had its share.
     pub fn take(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        let full = PER_SECOND * 1000;
-        let refilled = |(milli, since): (u64, u64)| {
-            milli.saturating_add(now_ms.saturating_sub(since).saturating_mul(PER_SECOND)).min(full)
-        };
-        if self.buckets.len() >= NETWORKS_MAX {
-            self.buckets.retain(|_, bucket| refilled(*bucket) < full);
-            if self.buckets.len() >= NETWORKS_MAX {
-                return false;
-            }
-        }
-        let bucket = self.buckets.entry(network(address)).or_insert((full, now_ms));
-        let milli = refilled(*bucket);
-        if milli < 1000 {
-            *bucket = (milli, now_ms);
-            return false;
-        }
-        *bucket = (milli - 1000, now_ms);
-        true
+        self.0.take(network(address), now_ms)
+    }
+}
+
+/// How fast members may open streams.
+#[derive(Debug)]
+pub struct Pace(Buckets<NodeId>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Buckets::new(STREAMS, MEMBERS_MAX))
+    }
+}
+
+impl Pace {
+    /// Takes one stream's worth; otherwise the milliseconds after which it is worth trying again.
+    pub fn take(&mut self, member: &NodeId, now_ms: u64) -> Result<(), u64> {
+        if self.0.take(member.clone(), now_ms) { Ok(()) } else { Err(STREAMS.interval_ms()) }
     }
 }
 
@@ -74,6 +86,16 @@ mod tests {
             let [a, b, c, _] = n.wrapping_mul(65_537).to_be_bytes();
             admission.take(IpAddr::from([a, b, c, 1]), 0);
         }
-        assert!(admission.buckets.len() <= NETWORKS_MAX);
+        assert!(admission.0.len() <= NETWORKS_MAX);
+    }
+
+    #[test]
+    fn a_member_that_opens_too_many_streams_waits() {
+        let mut pace = Pace::default();
+        let member: NodeId = "IT-AGENCY".parse().unwrap();
+        assert_eq!((0..1_100).filter(|_| pace.take(&member, 0).is_ok()).count(), 1_000);
+        assert_eq!(pace.take(&member, 0), Err(5));
+        assert_eq!(pace.take(&member, 5), Ok(()));
+        assert_eq!(pace.take(&"PT-AGENCY".parse().unwrap(), 5), Ok(()));
     }
 }
