@@ -10,10 +10,12 @@
 mod cases;
 mod client;
 mod envelope;
+mod peer;
 mod stage;
 mod table;
 mod tls;
 mod watch;
+mod wire;
 
 use std::process::ExitCode;
 

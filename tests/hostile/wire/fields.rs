@@ -72,6 +72,15 @@ impl Fields {
         self.0.iter().map(|(name, _)| name).filter(|name| name.ends_with(".len")).cloned().collect()
     }
 
+    /// The number that a length or count holds.
+    ///
+    /// # Panics
+    /// If there is no such field of eight bytes.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let (_, bytes) = self.0.iter().find(|(field, _)| field == name).unwrap_or_else(|| panic!("no field {name}"));
+        u64::from_be_bytes(bytes.as_slice().try_into().expect("a number of eight bytes"))
+    }
+
     /// The bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()

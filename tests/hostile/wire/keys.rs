@@ -139,9 +139,10 @@ pub(crate) fn random<const LENGTH: usize>() -> [u8; LENGTH] {
 pub(crate) fn low_order_keys() -> Vec<[u8; 32]> {
     let mut keys = Vec::new();
     // y = 0, 1, p - 1, p, p + 1, and the two of order eight.
-    let (small, large) = (|first: u8| [[first].as_slice(), &[0; 31]].concat(), |first: u8| {
-        [[first].as_slice(), &[0xff; 30], &[0x7f]].concat()
-    });
+    let (small, large) = (
+        |first: u8| [[first].as_slice(), &[0; 31]].concat(),
+        |first: u8| [[first].as_slice(), &[0xff; 30], &[0x7f]].concat(),
+    );
     let of_order_eight = [
         "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",

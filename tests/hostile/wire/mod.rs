@@ -1,5 +1,6 @@
 //! The bytes of `docs/wire.md`, written and read by hand: nothing here knows the product's own encoder, frames or messages.
 
+pub(crate) mod compressed;
 pub(crate) mod fields;
 pub(crate) mod frames;
 pub(crate) mod keys;

@@ -38,14 +38,7 @@ fn federation() -> [u8; 32] {
 }
 
 fn card() -> Fields {
-    Card {
-        officer_id: [0x22; 16],
-        key: key(10).public(),
-        purposes: vec![1, 2],
-        valid_from: T0,
-        valid_to: T1,
-    }
-    .fields()
+    Card { officer_id: [0x22; 16], key: key(10).public(), purposes: vec![1, 2], valid_from: T0, valid_to: T1 }.fields()
 }
 
 fn request_body() -> Body {
