@@ -13,15 +13,15 @@ mod client;
 mod der;
 mod dice;
 mod envelope;
-mod frames;
-mod packet;
+mod peer;
 mod proxy;
-mod puppet;
+mod quic;
 mod raw;
 mod stage;
 mod table;
 mod tls;
 mod watch;
+mod wire;
 
 use std::process::ExitCode;
 

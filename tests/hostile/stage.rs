@@ -141,6 +141,11 @@ impl Stage {
         assert!(self.nodes.remove(member).unwrap().stop(), "{member} does not stop in order");
     }
 
+    /// Ends a member's node at once, as a crash would.
+    pub(crate) fn kill(&mut self, member: &str) {
+        self.nodes.remove(member).unwrap().kill();
+    }
+
     /// Starts a node that was stopped.
     pub(crate) fn start(&mut self, member: &str) {
         self.nodes.insert(member.to_owned(), self.federation.start(member));

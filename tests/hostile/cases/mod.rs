@@ -1,11 +1,29 @@
 //! The cases, by what they are about.
 
 mod datagrams;
+mod encoding;
+mod frames;
 mod handshakes;
+mod memory;
+mod order;
+mod queries;
+mod signatures;
 
 use crate::table::Case;
 
 /// All cases, in no order.
 pub(crate) fn all() -> Vec<Case> {
-    [datagrams::cases(), handshakes::cases()].into_iter().flatten().collect()
+    [
+        datagrams::cases(),
+        handshakes::cases(),
+        frames::cases(),
+        encoding::cases(),
+        signatures::cases(),
+        memory::cases(),
+        queries::cases(),
+        order::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

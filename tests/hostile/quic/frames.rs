@@ -1,6 +1,6 @@
 //! QUIC frames of its own (RFC 9000, 19).
 
-use crate::packet::{put_varint, take, take_varint};
+use super::packet::{put_varint, take, take_varint};
 
 /// A frame that came.
 #[derive(Debug, Clone, PartialEq, Eq)]

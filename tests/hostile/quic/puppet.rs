@@ -10,12 +10,11 @@ use std::{
 use accord_edge::{clock::Stopwatch, random};
 use rustls::quic::{ClientConnection, KeyChange, Keys, Version};
 
-use crate::{
+use super::{
     frames::{self, Frame},
     packet::{self, Came, Kind, Long, V1, put_varint, varint},
-    stage::fresh_network,
-    tls::Hello,
 };
+use crate::{stage::fresh_network, tls::Hello};
 
 /// How long the server's next step is waited for.
 const STEP_WITHIN: Duration = Duration::from_secs(3);
