@@ -112,9 +112,9 @@ impl Long<'_> {
     }
 }
 
-/// A packet with a short header.
-pub(crate) fn seal_short(keys: &DirectionalKeys, to: &[u8], number: u32, frames: &[u8]) -> Vec<u8> {
-    let first = 0x40 | (NUMBER_LEN as u8 - 1);
+/// A packet with a short header; `phase` tells keys from the ones before.
+pub(crate) fn seal_short(keys: &DirectionalKeys, to: &[u8], number: u32, phase: bool, frames: &[u8]) -> Vec<u8> {
+    let first = 0x40 | u8::from(phase) << 2 | (NUMBER_LEN as u8 - 1);
     protect(keys, [&[first], to, &number.to_be_bytes()].concat(), number, sampled(frames))
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use accord_edge::{clock::Stopwatch, random};
-use rustls::quic::{ClientConnection, KeyChange, Keys, Version};
+use rustls::quic::{ClientConnection, KeyChange, Keys, Secrets, Version};
 
 use super::{
     frames::{self, Frame},
@@ -75,7 +75,14 @@ pub(crate) struct Puppet {
     pub(crate) closed: Option<Closed>,
     /// Every other frame that came after the handshake.
     pub(crate) came: Vec<Frame>,
+    /// Bytes sent so far.
+    pub(crate) sent: u64,
+    /// Bytes that came so far.
+    pub(crate) received: u64,
     confirmed: bool,
+    // What later keys are made of, and the bit that tells them apart.
+    later: Option<Secrets>,
+    phase: bool,
 }
 
 /// Transport parameters that let the server send on our streams; `id` must be in them.
@@ -127,7 +134,11 @@ impl Puppet {
             ],
             closed: None,
             came: Vec::new(),
+            sent: 0,
+            received: 0,
             confirmed: false,
+            later: None,
+            phase: false,
         }
     }
 
@@ -197,8 +208,15 @@ impl Puppet {
 
     /// A whole handshake in order; an error if the server does not go along.
     pub(crate) fn connect(to: SocketAddr, hello: &Hello) -> Result<Self, String> {
-        let mut puppet = Self::new(to);
-        puppet.say_in_order(hello);
+        let puppet = Self::new(to);
+        let parameters = encode_parameters(&parameters(&puppet.id));
+        puppet.connect_with(hello, parameters)
+    }
+
+    /// A whole handshake with these transport parameters.
+    pub(crate) fn connect_with(self, hello: &Hello, parameters: Vec<u8>) -> Result<Self, String> {
+        let mut puppet = self;
+        puppet.say(hello, parameters);
         puppet.wait(|puppet| puppet.confirmed);
         match &puppet.closed {
             Some(closed) => Err(format!("the handshake was {closed}")),
@@ -223,13 +241,27 @@ impl Puppet {
         match space {
             INITIAL => long.seal_padded(keys, number, frames),
             HANDSHAKE => long.seal(keys, number, frames),
-            _ => packet::seal_short(keys, &self.server_id, number, frames),
+            _ => packet::seal_short(keys, &self.server_id, number, self.phase, frames),
         }
     }
 
     /// Sends a datagram as it is.
-    pub(crate) fn send_raw(&self, datagram: &[u8]) {
+    pub(crate) fn send_raw(&mut self, datagram: &[u8]) {
         self.socket.send_to(datagram, self.to).unwrap();
+        self.sent += datagram.len() as u64;
+    }
+
+    /// Goes over to the next keys (RFC 9001, 6), whether the server has seen the last ones or not.
+    pub(crate) fn update_keys(&mut self) {
+        let next = self.later.as_mut().expect("the handshake is over").next_packet_keys();
+        let keys = self.spaces[ONE_RTT].keys.as_mut().expect("the handshake is over");
+        (keys.local.packet, keys.remote.packet) = (next.local, next.remote);
+        self.phase = !self.phase;
+    }
+
+    /// Packets that came after the handshake, so far.
+    pub(crate) const fn heard(&self) -> usize {
+        self.spaces[ONE_RTT].seen.len()
     }
 
     /// Whether the handshake has come as far as keys of a space.
@@ -253,6 +285,7 @@ impl Puppet {
             }
             self.socket.set_read_timeout(Some(left)).unwrap();
             let Ok((length, _)) = self.socket.recv_from(&mut buffer) else { continue };
+            self.received += length as u64;
             for packet in packet::split(&buffer[..length], ID_LEN) {
                 self.take(packet);
             }
@@ -344,7 +377,10 @@ impl Puppet {
             }
             match change {
                 Some(KeyChange::Handshake { keys }) => self.spaces[HANDSHAKE].keys = Some(keys),
-                Some(KeyChange::OneRtt { keys, .. }) => self.spaces[ONE_RTT].keys = Some(keys),
+                Some(KeyChange::OneRtt { keys, next }) => {
+                    self.spaces[ONE_RTT].keys = Some(keys);
+                    self.later = Some(next);
+                }
                 None => return,
             }
         }
