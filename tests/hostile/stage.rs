@@ -166,9 +166,9 @@ impl Stage {
         Dial::of(&self.keys(ATTACKER).tls)
     }
 
-    /// A client of the honest member.
+    /// A client of the honest member, from the network where its node lives.
     pub(crate) fn honest(&self) -> Dial {
-        Dial::of(&self.keys(HONEST).tls)
+        Dial::of(&self.keys(HONEST).tls).from(Ipv4Addr::LOCALHOST)
     }
 
     /// The honest member connects anew and fetches the header of the victim's first edition.

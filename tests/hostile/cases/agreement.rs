@@ -10,10 +10,17 @@ use std::{
 
 use quinn::{Endpoint, crypto::rustls::QuicServerConfig};
 use rustls::{
-    client::{ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue},
+    DigitallySignedStruct, DistinguishedName, SignatureScheme,
+    client::{
+        ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
+        danger::HandshakeSignatureValid,
+    },
     crypto::aws_lc_rs::{self, kx_group},
-    pki_types::{CertificateDer, ServerName},
-    server::AlwaysResolvesServerRawPublicKeys,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
     sign::CertifiedKey,
 };
 
@@ -128,9 +135,8 @@ fn protocols(stage: &mut Stage) -> Outcome {
     let mut ends = Vec::new();
     let long = "x".repeat(255);
     for names in [&[][..], &["h3"], &["accord/2"], &["accord/10", "accord/"], &["ACCORD/1"], &[&long]] {
-        let end = stage
-            .block_on(offering(names).refusal(stage.victim()))
-            .map_err(|wrong| format!("{names:?}: {wrong}"))?;
+        let end =
+            stage.block_on(offering(names).refusal(stage.victim())).map_err(|wrong| format!("{names:?}: {wrong}"))?;
         if !matches!(end, End::Transport(code, _) if ALERTS.contains(&code)) {
             return Err(format!("{names:?}: {end}"));
         }
@@ -177,6 +183,51 @@ impl ClientSessionStore for Tickets {
     }
 }
 
+/// Lets every key in.
+#[derive(Debug)]
+struct Anybody;
+
+impl ClientCertVerifier for Anybody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
 /// A server that gives tickets for early data to anybody.
 fn generous() -> Endpoint {
     let key = Identity::of(&Key::fresh());
@@ -184,7 +235,7 @@ fn generous() -> Endpoint {
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(Anybody))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(CertifiedKey::new(
             chain,
             Arc::new(key),
@@ -310,7 +361,9 @@ fn key_exchanges(stage: &mut Stage) -> Outcome {
         ("both, the classical one first", vec![kx_group::X25519, kx_group::X25519MLKEM768]),
     ];
     for (what, groups) in &offers {
-        stage.block_on(served(&exchanging(stage, groups), stage)).map_err(|wrong| format!("prefer, {what}: {wrong}"))?;
+        stage
+            .block_on(served(&exchanging(stage, groups), stage))
+            .map_err(|wrong| format!("prefer, {what}: {wrong}"))?;
     }
     stage.stop(VICTIM);
     stage.federation.edit("IT-AGENCY/node/node.toml", "post_quantum = \"prefer\"", "post_quantum = \"require\"");
@@ -318,7 +371,9 @@ fn key_exchanges(stage: &mut Stage) -> Outcome {
     let mut refused = None;
     for (what, groups) in &offers {
         if groups.iter().any(|group| group.name() == rustls::NamedGroup::X25519MLKEM768) {
-            stage.block_on(served(&exchanging(stage, groups), stage)).map_err(|wrong| format!("require, {what}: {wrong}"))?;
+            stage
+                .block_on(served(&exchanging(stage, groups), stage))
+                .map_err(|wrong| format!("require, {what}: {wrong}"))?;
             continue;
         }
         match stage.block_on(exchanging(stage, groups).refusal(stage.victim())) {

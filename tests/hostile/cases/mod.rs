@@ -1,5 +1,7 @@
 //! The cases, by what they are about.
 
+mod agreement;
+mod connections;
 mod datagrams;
 mod encoding;
 mod frames;
@@ -8,6 +10,8 @@ mod memory;
 mod order;
 mod queries;
 mod signatures;
+mod streams;
+mod transport;
 
 use crate::table::Case;
 
@@ -16,6 +20,10 @@ pub(crate) fn all() -> Vec<Case> {
     [
         datagrams::cases(),
         handshakes::cases(),
+        agreement::cases(),
+        connections::cases(),
+        streams::cases(),
+        transport::cases(),
         frames::cases(),
         encoding::cases(),
         signatures::cases(),

@@ -30,8 +30,10 @@ const KEY_UPDATE: u64 = 0xe;
 /// How long something must stay away.
 const QUIET: Duration = Duration::from_millis(500);
 /// Key updates, in order and in a storm.
-const UPDATES: usize = 300;
-/// Fragments of the largest packet of a client.
+const UPDATES: u64 = 300;
+/// Bytes of each of eight streams that are the connection's window in all.
+const STREAM_BYTES: usize = 128 << 10;
+/// Most bytes of frames in a packet.
 const PACKET: usize = 1_100;
 
 /// The cases of this file.
@@ -90,7 +92,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "C32",
             "key updates",
-            "300 key updates one after the other; then 300 without waiting",
+            "300 key updates with a call under each; then 300 without waiting",
             "each is followed in order; the storm is followed or ends this one connection; nobody else notices",
             "connected peer=ES-AGENCY",
             key_updates,
@@ -103,7 +105,13 @@ fn hello(stage: &Stage) -> Hello {
 }
 
 fn connect(stage: &Stage) -> Result<Puppet, String> {
+    keep_pace();
     Puppet::connect(stage.victim(), &hello(stage))
+}
+
+/// Stays below the handshakes that all strange networks share, so that none of a case's own is ignored.
+fn keep_pace() {
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 /// Bytes that came on a stream, and whether it has ended.
@@ -126,11 +134,8 @@ fn other_address(stage: &mut Stage) -> Outcome {
     puppet.send(ONE_RTT, &frames::stream(0, 0, half, false));
     let elsewhere = UdpSocket::bind((fresh_network(), 0)).unwrap();
     elsewhere.set_read_timeout(Some(QUIET)).unwrap();
-    let moved = [
-        frames::stream(0, half.len() as u64, rest, true),
-        frames::stream(4, 0, &call, true),
-        frame(&[0x1a], &[7; 8]),
-    ];
+    let moved =
+        [frames::stream(0, half.len() as u64, rest, true), frames::stream(4, 0, &call, true), frame(&[0x1a], &[7; 8])];
     for frames in &moved {
         let datagram = puppet.seal(ONE_RTT, frames);
         elsewhere.send_to(&datagram, stage.victim()).unwrap();
@@ -166,38 +171,41 @@ fn other_address(stage: &mut Stage) -> Outcome {
         let answered = envelope::found(&anew.ask(&call).await);
         anew.close();
         let end = came.end;
-        if answered { Ok(format!("{bytes} bytes at its own address, none at the other; who moved: {end}")) } else { Err("anew it is not answered".into()) }
+        if answered {
+            Ok(format!("{bytes} bytes at its own address, none at the other; who moved: {end}"))
+        } else {
+            Err("anew it is not answered".into())
+        }
     })
 }
 
-/// Fragments of `size` bytes with gaps of as many, in an order, as whole packets.
-fn send_fragments(puppet: &mut Puppet, size: u64, backwards: bool) -> u64 {
-    // Half of the stream's window is data, half gaps; eight streams are the connection's window.
-    let each = (128 << 10) / (2 * size);
-    let mut sent = 0;
+/// Fragments of `size` bytes with gaps of as many on eight streams, in whole packets, until the connection is closed; how many.
+fn send_fragments(puppet: &mut Puppet, size: usize, backwards: bool) -> u64 {
+    // Eight streams to half of their windows are the connection's window.
+    let each = STREAM_BYTES / (2 * size);
+    let mut packet = Vec::new();
+    let (mut sent, mut packets) = (0, 0);
     for at in 0..each {
         let at = if backwards { each - 1 - at } else { at };
-        let mut packet = Vec::new();
         for stream in 0..8 {
-            packet.extend(frames::stream(4 * stream, (2 * at + 1) * size, &vec![1; usize::try_from(size).unwrap()], false));
-        }
-        sent += 8;
-        for chunk in packets(&packet, size) {
-            puppet.send(ONE_RTT, &chunk);
-        }
-        if at % 16 == 0 {
-            puppet.wait_for(Duration::from_millis(1), |_| false);
+            let fragment = frames::stream(4 * stream, ((2 * at + 1) * size) as u64, &vec![1; size], false);
+            if packet.len() + fragment.len() > PACKET {
+                puppet.send(ONE_RTT, &std::mem::take(&mut packet));
+                packets += 1;
+                // Now and then the node gets time to say something.
+                if packets % 16 == 0 {
+                    puppet.wait_for(Duration::from_millis(1), |_| false);
+                }
+            }
+            packet.extend(fragment);
+            sent += 1;
         }
         if puppet.closed.is_some() {
-            break;
+            return sent;
         }
     }
+    puppet.send(ONE_RTT, &packet);
     sent
-}
-
-/// Eight frames in one packet, or in one each where they are long.
-fn packets(eight: &[u8], size: u64) -> Vec<Vec<u8>> {
-    if eight.len() <= PACKET || size == 1 { vec![eight.to_vec()] } else { eight.chunks(eight.len() / 8).map(<[u8]>::to_vec).collect() }
 }
 
 fn fragments(stage: &mut Stage) -> Outcome {
@@ -273,6 +281,7 @@ fn bad_parameters(stage: &mut Stage) -> Outcome {
     let mut wrong = Vec::new();
     let count = wrong_parameters(&[0; 8]).len();
     for at in 0..count {
+        keep_pace();
         let mut puppet = Puppet::new(stage.victim());
         let (what, bytes) = wrong_parameters(&puppet.id.clone()).swap_remove(at);
         puppet.say(&hello, bytes);
@@ -294,7 +303,11 @@ fn bad_parameters(stage: &mut Stage) -> Outcome {
     if !(0x100..0x200).contains(&alert.code) {
         wrong.push(format!("no parameters at all: {alert}"));
     }
-    if wrong.is_empty() { Ok(format!("{count} closed with {PARAMETER:#x}; without any: {alert}")) } else { Err(wrong.join("; ")) }
+    if wrong.is_empty() {
+        Ok(format!("{count} closed with {PARAMETER:#x}; without any: {alert}"))
+    } else {
+        Err(wrong.join("; "))
+    }
 }
 
 /// Frames that may not come: what they are, their bytes, the code that is due.
@@ -311,7 +324,7 @@ fn wrong_frames() -> Vec<(&'static str, Vec<u8>, u64)> {
         ("an acknowledgement below zero", frame(&[0x02, 5, 0, 0, 9], &[]), FRAME_ENCODING),
         ("an acknowledgement with 2^62 ranges", frame(&[0x02, 5, 0, top, 0], &[]), FRAME_ENCODING),
         ("a stream frame longer than its packet", frame(&[0x0e, 0, 0, 9_000], &[1; 10]), FRAME_ENCODING),
-        ("a stream beyond 2^62", frame(&[0x0e, 0, top, 1], &[1]), FRAME_ENCODING),
+        ("a stream beyond 2^62", frame(&[0x0e, 0, top, 1], &[1]), FLOW_CONTROL),
         ("the ninth stream", frames::stream(32, 0, &[1], false), STREAM_LIMIT),
         ("the last stream that can be", frames::stream(top - 3, 0, &[1], false), STREAM_LIMIT),
         ("a byte beyond the stream's window", frames::stream(0, 256 << 10, &[1], false), FLOW_CONTROL),
@@ -321,11 +334,7 @@ fn wrong_frames() -> Vec<(&'static str, Vec<u8>, u64)> {
             [frames::stream(0, 0, &[1; 10], true), frames::stream(0, 20, &[1], false)].concat(),
             FINAL_SIZE,
         ),
-        (
-            "two ends",
-            [frames::stream(0, 0, &[1; 10], true), frames::stream(0, 0, &[1; 5], true)].concat(),
-            FINAL_SIZE,
-        ),
+        ("two ends", [frames::stream(0, 0, &[1; 10], true), frames::stream(0, 0, &[1; 5], true)].concat(), FINAL_SIZE),
         (
             "a reset before the last byte",
             [frames::stream(0, 0, &[1; 10], false), frame(&[0x04, 0, 0, 5], &[])].concat(),
@@ -400,15 +409,10 @@ fn key_updates(stage: &mut Stage) -> Outcome {
     let mut puppet = connect(stage)?;
     for n in 0..UPDATES {
         puppet.update_keys();
-        let before = puppet.heard();
-        puppet.send(ONE_RTT, &[0x01]);
-        puppet.wait(|puppet| puppet.heard() > before);
-        if puppet.heard() == before || puppet.closed.is_some() {
-            return Err(format!("key update {n} is not followed: {:?}", puppet.closed));
+        // An answer under the new keys that is acknowledged confirms them, so that the next update may come.
+        if !ask(&mut puppet, 4 * n) {
+            return Err(format!("after key update {n} a call is not answered: {:?}", puppet.closed));
         }
-    }
-    if !ask(&mut puppet, 0) {
-        return Err(format!("after {UPDATES} key updates a call is not answered: {:?}", puppet.closed));
     }
     let mut storm = connect(stage)?;
     let end = bystander::beside(stage, |_| {
@@ -422,7 +426,9 @@ fn key_updates(stage: &mut Stage) -> Outcome {
     match end {
         None if ask(&mut storm, 0) => Ok(format!("{UPDATES} updates followed, and a storm of {UPDATES} too")),
         // What cannot be opened any more is dropped, and the connection ends by time (RFC 9001, 6.4).
-        None => Ok(format!("{UPDATES} updates followed; in a storm of {UPDATES} the connection loses its keys, no other")),
+        None => {
+            Ok(format!("{UPDATES} updates followed; in a storm of {UPDATES} the connection loses its keys, no other"))
+        }
         Some(closed) if closed.code == KEY_UPDATE && !closed.by_application => {
             Ok(format!("{UPDATES} updates followed; a storm of {UPDATES} is {closed}"))
         }

@@ -184,10 +184,15 @@ impl Puppet {
         (self.server_id, self.token) = (server_id.to_vec(), token);
     }
 
-    /// Says a handshake in order up to the server's first flight, and nothing after that.
-    pub(crate) fn mute_after_hello(&mut self, hello: &Hello) {
+    /// Says a hello, waits for nothing, and will say nothing more.
+    pub(crate) fn mute(&mut self, hello: &Hello) {
         self.muted = true;
         self.say_in_order(hello);
+    }
+
+    /// Says a handshake in order up to the server's first flight, and nothing after that.
+    pub(crate) fn mute_after_hello(&mut self, hello: &Hello) {
+        self.mute(hello);
         self.wait(|puppet| puppet.has_keys(HANDSHAKE));
     }
 
@@ -259,11 +264,6 @@ impl Puppet {
         self.phase = !self.phase;
     }
 
-    /// Packets that came after the handshake, so far.
-    pub(crate) const fn heard(&self) -> usize {
-        self.spaces[ONE_RTT].seen.len()
-    }
-
     /// Whether the handshake has come as far as keys of a space.
     pub(crate) const fn has_keys(&self, space: usize) -> bool {
         self.spaces[space].keys.is_some()
@@ -291,6 +291,40 @@ impl Puppet {
             }
             self.answer();
         }
+    }
+
+    /// Throws away what has come and was not taken in.
+    pub(crate) fn forget(&mut self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv_from(&mut [0; 2048]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
+    /// Datagrams that come within a time, as they are.
+    pub(crate) fn datagrams(&self, within: Duration) -> Vec<Vec<u8>> {
+        let clock = Stopwatch::start();
+        let mut came = Vec::new();
+        let mut buffer = [0; 2048];
+        loop {
+            let left = within.saturating_sub(Duration::from_millis(clock.ms()));
+            if left.is_zero() {
+                return came;
+            }
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            if let Ok((length, _)) = self.socket.recv_from(&mut buffer) {
+                came.push(buffer[..length].to_vec());
+            }
+        }
+    }
+
+    /// The frames of the first packet of a datagram that is of this connection; nothing if there is none.
+    pub(crate) fn opens(&self, datagram: &[u8]) -> Option<Vec<Frame>> {
+        packet::split(datagram, ID_LEN).into_iter().find_map(|came| {
+            let Came::Protected { space, number_at, bytes, .. } = came else { return None };
+            let keys = self.spaces[space].keys.as_ref()?;
+            let expected = self.spaces[space].seen.last().map_or(0, |last| last + 1);
+            frames::parse(&packet::open(&keys.remote, number_at, bytes, expected)?.1)
+        })
     }
 
     /// How the server closes the connection; an error if it does not.
