@@ -1,4 +1,4 @@
-//! A network that misbehaves by seed: loses, delays, reorders, duplicates, caps datagrams, and changes its own address.
+//! A network that misbehaves by seed: loses, delays, reorders, duplicates, and caps datagrams.
 
 use std::{
     collections::HashMap,
@@ -48,7 +48,7 @@ pub(crate) struct Counts {
 
 #[derive(Debug)]
 struct Inner {
-    rules: Rules,
+    rules: Mutex<Rules>,
     listening: UdpSocket,
     to: SocketAddr,
     dice: Mutex<Dice>,
@@ -62,7 +62,6 @@ struct Inner {
 pub(crate) struct Proxy {
     inner: Arc<Inner>,
     task: JoinHandle<()>,
-    runtime: Arc<Runtime>,
 }
 
 impl Proxy {
@@ -72,7 +71,7 @@ impl Proxy {
         let socket = std::net::UdpSocket::bind(at).unwrap();
         socket.set_nonblocking(true).unwrap();
         let inner = Arc::new(Inner {
-            rules,
+            rules: Mutex::new(rules),
             listening: UdpSocket::from_std(socket).unwrap(),
             to,
             dice: Mutex::new(Dice::new(seed)),
@@ -80,7 +79,7 @@ impl Proxy {
             counts: Counts::default(),
         });
         let task = runtime.spawn(Arc::clone(&inner).serve());
-        Self { inner, task, runtime: Arc::clone(runtime) }
+        Self { inner, task }
     }
 
     /// In front of a server, anywhere.
@@ -98,14 +97,9 @@ impl Proxy {
         &self.inner.counts
     }
 
-    /// From now on the server sees every client at another address, as after a change of NAT.
-    pub(crate) fn rebind(&self) {
-        let _inside = self.runtime.enter();
-        for (client, (way, task)) in self.inner.ways.lock().unwrap().iter_mut() {
-            task.abort();
-            *way = new_way();
-            *task = tokio::spawn(Arc::clone(&self.inner).back(*client, Arc::clone(way)));
-        }
+    /// From now on the network treats datagrams otherwise.
+    pub(crate) fn treat_as(&self, rules: Rules) {
+        *self.inner.rules.lock().unwrap() = rules;
     }
 }
 
@@ -159,7 +153,7 @@ impl Inner {
     }
 
     fn treat<F: Future<Output = ()> + Send + 'static>(&self, bytes: &[u8], send: impl Fn(Vec<u8>) -> F) {
-        let rules = &self.rules;
+        let rules = *self.rules.lock().unwrap();
         self.counts.came.fetch_add(1, Ordering::Relaxed);
         let mut dice = self.dice.lock().unwrap();
         if bytes.len() > rules.size_max || dice.percent(rules.lost) {

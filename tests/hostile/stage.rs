@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use accord_edge::{keyring::KeyRing, random};
@@ -23,6 +24,9 @@ pub(crate) const ATTACKER: &str = "ES-AGENCY";
 pub(crate) const VICTIM: &str = "IT-AGENCY";
 /// An honest member, who keeps asking.
 pub(crate) const HONEST: &str = "PT-AGENCY";
+
+/// Longest time that a part of a case takes.
+const CASE_WITHIN: Duration = Duration::from_mins(2);
 
 /// A private key that signs whatever it is given.
 #[derive(Debug, Clone)]
@@ -152,8 +156,12 @@ impl Stage {
     }
 
     /// Runs a future to its end.
+    ///
+    /// # Panics
+    /// If that takes so long that the case can only hang.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        let within = async { tokio::time::timeout(CASE_WITHIN, future).await };
+        self.runtime.block_on(within).expect("a case hangs")
     }
 
     /// Where work beside the case runs.
