@@ -164,6 +164,11 @@ impl Peer {
         if came.end != StreamEnd::Fin {
             return Err(format!("{} bytes, then {}", came.bytes.len(), came.end));
         }
+        self.judge_bytes(&came.bytes)
+    }
+
+    /// Judges a whole stream as the provider's signed reply.
+    pub(crate) fn judge_bytes(&self, stream: &[u8]) -> Result<Judged, String> {
         let means = &self.means;
         let awaited = Awaited {
             responder: means.partner.clone(),
@@ -172,7 +177,7 @@ impl Peer {
             requester: means.member.clone(),
             now: now(),
         };
-        awaited.judge(&came.bytes)
+        awaited.judge(stream)
     }
 
     /// That nothing was executed under an id: a request in order with this id and another content is answered, not `E_CONFLICT`.
