@@ -1,6 +1,6 @@
 //! What a socket takes on: handshakes of each network, streams of each member, before anything is computed for them.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use accord_protocol::id::NodeId;
 
@@ -8,6 +8,9 @@ use super::bucket::{Buckets, Rate};
 
 /// Handshakes of one network: 10 at once, and 10 a second (`robustness.md` 6.0).
 const HANDSHAKES: Rate = Rate { burst: 10, per_minute: 600 };
+/// Handshakes of all networks where no member is known to live: whoever has many networks costs no more than some per cent of one
+/// processor, and members are admitted as before.
+const STRANGERS: Rate = Rate { burst: 50, per_minute: 3_000 };
 /// Networks remembered at once, at most.
 const NETWORKS_MAX: usize = 4_096;
 /// Streams of one member. A question is one stream for each slice, so that no honest node comes near; a member gone bad is kept to
@@ -16,20 +19,48 @@ const STREAMS: Rate = Rate { burst: 1_000, per_minute: 12_000 };
 /// Members remembered at once; a roster lists fewer.
 const MEMBERS_MAX: usize = 256;
 
-/// Handshakes by network: /24 for IPv4 (also where it is mapped into IPv6), /48 for IPv6 (`robustness.md` 6.0).
-#[derive(Debug)]
-pub struct Admission(Buckets<[u8; 7]>);
+/// A network: /24 for IPv4 (also where it is mapped into IPv6), /48 for IPv6 (`robustness.md` 6.0).
+type Network = [u8; 7];
 
-impl Default for Admission {
-    fn default() -> Self {
-        Self(Buckets::new(HANDSHAKES, NETWORKS_MAX))
-    }
+/// Whether a handshake may start, and from whose share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// From a network where a member lives.
+    Known,
+    /// From any other.
+    Stranger,
+    /// Not now.
+    Over,
+}
+
+/// Handshakes by network. Nothing that strangers send takes anything from the networks where members live.
+#[derive(Debug)]
+pub struct Admission {
+    known: BTreeSet<Network>,
+    of_known: Buckets<Network>,
+    of_strangers: Buckets<Network>,
+    strangers: Buckets<()>,
 }
 
 impl Admission {
-    /// Takes one handshake's worth for an address; `now_ms` is a monotonic clock. `false` if the network has had its share.
-    pub fn take(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        self.0.take(network(address), now_ms)
+    /// Everybody's share is full; members live at these addresses.
+    pub fn new(members: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self {
+            known: members.into_iter().map(network).collect(),
+            of_known: Buckets::new(HANDSHAKES, NETWORKS_MAX),
+            of_strangers: Buckets::new(HANDSHAKES, NETWORKS_MAX),
+            strangers: Buckets::new(STRANGERS, 1),
+        }
+    }
+
+    /// Takes one handshake's worth for an address; `now_ms` is a monotonic clock.
+    pub fn take(&mut self, address: IpAddr, now_ms: u64) -> Verdict {
+        let network = network(address);
+        if self.known.contains(&network) {
+            return if self.of_known.take(network, now_ms) { Verdict::Known } else { Verdict::Over };
+        }
+        let admitted = self.of_strangers.take(network, now_ms) && self.strangers.take((), now_ms);
+        if admitted { Verdict::Stranger } else { Verdict::Over }
     }
 }
 
@@ -50,7 +81,7 @@ impl Pace {
     }
 }
 
-fn network(address: IpAddr) -> [u8; 7] {
+fn network(address: IpAddr) -> Network {
     let mut network = [0; 7];
     let (family, octets, length) = match address.to_canonical() {
         IpAddr::V4(address) => (4, address.octets().to_vec(), 3),
@@ -66,10 +97,14 @@ fn network(address: IpAddr) -> [u8; 7] {
 mod tests {
     use super::*;
 
+    fn admission() -> Admission {
+        Admission::new(["203.0.113.7".parse().unwrap()])
+    }
+
     #[test]
     fn a_network_has_its_share_and_no_more_and_others_have_theirs() {
-        let mut admission = Admission::default();
-        let mut take = |address: &str, now| admission.take(address.parse().unwrap(), now);
+        let mut admission = admission();
+        let mut take = |address: &str, now| admission.take(address.parse().unwrap(), now) == Verdict::Stranger;
         assert_eq!((0..12).filter(|host| take(&format!("192.0.2.{host}"), 0)).count(), 10);
         assert!(take("192.0.3.1", 0), "another network");
         assert!(!take("::ffff:192.0.2.9", 0), "the same network, written as IPv6");
@@ -80,13 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_whatever_addresses_come() {
-        let mut admission = Admission::default();
+    fn strangers_with_many_networks_take_nothing_from_members() {
+        let mut admission = admission();
+        let mut taken = 0;
         for n in 0..20_000u32 {
             let [a, b, c, _] = n.wrapping_mul(65_537).to_be_bytes();
-            admission.take(IpAddr::from([a, b, c, 1]), 0);
+            taken += u32::from(admission.take(IpAddr::from([a, b, c, 1]), 0) == Verdict::Stranger);
         }
-        assert!(admission.0.len() <= NETWORKS_MAX);
+        assert_eq!(taken, 50);
+        assert!(admission.of_strangers.len() <= NETWORKS_MAX, "memory is bounded whatever addresses come");
+        let mut member = |address: &str| admission.take(address.parse().unwrap(), 0);
+        assert_eq!((0..12).filter(|_| member("203.0.113.9") == Verdict::Known).count(), 10);
+        assert_eq!(member("203.0.113.7"), Verdict::Over);
+        assert_eq!(member("192.0.2.1"), Verdict::Over);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::{fmt::Display, sync::Arc};
 
 use accord_protocol::{
-    answer::AnswerHead,
+    answer::{AnswerHead, HEAD_MAX},
     codec::{Bounded, Cap, decode, encode},
     id::{Hash, NodeId, RequestId},
     key::{PublicKey, Signature, SigningKey},
@@ -46,7 +46,7 @@ pub struct Remembered {
     /// SHA-256 of the request's body.
     pub body_hash: Hash,
     /// The signed head.
-    pub head: Bounded<u8, 4096>,
+    pub head: Bounded<u8, HEAD_MAX>,
     /// Its signature.
     pub signature: Signature,
     /// Size class of the reply.

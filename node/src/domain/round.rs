@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    answer::{AnswerHead, class_size},
+    answer::{AnswerHead, HEAD_MAX, class_size},
     codec::{Cap, decode},
     id::Hash,
     message::SignedBytes,
@@ -187,9 +187,70 @@ impl Round {
         if stream_bytes != self.size && !(body_len == 0 && Some(stream_bytes) == smallest) {
             return End::NotAReply("the reply does not have the size that was asked for".into());
         }
-        match decode(head, Cap::Head) {
+        match decode::<SignedBytes>(head, Cap::Head) {
+            Ok(signed) if signed.payload.as_slice().len() > HEAD_MAX => {
+                End::NotAReply("the reply's head is longer than any answer's".into())
+            }
             Ok(signed) => End::Replied(signed),
             Err(error) => End::NotAReply(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round() -> Round {
+        Round { size: 64 << 10, tries: 0 }
+    }
+
+    #[test]
+    fn a_silent_kept_connection_is_left_soon_and_a_new_one_gets_its_time() {
+        let mut round = round();
+        assert_eq!(round.on(Event::Connected { kept: true }), Step::Send { within_ms: 3_000 });
+        assert_eq!(round.on(Event::Silent), Step::Connect);
+        assert_eq!(round.on(Event::Connected { kept: false }), Step::Send { within_ms: 30_000 });
+        assert_eq!(round.on(Event::Broken("reset".into())), Step::Connect);
+        assert_eq!(round.on(Event::Connected { kept: false }), Step::Send { within_ms: 30_000 });
+        assert_eq!(round.on(Event::Broken("reset".into())), Step::Done(End::Unreachable("reset".into())));
+    }
+
+    #[test]
+    fn whoever_cannot_be_connected_to_is_unreachable_at_once() {
+        assert_eq!(round().on(Event::NoConnection("refused".into())), Step::Done(End::Unreachable("refused".into())));
+    }
+
+    #[test]
+    fn a_reply_has_the_size_that_was_asked_for_or_is_a_refusal_of_the_smallest() {
+        let signed = SignedBytes {
+            payload: accord_protocol::codec::Bounded::new(vec![7; 600]).unwrap(),
+            signature: accord_protocol::key::Signature([9; 64]),
+        };
+        let head = accord_protocol::codec::encode(&signed).unwrap();
+        let judged = |body_len, stream_bytes| match round().on(Event::Replied { head: &head, body_len, stream_bytes }) {
+            Step::Done(End::Replied(_)) => "replied",
+            Step::Done(End::NotAReply(_)) => "not a reply",
+            other => panic!("{other:?}"),
+        };
+        for (body_len, stream_bytes, want) in [
+            (900, 64 << 10, "replied"),
+            (0, 64 << 10, "replied"),
+            (0, 16 << 10, "replied"),
+            (900, 16 << 10, "not a reply"),
+            (900, (64 << 10) - 1, "not a reply"),
+            (0, 256 << 10, "not a reply"),
+        ] {
+            assert_eq!(judged(body_len, stream_bytes), want, "{body_len} {stream_bytes}");
+        }
+        let too_long = SignedBytes {
+            payload: accord_protocol::codec::Bounded::new(vec![7; HEAD_MAX + 1]).unwrap(),
+            signature: accord_protocol::key::Signature([9; 64]),
+        };
+        let head = accord_protocol::codec::encode(&too_long).unwrap();
+        let step = round().on(Event::Replied { head: &head, body_len: 0, stream_bytes: 64 << 10 });
+        assert!(matches!(step, Step::Done(End::NotAReply(_))));
+        let step = round().on(Event::Replied { head: &head[..9], body_len: 0, stream_bytes: 64 << 10 });
+        assert!(matches!(step, Step::Done(End::NotAReply(_))));
     }
 }

@@ -125,7 +125,7 @@ impl Incoming {
 }
 
 /// Writes a whole reply, padded to `size` where it is given, and waits until the peer has received it all. A peer that takes
-/// nothing for [`SILENCE_MAX`] gets a reset: what is left of the reply is then forgotten.
+/// nothing for `SILENCE_MAX` (30 s) gets a reset: what is left of the reply is then forgotten.
 pub async fn reply(
     send: &mut SendStream,
     kind: MessageKind,
