@@ -7,10 +7,13 @@
     reason = "a test program ends by panicking where its own stage fails"
 )]
 
+mod asking;
 mod cases;
 mod client;
 mod envelope;
+mod forge;
 mod peer;
+mod server;
 mod stage;
 mod table;
 mod tls;

@@ -1,6 +1,8 @@
 //! The cases, by what they are about.
 
 mod encoding;
+mod flips;
+mod flood;
 mod frames;
 mod handshakes;
 mod memory;
@@ -20,6 +22,8 @@ pub(crate) fn all() -> Vec<Case> {
         memory::cases(),
         queries::cases(),
         order::cases(),
+        flips::cases(),
+        flood::cases(),
     ]
     .into_iter()
     .flatten()
