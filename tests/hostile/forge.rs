@@ -7,7 +7,7 @@ use crate::{
     wire::{
         CLASS_BYTES,
         fields::{Fields, Reader},
-        frames::{body, frame, head, padded_to, HEAD},
+        frames::{HEAD, body, frame, head, padded_to},
         keys::{Key, ROLE_SIGN, ROLE_TLS},
         messages::{Answer, Edition, FETCH, NO_HASH, REQUEST, document_by, sealed},
         sha256,
@@ -88,14 +88,7 @@ impl Forge {
 
     /// The head of a refusal in order.
     pub(crate) fn refusal(asked: &Question, code: u16) -> Answer {
-        Answer {
-            decision: 2,
-            code,
-            edition: 0,
-            edition_commit: NO_HASH,
-            tlp: 3,
-            ..Self::head(asked, 0, b"")
-        }
+        Answer { decision: 2, code, edition: 0, edition_commit: NO_HASH, tlp: 3, ..Self::head(asked, 0, b"") }
     }
 
     /// Signs a head as it should be signed.
@@ -134,7 +127,12 @@ impl Forge {
     }
 
     /// An answer whose head has other bytes, signed as it should be.
-    pub(crate) fn with_fields(&self, asked: &Question, number: u64, change: impl FnOnce(Fields) -> Fields) -> Vec<Step> {
+    pub(crate) fn with_fields(
+        &self,
+        asked: &Question,
+        number: u64,
+        change: impl FnOnce(Fields) -> Fields,
+    ) -> Vec<Step> {
         let slice = Self::slice(asked);
         let fields = change(Self::head(asked, number, &slice).fields());
         whole(Self::padded(asked, &self.sealed(&fields.encode()), &slice))
@@ -149,7 +147,12 @@ impl Forge {
     }
 
     /// An answer with another slice, which the head names.
-    pub(crate) fn with_slice(&self, asked: &Question, number: u64, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<Step> {
+    pub(crate) fn with_slice(
+        &self,
+        asked: &Question,
+        number: u64,
+        change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Vec<Step> {
         let slice = change(Self::slice(asked));
         let head = Self::head(asked, number, &slice).fields().encode();
         whole(Self::padded(asked, &self.sealed(&head), &slice))

@@ -13,6 +13,7 @@ mod client;
 mod envelope;
 mod forge;
 mod peer;
+mod person;
 mod server;
 mod stage;
 mod table;

@@ -16,9 +16,9 @@ use crate::{
     stage::{ATTACKER, Stage, VICTIM},
     table::{Case, Outcome, Place},
     wire::{
+        fields::Reader,
         frames::{HEADER, head_stream, request_stream},
         keys::verifies,
-        fields::Reader,
         messages::{FETCH, NO_HASH, NOTICE, REQUEST, document_by, expect_preamble, fetch, withdrawal},
         replies::{ANSWERED, Reply},
     },
@@ -41,12 +41,37 @@ pub(crate) fn cases() -> Vec<Case> {
         place: Place::Own,
         run,
     };
-    let refused = "each a signed E_ENCODING or E_AUTH in 16 KiB; none executed: its id stays free, no answer is counted";
+    let refused =
+        "each a signed E_ENCODING or E_AUTH in 16 KiB; none executed: its id stays free, no answer is counted";
     vec![
-        case("C50", "every flipped bit of a request", "every bit of the frames, the signed bytes and the request, once without pads and once padded to its class; bits of the pads", refused, flipped_requests),
-        case("C51", "a request cut at every byte", "every prefix, then FIN, without pads and with; cuts inside the pads", refused, cut_requests),
-        case("C50", "every flipped bit of a fetch, and every cut", "every bit and every prefix of a fetch of an edition's header", "E_ENCODING, nothing found, or a header that its member has signed", fetches),
-        case("C50", "every flipped bit of a notice, and every cut", "every bit and every prefix of a valid notice of a withdrawal", "E_ENCODING or not believed; the whole one is believed", notices),
+        case(
+            "C50",
+            "every flipped bit of a request",
+            "every bit of the frames, the signed bytes and the request, once without pads and once padded to its class; bits of the pads",
+            refused,
+            flipped_requests,
+        ),
+        case(
+            "C51",
+            "a request cut at every byte",
+            "every prefix, then FIN, without pads and with; cuts inside the pads",
+            refused,
+            cut_requests,
+        ),
+        case(
+            "C50",
+            "every flipped bit of a fetch, and every cut",
+            "every bit and every prefix of a fetch of an edition's header",
+            "E_ENCODING, nothing found, or a header that its member has signed",
+            fetches,
+        ),
+        case(
+            "C50",
+            "every flipped bit of a notice, and every cut",
+            "every bit and every prefix of a valid notice of a withdrawal",
+            "E_ENCODING or not believed; the whole one is believed",
+            notices,
+        ),
     ]
 }
 
@@ -78,7 +103,12 @@ impl Change {
 type Judge = fn(&Peer, &[u8]) -> Result<String, String>;
 
 // Plays all changes of a stream over one connection, as many at once as it has streams; how often each word came.
-async fn play(peer: Arc<Peer>, stream: Vec<u8>, changes: Vec<Change>, judge: Judge) -> Result<BTreeMap<String, usize>, String> {
+async fn play(
+    peer: Arc<Peer>,
+    stream: Vec<u8>,
+    changes: Vec<Change>,
+    judge: Judge,
+) -> Result<BTreeMap<String, usize>, String> {
     let (stream, changes, next) = (Arc::new(stream), Arc::new(changes), Arc::new(AtomicUsize::new(0)));
     let mut workers = JoinSet::new();
     for _ in 0..AT_ONCE {
@@ -263,7 +293,11 @@ fn notices(stage: &mut Stage) -> Outcome {
         let whole = peer.link.ask(&stream).await;
         let believed = one_byte(&peer, NOTICE, &whole.bytes)?;
         peer.link.close();
-        if believed.is_some_and(|(byte, _)| byte == 1) { Ok(()) } else { Err("the whole notice is not believed".to_owned()) }
+        if believed.is_some_and(|(byte, _)| byte == 1) {
+            Ok(())
+        } else {
+            Err("the whole notice is not believed".to_owned())
+        }
     })?;
     if Counts::of(stage, VICTIM)?.sequence() != before.sequence() + 1 {
         return Err("the whole notice was not stored once".into());

@@ -1,13 +1,17 @@
 //! The cases, by what they are about.
 
+mod answers;
 mod encoding;
 mod flips;
 mod flood;
 mod frames;
 mod handshakes;
+mod headers;
 mod memory;
 mod order;
+mod people;
 mod queries;
+mod replies;
 mod signatures;
 
 use crate::table::Case;
@@ -24,6 +28,10 @@ pub(crate) fn all() -> Vec<Case> {
         order::cases(),
         flips::cases(),
         flood::cases(),
+        answers::cases(),
+        headers::cases(),
+        replies::cases(),
+        people::cases(),
     ]
     .into_iter()
     .flatten()
