@@ -109,7 +109,7 @@ impl Row {
 
     /// A row with an answer in order and another header.
     pub(crate) const fn header(what: &'static str, header: fn(&Forge, u64) -> Vec<Step>) -> Self {
-        Self { header, ..Self::new(what, |forge, asked, number| forge.honest(asked, number)) }
+        Self { header, ..Self::new(what, Forge::honest) }
     }
 
     /// Something else than not verified.

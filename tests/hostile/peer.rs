@@ -13,7 +13,7 @@ use crate::{
         self,
         fields::Fields,
         frames,
-        keys::{Key, ROLE_OFFICER, ROLE_SIGN, ROLE_TLS, random},
+        keys::{Key, ROLE_OFFICER, ROLE_SIGN, random},
         messages::{Body, Dim, Envelope, NO_HASH, Query, ask_call, sealed},
         replies::{ANSWERED, Awaited, Judged},
         sha256,
@@ -36,7 +36,6 @@ pub(crate) fn now() -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct Means {
     pub(crate) member: String,
-    pub(crate) tls: Key,
     pub(crate) sign: Key,
     pub(crate) officer: Key,
     pub(crate) card: Vec<u8>,
@@ -52,7 +51,6 @@ impl Means {
         let of_node = |member: &str, role| Key::of_ring(&path.join(member).join("node/node.ring"), role);
         Self {
             member: member.to_owned(),
-            tls: of_node(member, ROLE_TLS),
             sign: of_node(member, ROLE_SIGN),
             officer: Key::of_ring(&path.join("officer/person.ring"), ROLE_OFFICER),
             card: stage.card.clone(),

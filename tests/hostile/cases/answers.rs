@@ -48,7 +48,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn heads(stage: &mut Stage) -> Outcome {
     let mut rows = vec![
-        Row::new("an answer in order", |forge, asked, number| forge.honest(asked, number)).wants(Want::Answered),
+        Row::new("an answer in order", Forge::honest).wants(Want::Answered),
         Row::new("a refusal in order", |forge, asked, _| {
             whole(Forge::padded(asked, &forge.sealed(&Forge::refusal(asked, 6).fields().encode()), b""))
         })
@@ -278,7 +278,7 @@ fn first_cell(forge: &Forge, asked: &Question, number: u64, state: u8, value: i6
 
 fn mixed(stage: &mut Stage) -> Outcome {
     // One edition for both halves is believed: what is refused below is that they are two.
-    let same = Row::new("both halves from one edition", |forge, asked, number| forge.honest(asked, number));
+    let same = Row::new("both halves from one edition", Forge::honest);
     let seen = play(stage, vec![Row { size: Size::Split, ..same }.wants(Want::Answered)], Manners::Answers, 1)?;
     let two = Row::new("each half from another edition", |forge, asked, number| {
         let last = asked.body.query.dims[0].codes.last().is_some_and(|code| code / 100 == 2025);

@@ -172,7 +172,10 @@ fn cut_requests(stage: &mut Stage) -> Outcome {
     })
 }
 
-fn requests(stage: &mut Stage, changes: fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Change>)) -> Outcome {
+/// From a stream without pads and the same with them, the changes of each.
+type Changes = fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Change>);
+
+fn requests(stage: &mut Stage, changes: Changes) -> Outcome {
     anew(stage);
     let before = Counts::of(stage, VICTIM)?;
     let words = stage.block_on(async {
@@ -190,14 +193,14 @@ fn requests(stage: &mut Stage, changes: fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Ch
     let mut expected: BTreeMap<&str, u64> = words.iter().map(|(word, count)| (word.as_str(), *count as u64)).collect();
     expected.insert(ANSWERED, 1);
     Counts::of(stage, VICTIM)?.grew(&before, &expected)?;
-    report(stage, &words)
+    Ok(report(stage, &words))
 }
 
-fn report(stage: &mut Stage, words: &BTreeMap<String, usize>) -> Outcome {
+fn report(stage: &mut Stage, words: &BTreeMap<String, usize>) -> String {
     let count: usize = words.values().sum();
     stage.figures.insert("streams".into(), f64::from(u32::try_from(count).unwrap()));
     let words: Vec<String> = words.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    Ok(format!("{count} streams: {}; none executed", words.join(", ")))
+    format!("{count} streams: {}; none executed", words.join(", "))
 }
 
 fn every_change(stream: &[u8]) -> Vec<Change> {
@@ -263,7 +266,7 @@ fn fetches(stage: &mut Stage) -> Outcome {
         peer.link.close();
         Ok::<_, String>(words)
     })?;
-    report(stage, &words)
+    Ok(report(stage, &words))
 }
 
 fn told(peer: &Peer, bytes: &[u8]) -> Result<String, String> {
@@ -302,5 +305,5 @@ fn notices(stage: &mut Stage) -> Outcome {
     if Counts::of(stage, VICTIM)?.sequence() != before.sequence() + 1 {
         return Err("the whole notice was not stored once".into());
     }
-    report(stage, &words)
+    Ok(report(stage, &words))
 }

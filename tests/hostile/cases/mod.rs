@@ -1,9 +1,11 @@
 //! The cases, by what they are about.
 
 mod answers;
+mod borrowed;
 mod encoding;
 mod flips;
 mod flood;
+mod foreign;
 mod frames;
 mod handshakes;
 mod headers;
@@ -22,6 +24,7 @@ pub(crate) fn all() -> Vec<Case> {
         handshakes::cases(),
         frames::cases(),
         encoding::cases(),
+        foreign::cases(),
         signatures::cases(),
         memory::cases(),
         queries::cases(),
@@ -32,6 +35,7 @@ pub(crate) fn all() -> Vec<Case> {
         headers::cases(),
         replies::cases(),
         people::cases(),
+        borrowed::cases(),
     ]
     .into_iter()
     .flatten()

@@ -12,7 +12,10 @@ use crate::{
         frames::{BODY, END, HEAD, PAD, PROGRESS, body, end, frame, head, head_stream, header},
         hex,
         keys::{Key, ROLE_ADMIN, ROLE_OFFICER, ROLE_SIGN, ROLE_TLS, random},
-        messages::{ASK, Body, COVERAGE, FETCH, HELLO, IMPORT, NOTICE, RATES, REQUEST, STATUS, ask_call},
+        messages::{
+            ASK, Body, COVERAGE, FETCH, HELLO, IMPORT, MAPPING, NO_HASH, NOTICE, RATES, RECORDS, RELAY, REQUEST,
+            STATUS, ask_call, fetch, relay_call,
+        },
         replies::{AskReply, Reply},
         sha256,
     },
@@ -242,6 +245,7 @@ fn bad_frames(stage: &mut Stage) -> Outcome {
 
 fn bad_calls(stage: &mut Stage) -> Outcome {
     let import = |payload: &[u8]| [head_stream(IMPORT, payload), body(b"")].concat();
+    let relay = relay_call(HONEST, fetch("edition", Some(HONEST), 1, &NO_HASH), 1_000);
     let odd = Value::from("\u{1b}[2J\u{202e}").to_string();
     let rows: Vec<Row> = vec![
         ("no JSON", head_stream(COVERAGE, b"\xff\xfe"), Expected::Code(2, "CALL")),
@@ -254,7 +258,10 @@ fn bad_calls(stage: &mut Stage) -> Outcome {
         ("a text that clears the screen", head_stream(COVERAGE, odd.as_bytes()), Expected::Code(2, "CALL")),
         ("an import of nothing", import(b"{}"), Expected::Code(2, "CALL")),
         ("a number beyond number", import(b"{\"bytes\":1e999}"), Expected::Code(2, "CALL")),
+        ("records that are none", head_stream(RECORDS, b"{\"do\":\"show\"}"), Expected::Code(2, "CALL")),
+        ("a mapping that is none", head_stream(MAPPING, b"{\"do\":\"check\"}"), Expected::Code(2, "CALL")),
         ("a question of an operator", head_stream(ASK, b"x"), Expected::Code(3, "ROLE")),
+        ("a fetch of an operator", head_stream(RELAY, &relay.encode()), Expected::Code(3, "ROLE")),
     ];
     over_one(stage, &rows)
 }
@@ -297,14 +304,18 @@ fn uploads(stage: &mut Stage) -> Outcome {
         (
             "more bytes than told",
             [import(length - 1, content, |_| {}), body(content)].concat(),
-            Expected::Code(2, "CHANGED"),
+            Expected::Code(3, "R-FILE-CHANGED"),
         ),
         (
             "fewer bytes than told",
             [import(length + 1, content, |_| {}), body(content)].concat(),
-            Expected::Code(2, "CHANGED"),
+            Expected::Code(3, "R-FILE-CHANGED"),
         ),
-        ("another digest", [import(length, b"other", |_| {}), body(content)].concat(), Expected::Code(2, "CHANGED")),
+        (
+            "another digest",
+            [import(length, b"other", |_| {}), body(content)].concat(),
+            Expected::Code(3, "R-FILE-CHANGED"),
+        ),
         ("no end", [good(), frame(BODY, content)].concat(), Expected::Reset),
         ("half a body", [good(), header(26, BODY), content[..9].to_vec()].concat(), Expected::Reset),
         (
