@@ -7,16 +7,20 @@
     reason = "a test program ends by panicking where its own stage fails"
 )]
 
+mod asking;
 mod bystander;
 mod cases;
 mod client;
 mod der;
 mod dice;
 mod envelope;
+mod forge;
 mod peer;
+mod person;
 mod proxy;
 mod quic;
 mod raw;
+mod server;
 mod stage;
 mod table;
 mod tls;

@@ -13,7 +13,7 @@ use crate::{
         self,
         fields::Fields,
         frames,
-        keys::{Key, ROLE_OFFICER, ROLE_SIGN, ROLE_TLS, random},
+        keys::{Key, ROLE_OFFICER, ROLE_SIGN, random},
         messages::{Body, Dim, Envelope, NO_HASH, Query, ask_call, sealed},
         replies::{ANSWERED, Awaited, Judged},
         sha256,
@@ -36,7 +36,6 @@ pub(crate) fn now() -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct Means {
     pub(crate) member: String,
-    pub(crate) tls: Key,
     pub(crate) sign: Key,
     pub(crate) officer: Key,
     pub(crate) card: Vec<u8>,
@@ -52,7 +51,6 @@ impl Means {
         let of_node = |member: &str, role| Key::of_ring(&path.join(member).join("node/node.ring"), role);
         Self {
             member: member.to_owned(),
-            tls: of_node(member, ROLE_TLS),
             sign: of_node(member, ROLE_SIGN),
             officer: Key::of_ring(&path.join("officer/person.ring"), ROLE_OFFICER),
             card: stage.card.clone(),
@@ -164,6 +162,11 @@ impl Peer {
         if came.end != StreamEnd::Fin {
             return Err(format!("{} bytes, then {}", came.bytes.len(), came.end));
         }
+        self.judge_bytes(&came.bytes)
+    }
+
+    /// Judges a whole stream as the provider's signed reply.
+    pub(crate) fn judge_bytes(&self, stream: &[u8]) -> Result<Judged, String> {
         let means = &self.means;
         let awaited = Awaited {
             responder: means.partner.clone(),
@@ -172,7 +175,7 @@ impl Peer {
             requester: means.member.clone(),
             now: now(),
         };
-        awaited.judge(&came.bytes)
+        awaited.judge(stream)
     }
 
     /// That nothing was executed under an id: a request in order with this id and another content is answered, not `E_CONFLICT`.

@@ -80,7 +80,7 @@ impl Watch {
 }
 
 /// A figure of `/proc/PID/status` in KiB; nothing if the process is gone.
-fn kib(pid: u32, name: &str) -> Option<u64> {
+pub(crate) fn kib(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()

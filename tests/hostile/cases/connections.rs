@@ -301,7 +301,9 @@ fn bad_network(stage: &mut Stage) -> Outcome {
         return Err(format!("{lost} of {came} datagrams lost: this says nothing"));
     }
     let through = if handshake.0 { "through" } else { "ended by time" };
-    Ok(format!("{in_time} of 6 answered, all 6 over the next connection; {executed} executed, {stored} times the stored bytes; a handshake meanwhile {through}"))
+    Ok(format!(
+        "{in_time} of 6 answered, all 6 over the next connection; {executed} executed, {stored} times the stored bytes; a handshake meanwhile {through}"
+    ))
 }
 
 fn small_datagrams(stage: &mut Stage) -> Outcome {

@@ -16,9 +16,9 @@ use crate::{
     stage::{ATTACKER, Stage, VICTIM},
     table::{Case, Outcome, Place},
     wire::{
+        fields::Reader,
         frames::{HEADER, head_stream, request_stream},
         keys::verifies,
-        fields::Reader,
         messages::{FETCH, NO_HASH, NOTICE, REQUEST, document_by, expect_preamble, fetch, withdrawal},
         replies::{ANSWERED, Reply},
     },
@@ -41,12 +41,37 @@ pub(crate) fn cases() -> Vec<Case> {
         place: Place::Own,
         run,
     };
-    let refused = "each a signed E_ENCODING or E_AUTH in 16 KiB; none executed: its id stays free, no answer is counted";
+    let refused =
+        "each a signed E_ENCODING or E_AUTH in 16 KiB; none executed: its id stays free, no answer is counted";
     vec![
-        case("C50", "every flipped bit of a request", "every bit of the frames, the signed bytes and the request, once without pads and once padded to its class; bits of the pads", refused, flipped_requests),
-        case("C51", "a request cut at every byte", "every prefix, then FIN, without pads and with; cuts inside the pads", refused, cut_requests),
-        case("C50", "every flipped bit of a fetch, and every cut", "every bit and every prefix of a fetch of an edition's header", "E_ENCODING, nothing found, or a header that its member has signed", fetches),
-        case("C50", "every flipped bit of a notice, and every cut", "every bit and every prefix of a valid notice of a withdrawal", "E_ENCODING or not believed; the whole one is believed", notices),
+        case(
+            "C50",
+            "every flipped bit of a request",
+            "every bit of the frames, the signed bytes and the request, once without pads and once padded to its class; bits of the pads",
+            refused,
+            flipped_requests,
+        ),
+        case(
+            "C51",
+            "a request cut at every byte",
+            "every prefix, then FIN, without pads and with; cuts inside the pads",
+            refused,
+            cut_requests,
+        ),
+        case(
+            "C50",
+            "every flipped bit of a fetch, and every cut",
+            "every bit and every prefix of a fetch of an edition's header",
+            "E_ENCODING, nothing found, or a header that its member has signed",
+            fetches,
+        ),
+        case(
+            "C50",
+            "every flipped bit of a notice, and every cut",
+            "every bit and every prefix of a valid notice of a withdrawal",
+            "E_ENCODING or not believed; the whole one is believed",
+            notices,
+        ),
     ]
 }
 
@@ -78,7 +103,12 @@ impl Change {
 type Judge = fn(&Peer, &[u8]) -> Result<String, String>;
 
 // Plays all changes of a stream over one connection, as many at once as it has streams; how often each word came.
-async fn play(peer: Arc<Peer>, stream: Vec<u8>, changes: Vec<Change>, judge: Judge) -> Result<BTreeMap<String, usize>, String> {
+async fn play(
+    peer: Arc<Peer>,
+    stream: Vec<u8>,
+    changes: Vec<Change>,
+    judge: Judge,
+) -> Result<BTreeMap<String, usize>, String> {
     let (stream, changes, next) = (Arc::new(stream), Arc::new(changes), Arc::new(AtomicUsize::new(0)));
     let mut workers = JoinSet::new();
     for _ in 0..AT_ONCE {
@@ -142,7 +172,10 @@ fn cut_requests(stage: &mut Stage) -> Outcome {
     })
 }
 
-fn requests(stage: &mut Stage, changes: fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Change>)) -> Outcome {
+/// From a stream without pads and the same with them, the changes of each.
+type Changes = fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Change>);
+
+fn requests(stage: &mut Stage, changes: Changes) -> Outcome {
     anew(stage);
     let before = Counts::of(stage, VICTIM)?;
     let words = stage.block_on(async {
@@ -160,14 +193,14 @@ fn requests(stage: &mut Stage, changes: fn(&[u8], &[u8]) -> (Vec<Change>, Vec<Ch
     let mut expected: BTreeMap<&str, u64> = words.iter().map(|(word, count)| (word.as_str(), *count as u64)).collect();
     expected.insert(ANSWERED, 1);
     Counts::of(stage, VICTIM)?.grew(&before, &expected)?;
-    report(stage, &words)
+    Ok(report(stage, &words))
 }
 
-fn report(stage: &mut Stage, words: &BTreeMap<String, usize>) -> Outcome {
+fn report(stage: &mut Stage, words: &BTreeMap<String, usize>) -> String {
     let count: usize = words.values().sum();
     stage.figures.insert("streams".into(), f64::from(u32::try_from(count).unwrap()));
     let words: Vec<String> = words.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    Ok(format!("{count} streams: {}; none executed", words.join(", ")))
+    format!("{count} streams: {}; none executed", words.join(", "))
 }
 
 fn every_change(stream: &[u8]) -> Vec<Change> {
@@ -233,7 +266,7 @@ fn fetches(stage: &mut Stage) -> Outcome {
         peer.link.close();
         Ok::<_, String>(words)
     })?;
-    report(stage, &words)
+    Ok(report(stage, &words))
 }
 
 fn told(peer: &Peer, bytes: &[u8]) -> Result<String, String> {
@@ -263,10 +296,14 @@ fn notices(stage: &mut Stage) -> Outcome {
         let whole = peer.link.ask(&stream).await;
         let believed = one_byte(&peer, NOTICE, &whole.bytes)?;
         peer.link.close();
-        if believed.is_some_and(|(byte, _)| byte == 1) { Ok(()) } else { Err("the whole notice is not believed".to_owned()) }
+        if believed.is_some_and(|(byte, _)| byte == 1) {
+            Ok(())
+        } else {
+            Err("the whole notice is not believed".to_owned())
+        }
     })?;
     if Counts::of(stage, VICTIM)?.sequence() != before.sequence() + 1 {
         return Err("the whole notice was not stored once".into());
     }
-    report(stage, &words)
+    Ok(report(stage, &words))
 }

@@ -12,11 +12,7 @@ use crate::{
     peer::{Counts, Peer, anew},
     stage::{ATTACKER, HONEST, Stage, VICTIM},
     table::{Case, Outcome, Place},
-    wire::{
-        frames::request_stream,
-        messages::signed_bytes,
-        replies::ANSWERED,
-    },
+    wire::{frames::request_stream, messages::signed_bytes, replies::ANSWERED},
 };
 
 /// Bad signatures in all; `ACCORD_FLOOD` says otherwise.
@@ -77,7 +73,11 @@ fn flood(stage: &mut Stage) -> Outcome {
     stage.figures.insert("p95 quiet, us".into(), quiet);
     stage.figures.insert("p95 during the flood, us".into(), during);
     stage.figures.insert("p95 ratio".into(), during / quiet);
-    Ok(format!("{size} bad signatures in {took} ms, {} answers to the other member meanwhile, p95 {:.1} times quiet", loud.len(), during / quiet))
+    Ok(format!(
+        "{size} bad signatures in {took} ms, {} answers to the other member meanwhile, p95 {:.1} times quiet",
+        loud.len(),
+        during / quiet
+    ))
 }
 
 // One answer, in microseconds.
@@ -116,5 +116,7 @@ async fn send_all(peer: &Arc<Peer>, size: usize) -> Result<(), String> {
 fn p95(mut times: Vec<u64>) -> f64 {
     times.sort_unstable();
     let at = times.len() * 95 / 100;
-    times.get(at.min(times.len().saturating_sub(1))).map_or(0.0, |time| f64::from(u32::try_from(*time).unwrap_or(u32::MAX)))
+    times
+        .get(at.min(times.len().saturating_sub(1)))
+        .map_or(0.0, |time| f64::from(u32::try_from(*time).unwrap_or(u32::MAX)))
 }

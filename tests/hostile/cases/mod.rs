@@ -1,14 +1,22 @@
 //! The cases, by what they are about.
 
 mod agreement;
+mod answers;
+mod borrowed;
 mod connections;
 mod datagrams;
 mod encoding;
+mod flips;
+mod flood;
+mod foreign;
 mod frames;
 mod handshakes;
+mod headers;
 mod memory;
 mod order;
+mod people;
 mod queries;
+mod replies;
 mod signatures;
 mod streams;
 mod transport;
@@ -26,10 +34,18 @@ pub(crate) fn all() -> Vec<Case> {
         transport::cases(),
         frames::cases(),
         encoding::cases(),
+        foreign::cases(),
         signatures::cases(),
         memory::cases(),
         queries::cases(),
         order::cases(),
+        flips::cases(),
+        flood::cases(),
+        answers::cases(),
+        headers::cases(),
+        replies::cases(),
+        people::cases(),
+        borrowed::cases(),
     ]
     .into_iter()
     .flatten()

@@ -364,7 +364,10 @@ fn not_reading(stage: &mut Stage) -> Outcome {
             if !envelope::found(&fifth) || fifth.ms < DEADLINE_MS - SLACK_MS {
                 return Err(format!("a fifth call: {} bytes, {}, after {} ms", fifth.bytes.len(), fifth.end, fifth.ms));
             }
-            Ok(format!("4 answers of 4 MiB end after {first} to {last} ms, a fifth call is answered after {} ms", fifth.ms))
+            Ok(format!(
+                "4 answers of 4 MiB end after {first} to {last} ms, a fifth call is answered after {} ms",
+                fifth.ms
+            ))
         })
     })
 }

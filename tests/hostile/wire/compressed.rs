@@ -27,8 +27,8 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    let shifted = |value: u32| (0..8).fold(value, |value, _| value >> 1 ^ 0xedb8_8320 * (value & 1));
-    !bytes.iter().fold(!0, |value, byte| value >> 8 ^ shifted((value ^ u32::from(*byte)) & 0xff))
+    let shifted = |value: u32| (0..8).fold(value, |value, _| (value >> 1) ^ (0xedb8_8320 * (value & 1)));
+    !bytes.iter().fold(!0, |value, byte| (value >> 8) ^ shifted((value ^ u32::from(*byte)) & 0xff))
 }
 
 #[cfg(test)]

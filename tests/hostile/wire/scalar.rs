@@ -10,12 +10,7 @@ const ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// The neutral point, and its second spelling with y = p + 1.
-pub(crate) const NEUTRAL: [u8; 32] = {
-    let mut point = [0; 32];
-    point[0] = 1;
-    point
-};
+/// The second spelling of the neutral point, with y = p + 1.
 pub(crate) const NEUTRAL_AGAIN: [u8; 32] = {
     let mut point = [0xff; 32];
     point[0] = 0xee;
@@ -111,6 +106,13 @@ mod tests {
     use ring::signature::{ED25519, UnparsedPublicKey};
 
     use super::*;
+
+    /// The neutral point.
+    const NEUTRAL: [u8; 32] = {
+        let mut point = [0; 32];
+        point[0] = 1;
+        point
+    };
 
     #[test]
     fn a_signature_with_the_neutral_point_solves_the_equation_and_its_second_spelling_is_the_only_fault() {
