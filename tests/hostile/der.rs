@@ -22,12 +22,11 @@ fn value(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len().to_be_bytes();
     let significant: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
     let mut out = vec![tag];
-    match contents.len() {
-        0..0x80 => out.push(contents.len().to_le_bytes()[0]),
-        _ => {
-            out.push(0x80 | significant.len().to_le_bytes()[0]);
-            out.extend(significant);
-        }
+    if contents.len() < 0x80 {
+        out.push(contents.len().to_le_bytes()[0]);
+    } else {
+        out.push(0x80 | significant.len().to_le_bytes()[0]);
+        out.extend(significant);
     }
     out.extend(contents);
     out

@@ -46,6 +46,9 @@ pub(crate) struct Counts {
     pub(crate) longest: AtomicU64,
 }
 
+/// A socket, and the task that brings back what comes to it.
+type Way = (Arc<UdpSocket>, JoinHandle<()>);
+
 #[derive(Debug)]
 struct Inner {
     rules: Mutex<Rules>,
@@ -53,7 +56,7 @@ struct Inner {
     to: SocketAddr,
     dice: Mutex<Dice>,
     // The socket on the server's side for each client, and its task.
-    ways: Mutex<HashMap<SocketAddr, (Arc<UdpSocket>, JoinHandle<()>)>>,
+    ways: Mutex<HashMap<SocketAddr, Way>>,
     counts: Counts,
 }
 
@@ -161,7 +164,7 @@ impl Inner {
             return;
         }
         self.counts.longest.fetch_max(bytes.len() as u64, Ordering::Relaxed);
-        for _ in 0..1 + u32::from(dice.percent(rules.twice)) {
+        for _ in 0..=u32::from(dice.percent(rules.twice)) {
             let jitter = u64::try_from(rules.jitter.as_micros()).unwrap();
             let delay = rules.delay + Duration::from_micros(dice.below(jitter + 1));
             let sending = send(bytes.to_vec());

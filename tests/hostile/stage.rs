@@ -54,8 +54,6 @@ impl Key {
 pub(crate) struct MemberKeys {
     /// For handshakes.
     pub(crate) tls: Key,
-    /// For messages.
-    pub(crate) sign: Key,
 }
 
 /// Three members, running.
@@ -65,8 +63,6 @@ pub(crate) struct Stage {
     pub(crate) federation: Federation,
     /// The federation's id, as it is signed.
     pub(crate) fed_id: [u8; 32],
-    /// The officer's key, as it is on the card.
-    pub(crate) officer: Key,
     /// The officer's card, encoded.
     pub(crate) card: Vec<u8>,
     /// Figures that the running case reports beside its words.
@@ -90,14 +86,12 @@ impl Stage {
         let take = |ring: &mut KeyRing, role| Key(Arc::new(ring.take(role).unwrap()));
         let keys = members.map(|member| {
             let mut ring = KeyRing::open(&path.join(member).join("node/node.ring"), || None).unwrap();
-            (member.to_owned(), MemberKeys { tls: take(&mut ring, KeyRole::Tls), sign: take(&mut ring, KeyRole::Sign) })
+            (member.to_owned(), MemberKeys { tls: take(&mut ring, KeyRole::Tls) })
         });
-        let mut ring = KeyRing::open(&path.join("officer/person.ring"), || None).unwrap();
         let fed_id = accord_protocol::id::from_hex(&federation.id).unwrap().try_into().unwrap();
         let nodes = members.map(|member| (member.to_owned(), federation.start(member)));
         Self {
             fed_id,
-            officer: take(&mut ring, KeyRole::Officer),
             card: fs::read(path.join("officer/officer.card")).unwrap(),
             figures: BTreeMap::new(),
             keys: keys.into(),

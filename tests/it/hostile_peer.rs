@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use accord_tests::program;
 use serde_json::Value;
 
+/// Longest run of all cases on two processors, in milliseconds.
+const WITHIN_MS: u64 = 180_000;
+
 /// What a failed case says.
 fn failures(report: &Value) -> Vec<String> {
     let cases = report["cases"].as_array().unwrap();
@@ -28,5 +31,6 @@ fn every_hostile_case_passes() {
     let listed = Command::new(program("hostile-peer")).arg("--list").output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap().lines().count() - 2;
     assert_eq!(report["cases"].as_array().unwrap().len(), listed);
+    assert!(report["ms"].as_u64().unwrap() < WITHIN_MS, "{} ms", report["ms"]);
     assert!(listed >= 60, "only {listed} cases");
 }

@@ -261,17 +261,18 @@ async fn all_over(peer: &Arc<Peer>, bodies: &[Vec<u8>]) -> Result<Vec<bool>, Str
     Ok(all)
 }
 
+async fn peer_over(stage: &Stage, proxy: SocketAddr) -> Result<Arc<Peer>, String> {
+    let link = dialled(&stage.attacker(), proxy).await?;
+    let binding = link.channel_binding();
+    Ok(Arc::new(Peer { means: Means::of(stage, ATTACKER), link, binding }))
+}
+
 fn bad_network(stage: &mut Stage) -> Outcome {
     anew(stage);
     let before = Counts::of(stage, VICTIM)?;
     let proxy = Proxy::anywhere(stage.runtime(), stage.victim(), Rules::CLEAN, 29);
-    let peer_over = |dial: Dial| async {
-        let link = dialled(&dial, proxy.address()).await?;
-        let binding = link.channel_binding();
-        Ok::<_, String>(Arc::new(Peer { means: Means::of(stage, ATTACKER), link, binding }))
-    };
     let (first, handshake, again) = stage.block_on(async {
-        let peer = peer_over(stage.attacker()).await?;
+        let peer = peer_over(stage, proxy.address()).await?;
         let bodies: Vec<_> = (0..6).map(|_| peer.means.body().encode()).collect();
         proxy.treat_as(BAD);
         let first = all_over(&peer, &bodies).await?;
@@ -280,7 +281,7 @@ fn bad_network(stage: &mut Stage) -> Outcome {
         let handshake = (handshake, clock.ms());
         proxy.treat_as(Rules::CLEAN);
         // As a node does: the same bodies over another connection.
-        let peer = peer_over(stage.attacker()).await?;
+        let peer = peer_over(stage, proxy.address()).await?;
         let again = all_over(&peer, &bodies).await?;
         peer.link.close();
         Ok::<_, String>((first, handshake, again))

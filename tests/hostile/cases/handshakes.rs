@@ -219,15 +219,16 @@ fn any_name(stage: &mut Stage) -> Outcome {
     let names = ["example.org", "ES-AGENCY", "localhost", "192.0.2.1", "2001:db8::1", "xn--80ak6aa92e.example", &long];
     let key = crate::tls::spki(stage.keys(VICTIM).tls.public());
     for name in names {
-        let named = |dial: Dial| Dial { name: name.to_owned(), ..dial };
+        let under_it = |dial: Dial| Dial { name: name.to_owned(), ..dial };
         stage.block_on(async {
-            let link = named(stage.attacker()).connect(stage.victim()).await.map_err(|end| format!("{name}: {end}"))?;
+            let link =
+                under_it(stage.attacker()).connect(stage.victim()).await.map_err(|end| format!("{name}: {end}"))?;
             let came = link.ask(&crate::envelope::fetch_edition(1)).await;
             if !crate::envelope::found(&came) || link.server_key() != key {
                 return Err(format!("{name}: {came:?}"));
             }
             link.close();
-            let stranger = named(Dial::of(&Key::fresh()));
+            let stranger = under_it(Dial::of(&Key::fresh()));
             stranger.refusal(stage.victim()).await.map_err(|wrong| format!("{name}, a stranger: {wrong}"))
         })?;
     }

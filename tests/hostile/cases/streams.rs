@@ -416,7 +416,7 @@ fn states_of_calls(peer: &Peer) -> Vec<(&'static str, Vec<u8>, bool, usize)> {
     all
 }
 
-async fn give_up(stream: &mut Stream, way: Way) {
+fn give_up(stream: &mut Stream, way: Way) {
     // A stream that has ended already cannot be given up, which is one of the states.
     if matches!(way, Way::Reset | Way::Both) {
         let _ = stream.send.reset(GIVEN_UP);
@@ -443,7 +443,7 @@ async fn every_state(stage: &Stage) -> Result<usize, String> {
                 let chunk = stream.recv.read_chunk(1 << 16, true).await.map_err(|error| format!("{what}: {error}"))?;
                 came += chunk.ok_or_else(|| format!("{what}: the answer ends after {came}"))?.bytes.len();
             }
-            give_up(&mut stream, way).await;
+            give_up(&mut stream, way);
             count += 1;
             if matches!(way, Way::Leave) {
                 peer.link.close();
@@ -477,7 +477,7 @@ fn given_up(stage: &mut Stage) -> Outcome {
             for n in 0..STORM {
                 let mut stream = open(&link).await.map_err(|why| format!("stream {n}: {why}"))?;
                 stream.write(&call[..n % call.len()]).await.map_err(|end| end.to_string())?;
-                give_up(&mut stream, [Way::Reset, Way::Both][n % 2]).await;
+                give_up(&mut stream, [Way::Reset, Way::Both][n % 2]);
                 drop(stream);
             }
             let next = link.ask(&call).await;

@@ -126,7 +126,7 @@ fn one(bytes: &mut &[u8]) -> Option<Frame> {
         }
         0x1c | 0x1d => {
             let code = take_varint(bytes)?;
-            integers(bytes, if kind == 0x1c { 1 } else { 0 })?;
+            integers(bytes, usize::from(kind == 0x1c))?;
             counted(bytes)?;
             Frame::Close { code, by_application: kind == 0x1d }
         }

@@ -100,7 +100,7 @@ impl Long<'_> {
     /// A packet with these frames, protected.
     pub(crate) fn seal(&self, keys: &DirectionalKeys, number: u32, frames: &[u8]) -> Vec<u8> {
         let frames = sampled(frames);
-        protect(keys, self.bytes(number, frames.len() + TAG_LEN), number, frames)
+        protect(keys, &self.bytes(number, frames.len() + TAG_LEN), number, frames)
     }
 
     /// The same, padded so that the datagram has 1,200 bytes, as a client's Initial must.
@@ -115,7 +115,7 @@ impl Long<'_> {
 /// A packet with a short header; `phase` tells keys from the ones before.
 pub(crate) fn seal_short(keys: &DirectionalKeys, to: &[u8], number: u32, phase: bool, frames: &[u8]) -> Vec<u8> {
     let first = 0x40 | u8::from(phase) << 2 | (NUMBER_LEN as u8 - 1);
-    protect(keys, [&[first], to, &number.to_be_bytes()].concat(), number, sampled(frames))
+    protect(keys, &[&[first], to, &number.to_be_bytes()].concat(), number, sampled(frames))
 }
 
 /// Frames padded so that there are bytes for a sample.
@@ -125,8 +125,8 @@ fn sampled(frames: &[u8]) -> Vec<u8> {
     frames
 }
 
-fn protect(keys: &DirectionalKeys, header: Vec<u8>, number: u32, mut payload: Vec<u8>) -> Vec<u8> {
-    let tag = keys.packet.encrypt_in_place(u64::from(number), &header, &mut payload).unwrap();
+fn protect(keys: &DirectionalKeys, header: &[u8], number: u32, mut payload: Vec<u8>) -> Vec<u8> {
+    let tag = keys.packet.encrypt_in_place(u64::from(number), header, &mut payload).unwrap();
     payload.extend(tag.as_ref());
     let (first, rest) = header.split_first().unwrap();
     let (mut first, mut rest) = (*first, rest.to_vec());
