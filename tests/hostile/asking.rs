@@ -321,10 +321,11 @@ fn ask(stage: &Stage, index: usize, row: &Row) -> Result<(), String> {
         return Err(format!("{status}, and the officer is told: {}", error.escape_debug()));
     }
     let answered = row.want == Want::Answered;
-    if said.code != i32::from(!answered) {
-        return Err(format!("exit {}", said.code));
+    // An edition that only the hostile member has is refused by the honest one: then nobody has answered.
+    let exit = if row.edition.is_some() { 3 } else { i32::from(!answered) };
+    if said.code != exit {
+        return Err(format!("exit {} where {exit} is due", said.code));
     }
-    // An edition that only the hostile member has is refused by the honest one.
     let honest = standing_of(&result, VICTIM).0;
     if honest != if row.edition.is_some() { "refused" } else { "answered" } {
         return Err(format!("the honest partner: {honest}"));

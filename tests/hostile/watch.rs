@@ -16,7 +16,7 @@ const ORDINARY: [&str; 5] =
 #[derive(Debug)]
 pub(crate) struct Watch {
     log: PathBuf,
-    log_from: usize,
+    log_before: Vec<u8>,
     before_kib: u64,
     peak_kib: u64,
 }
@@ -29,7 +29,7 @@ impl Watch {
         // The peak is counted from here on.
         fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
         let before_kib = kib(pid, "VmRSS").unwrap();
-        Self { log_from: fs::read(&log).unwrap().len(), log, before_kib, peak_kib: before_kib }
+        Self { log_before: fs::read(&log).unwrap(), log, before_kib, peak_kib: before_kib }
     }
 
     /// Resident memory before the case and the most that it was since, in KiB.
@@ -75,7 +75,7 @@ impl Watch {
     fn gained(&self) -> String {
         let bytes = fs::read(&self.log).unwrap();
         // A node that was started again has a new log.
-        String::from_utf8_lossy(bytes.get(self.log_from..).unwrap_or(&bytes)).into_owned()
+        String::from_utf8_lossy(bytes.strip_prefix(self.log_before.as_slice()).unwrap_or(&bytes)).into_owned()
     }
 }
 

@@ -28,6 +28,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// One bit of so many in the zeros of the pads, and one cut of so many; `ACCORD_PAD_STEP=1` takes each.
 const PAD_STEP: usize = 61;
+/// One bit of so many before the pads, which are turned one by one in a stream without pads.
+const HEAD_STEP: usize = 7;
 
 /// The cases of this file.
 pub(crate) fn cases() -> Vec<Case> {
@@ -154,9 +156,10 @@ fn request(peer: &Peer) -> ([u8; 16], Vec<u8>, Vec<u8>) {
 fn flipped_requests(stage: &mut Stage) -> Outcome {
     requests(stage, |bare, padded| {
         let all = |stream: &[u8]| (0..stream.len() * 8).map(Change::Bit).collect::<Vec<_>>();
-        // In the padded stream every bit up to the pad's header, and some of its zeros.
+        // In the padded stream some bits up to the pad's header's end, which the stream without pads has too, and some of its zeros.
         let before_zeros = (bare.len() + HEADER) * 8;
-        let mut of_padded: Vec<Change> = (0..before_zeros).map(Change::Bit).collect();
+        let mut of_padded: Vec<Change> = (0..before_zeros).step_by(step().min(HEAD_STEP)).map(Change::Bit).collect();
+        of_padded.extend((bare.len() * 8..before_zeros).map(Change::Bit));
         of_padded.extend((before_zeros..padded.len() * 8).step_by(step()).map(Change::Bit));
         (all(bare), of_padded)
     })

@@ -17,6 +17,8 @@ use crate::{
 
 /// Bad signatures in all; `ACCORD_FLOOD` says otherwise.
 const FLOOD: usize = 10_000;
+/// Twice as long as without the flood an answer may take (`robustness.md` 6.0); below this many microseconds it is good anyway.
+const GOOD_US: f64 = 50_000.0;
 /// Answers that are timed without the flood.
 const QUIET: usize = 200;
 
@@ -73,6 +75,9 @@ fn flood(stage: &mut Stage) -> Outcome {
     stage.figures.insert("p95 quiet, us".into(), quiet);
     stage.figures.insert("p95 during the flood, us".into(), during);
     stage.figures.insert("p95 ratio".into(), during / quiet);
+    if during > (2.0 * quiet).max(GOOD_US) {
+        return Err(format!("the other member waits {during} us where {quiet} us are usual"));
+    }
     Ok(format!(
         "{size} bad signatures in {took} ms, {} answers to the other member meanwhile, p95 {:.1} times quiet",
         loud.len(),

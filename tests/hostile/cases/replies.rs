@@ -22,6 +22,9 @@ const AT_ONCE: usize = 4;
 /// Time between the bytes of a slow reply.
 const SLOWLY: Duration = Duration::from_secs(2);
 
+/// Within this time what was sent has been read.
+const READ_WITHIN: Duration = Duration::from_millis(500);
+
 /// The cases of this file.
 pub(crate) fn cases() -> Vec<Case> {
     let case = |id, name, sent, expected, run| Case {
@@ -335,10 +338,16 @@ fn silences(stage: &mut Stage) -> Outcome {
     Ok(seen)
 }
 
+// A reset takes back what has not been read yet, so it comes a while after the last byte.
+fn cut_behind(mut bytes: Vec<u8>) -> Vec<Step> {
+    let last = bytes.split_off(bytes.len() - 1);
+    vec![Step::Send(bytes), Step::Drip(last, READ_WITHIN), Step::Reset]
+}
+
 fn contradictions(stage: &mut Stage) -> Outcome {
     // The head is heard and then cut, so that the node asks again with the same body.
     fn cut(forge: &Forge, asked: &Question, number: u64) -> Vec<Step> {
-        vec![Step::Send(part(forge, asked, number, AFTER_HEAD)), Step::Reset]
+        cut_behind(part(forge, asked, number, AFTER_HEAD))
     }
     fn refused(forge: &Forge, asked: &Question, code: u16) -> Vec<Step> {
         whole(Forge::padded(asked, &forge.sealed(&Forge::refusal(asked, code).fields().encode()), b""))
@@ -363,7 +372,7 @@ fn contradictions(stage: &mut Stage) -> Outcome {
         Row::new("a refusal for the moment first", |forge, asked, number| match asked.before {
             0 => {
                 let signed = forge.sealed(&Forge::refusal(asked, 10).fields().encode());
-                vec![Step::Send(frame(HEAD, &head(REQUEST, &signed).encode())), Step::Reset]
+                cut_behind(frame(HEAD, &head(REQUEST, &signed).encode()))
             }
             _ => forge.honest(asked, number),
         })
