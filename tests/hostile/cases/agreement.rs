@@ -254,8 +254,8 @@ struct Attempt {
     bytes: usize,
     /// The connection, if the server kept it.
     connection: quinn::Connection,
-    /// Tickets that the node gave.
-    tickets: usize,
+    /// Tickets, and how many of them the other server gave.
+    tickets: (Arc<Tickets>, usize),
 }
 
 /// Gets a ticket elsewhere and brings it to the node, with a fetch as early data.
@@ -305,7 +305,7 @@ async fn bring_ticket(stage: &Stage, key: &Key) -> Result<Attempt, String> {
         }
     });
     let early = early.await.map_err(|_| "the early stream has no end")?;
-    Ok(Attempt { early, bytes: came.len(), connection, tickets: tickets.came.load(Ordering::Relaxed) - before })
+    Ok(Attempt { early, bytes: came.len(), connection, tickets: (tickets, before) })
 }
 
 fn early_data(stage: &mut Stage) -> Outcome {
@@ -324,8 +324,11 @@ fn early_data(stage: &mut Stage) -> Outcome {
         if !envelope::found(&came) {
             return Err("what was sent again is not answered".into());
         }
-        if attempt.tickets > 0 {
-            return Err(format!("the node gave {} tickets", attempt.tickets));
+        // Tickets come with the end of the handshake, so before any answer.
+        let (tickets, others) = attempt.tickets;
+        let given = tickets.came.load(Ordering::Relaxed) - others;
+        if given > 0 {
+            return Err(format!("the node gave {given} tickets"));
         }
         Ok("the early stream was rejected; sent again it was answered; no tickets came".into())
     })

@@ -361,7 +361,7 @@ fn endless_pads(stage: &mut Stage) -> Outcome {
         let mut most = 0;
         for pad in [frame(PAD, &[0; 65_536]), frame(PAD, &[0]), header(0, PAD)] {
             let (id, head, _) = whole(&peer);
-            let (came, sent) = pour(&peer, &head, &pad.repeat(65_536 / pad.len())).await;
+            let (came, sent) = pour(&peer, &head, &pad.repeat((65_536 / pad.len()).max(1))).await;
             let judged = peer.judge(&came).map_err(|why| format!("pads of {} bytes: {why}", pad.len()))?;
             if judged.word() != E_ENCODING {
                 return Err(format!("pads of {} bytes: {}", pad.len(), judged.word()));
