@@ -55,7 +55,7 @@ struct Report {
 }
 
 /// Cases on stages of their own that play at once.
-const OWN_AT_ONCE: usize = 4;
+const OWN_AT_ONCE: usize = 6;
 
 /// What is to be run, and how it is shown.
 #[derive(Debug, Default)]
