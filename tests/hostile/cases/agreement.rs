@@ -27,6 +27,7 @@ use rustls::{
 use crate::{
     client::{Dial, End, StreamEnd, WITHIN},
     envelope,
+    proxy::{Proxy, Rules},
     quic::puppet::{HANDSHAKE, Puppet},
     stage::{Key, Stage, VICTIM, fresh_network},
     table::{Case, Outcome, Place},
@@ -254,6 +255,8 @@ struct Attempt {
     bytes: usize,
     /// The connection, if the server kept it.
     connection: quinn::Connection,
+    /// What it goes through.
+    proxy: Proxy,
     /// Tickets, and how many of them the other server gave.
     tickets: (Arc<Tickets>, usize),
 }
@@ -283,13 +286,19 @@ async fn bring_ticket(stage: &Stage, key: &Key) -> Result<Attempt, String> {
     first.close(0u8.into(), b"");
     accepting.await.unwrap();
     let before = tickets.came.load(Ordering::Relaxed);
-    let connecting = endpoint.connect_with(config, stage.victim(), "accord").unwrap();
+    // Late enough that the handshake cannot be over before the early data is on its way.
+    let late = Rules { delay: Duration::from_millis(20), ..Rules::CLEAN };
+    let proxy = Proxy::anywhere(stage.runtime(), stage.victim(), late, 14);
+    let connecting = endpoint.connect_with(config, proxy.address(), "accord").unwrap();
     let Ok((connection, accepted)) = connecting.into_0rtt() else {
         return Err("the ticket does not allow early data: this case sends none".into());
     };
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
     send.write_all(&envelope::fetch_edition(1)).await.map_err(|error| error.to_string())?;
     let _ = send.finish();
+    if !recv.is_0rtt() {
+        return Err("the handshake was over too soon: this case sends no early data".into());
+    }
     if tokio::time::timeout(WITHIN, accepted).await.map_err(|_| "the handshake does not end")? {
         return Err("the node accepted early data".into());
     }
@@ -305,7 +314,7 @@ async fn bring_ticket(stage: &Stage, key: &Key) -> Result<Attempt, String> {
         }
     });
     let early = early.await.map_err(|_| "the early stream has no end")?;
-    Ok(Attempt { early, bytes: came.len(), connection, tickets: (tickets, before) })
+    Ok(Attempt { early, bytes: came.len(), connection, proxy, tickets: (tickets, before) })
 }
 
 fn early_data(stage: &mut Stage) -> Outcome {
@@ -321,6 +330,7 @@ fn early_data(stage: &mut Stage) -> Outcome {
         let bytes = recv.read_to_end(1 << 20).await.map_err(|error| format!("sent again: {error}"))?;
         let came = crate::client::Came { bytes, end: StreamEnd::Fin, ms: 0 };
         attempt.connection.close(0u8.into(), b"");
+        let datagrams = attempt.proxy.counts().came.load(Ordering::Relaxed);
         if !envelope::found(&came) {
             return Err("what was sent again is not answered".into());
         }
@@ -330,7 +340,7 @@ fn early_data(stage: &mut Stage) -> Outcome {
         if given > 0 {
             return Err(format!("the node gave {given} tickets"));
         }
-        Ok("the early stream was rejected; sent again it was answered; no tickets came".into())
+        Ok(format!("the early stream was rejected; sent again it was answered; no tickets in {datagrams} datagrams"))
     })
 }
 
