@@ -14,6 +14,7 @@ use crate::{
     request::{RequestBody, SKEW_MS},
     selection::Selection,
     signed::{Document, FederationId, Verified},
+    text::with_causes,
     time::UnixMs,
     trust::{Trust, TrustError},
 };
@@ -180,18 +181,6 @@ fn document(text: &str, part: &str) -> Result<Document, Failed> {
         .map_err(|error| Failed { part: part.to_owned(), rule: error.to_string() })
 }
 
-/// Renders an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Re-derives everything in the file from the federation's id. `at` bounds the answers' times from above.
 pub fn verify(bundle: &Bundle, federation: &FederationId, at: UnixMs) -> Report {
     let mut report = Report::default();
@@ -216,7 +205,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         .map(|(index, text)| document(text, &format!("documents[{index}]")))
         .collect::<Result<_, _>>()?;
     let trust = Trust::build(&documents, Some(federation))
-        .map_err(|error: TrustError| Failed { part: "documents".into(), rule: chain(&error) })?;
+        .map_err(|error: TrustError| Failed { part: "documents".into(), rule: with_causes(&error) })?;
     let table = trust
         .catalogue()
         .table(&bundle.table)
@@ -301,7 +290,7 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let body = bytes(&exchange.body, part)?;
     let officer_signature = signature(&exchange.officer_signature, part)?;
     let card = bytes(&exchange.officer_card, part)?;
-    let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: chain(&error) };
+    let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: with_causes(&error) };
     let Some(reply) = &exchange.reply else {
         let (body, _) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
         // Without a signed reply the asker can claim no more than that none came, or none that could be believed.

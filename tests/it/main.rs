@@ -12,7 +12,6 @@ mod command_line;
 mod decoders;
 mod exchange;
 mod federation;
-mod hostile_peer;
 mod imports;
 mod independent;
 mod kinds;

@@ -66,8 +66,10 @@ impl Drop for Seat {
 }
 
 pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<Seats>, connection: Connection) {
-    let Some(key) = quic::peer_key(&connection) else { return };
-    let Some(_seat) = seats.take(key) else {
+    // Strangers take no seat.
+    let person = quic::peer_key(&connection).filter(|key| node.standing.person(key, clock::now()).is_some());
+    let seat = person.and_then(|key| Some((key, seats.take(key)?)));
+    let Some((key, _seat)) = seat else {
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };

@@ -1,12 +1,10 @@
-//! The hostile peer program against the nodes of this build: every case must pass.
+//! The hostile peer program against the nodes of this build: every case must pass. A test program of its own, so that nothing else
+//! runs beside it: some cases are about time.
 
 use std::process::{Command, Stdio};
 
 use accord_tests::program;
 use serde_json::Value;
-
-/// Longest run of all cases on two processors, in milliseconds.
-const WITHIN_MS: u64 = 180_000;
 
 /// What a failed case says.
 fn failures(report: &Value) -> Vec<String> {
@@ -31,6 +29,5 @@ fn every_hostile_case_passes() {
     let listed = Command::new(program("hostile-peer")).arg("--list").output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap().lines().count() - 2;
     assert_eq!(report["cases"].as_array().unwrap().len(), listed);
-    assert!(report["ms"].as_u64().unwrap() < WITHIN_MS, "{} ms", report["ms"]);
     assert!(listed >= 60, "only {listed} cases");
 }
