@@ -21,17 +21,29 @@ const PADS_MAX: usize = 256 << 10;
 
 /// The cases of this file.
 pub(crate) fn cases() -> Vec<Case> {
-    let given = "an authenticated member, with a request that is in order but for its frames";
-    let case = |id, name, sent, log, run| Case {
+    [of_requests(), of_waits()].into_iter().flatten().collect()
+}
+
+fn case(
+    id: &'static str,
+    name: &'static str,
+    sent: &'static str,
+    log: &'static str,
+    run: fn(&mut Stage) -> Outcome,
+) -> Case {
+    Case {
         id,
         name,
-        given,
+        given: "an authenticated member, with a request that is in order but for its frames",
         sent,
         expected: "signed E_ENCODING in 16 KiB; the request's id stays free; memory flat",
         log,
         place: Place::Shared,
         run,
-    };
+    }
+}
+
+fn of_requests() -> Vec<Case> {
     vec![
         case(
             "C35",
@@ -99,6 +111,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "refusal=E_ENCODING",
             |stage| refused(stage, other_protocols),
         ),
+    ]
+}
+
+fn of_waits() -> Vec<Case> {
+    vec![
         Case {
             id: "C36",
             name: "pads of every size that are in order",
@@ -149,8 +166,11 @@ fn whole(peer: &Peer) -> ([u8; 16], Vec<u8>, Vec<u8>) {
     (body.request_id, head_stream(REQUEST, &payload), payload)
 }
 
+/// Makes a stream of a head's frame and its payload.
+type Change<'a> = &'a dyn Fn(&[u8], &[u8]) -> Vec<u8>;
+
 // Streams made of a request in order.
-fn changed(peer: &Peer, rows: &[(&str, &dyn Fn(&[u8], &[u8]) -> Vec<u8>)]) -> Vec<Fault> {
+fn changed(peer: &Peer, rows: &[(&str, Change<'_>)]) -> Vec<Fault> {
     rows.iter()
         .map(|(what, change)| {
             let (id, head, payload) = whole(peer);
@@ -342,7 +362,7 @@ fn good_pads(stage: &mut Stage) -> Outcome {
             ("no pad", Vec::new()),
             ("empty pads", header(0, PAD).repeat(1000)),
             ("pads of one byte", frame(PAD, &[0]).repeat(1000)),
-            ("one pad of 65,536 bytes", frame(PAD, &[0; 65_536])),
+            ("one pad of 65,536 bytes", frame(PAD, &vec![0; 65_536])),
             ("256 KiB of pads", pads(PADS_MAX, 65_536)),
         ];
         rows.map(|(what, pads)| {
@@ -359,7 +379,7 @@ fn endless_pads(stage: &mut Stage) -> Outcome {
     stage.block_on(async {
         let peer = Peer::connect(stage, ATTACKER).await?;
         let mut most = 0;
-        for pad in [frame(PAD, &[0; 65_536]), frame(PAD, &[0]), header(0, PAD)] {
+        for pad in [frame(PAD, &vec![0; 65_536]), frame(PAD, &[0]), header(0, PAD)] {
             let (id, head, _) = whole(&peer);
             let (came, sent) = pour(&peer, &head, &pad.repeat((65_536 / pad.len()).max(1))).await;
             let judged = peer.judge(&came).map_err(|why| format!("pads of {} bytes: {why}", pad.len()))?;

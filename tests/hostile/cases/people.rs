@@ -235,7 +235,7 @@ fn bad_frames(stage: &mut Stage) -> Outcome {
         ("half a pad", with(header(10, PAD))),
         ("a pad that is not zeros", with(frame(PAD, b"x"))),
         ("a byte behind it", with(vec![0])),
-        ("more pads than 64 KiB", with(frame(PAD, &[0; 65_536]).repeat(2))),
+        ("more pads than 64 KiB", with(frame(PAD, &vec![0; 65_536]).repeat(2))),
     ]
     .into_iter()
     .map(|(what, stream)| (what, stream, Expected::Reset))
