@@ -4,16 +4,26 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test program ends by panicking where its own stage fails"
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::large_stack_arrays,
+    clippy::too_many_lines,
+    reason = "a test program ends by panicking where its own stage fails; bytes are cut on purpose, figures are rounded, tables of cases are long"
 )]
 
 mod asking;
+mod bystander;
 mod cases;
 mod client;
+mod der;
+mod dice;
 mod envelope;
 mod forge;
 mod peer;
 mod person;
+mod proxy;
+mod quic;
+mod raw;
 mod server;
 mod stage;
 mod table;

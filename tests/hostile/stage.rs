@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use accord_edge::{keyring::KeyRing, random};
@@ -23,6 +24,9 @@ pub(crate) const ATTACKER: &str = "ES-AGENCY";
 pub(crate) const VICTIM: &str = "IT-AGENCY";
 /// An honest member, who keeps asking.
 pub(crate) const HONEST: &str = "PT-AGENCY";
+
+/// Longest time that a part of a case takes.
+const CASE_WITHIN: Duration = Duration::from_mins(2);
 
 /// A private key that signs whatever it is given.
 #[derive(Debug, Clone)]
@@ -50,8 +54,6 @@ impl Key {
 pub(crate) struct MemberKeys {
     /// For handshakes.
     pub(crate) tls: Key,
-    /// For messages.
-    pub(crate) sign: Key,
 }
 
 /// Three members, running.
@@ -61,8 +63,6 @@ pub(crate) struct Stage {
     pub(crate) federation: Federation,
     /// The federation's id, as it is signed.
     pub(crate) fed_id: [u8; 32],
-    /// The officer's key, as it is on the card.
-    pub(crate) officer: Key,
     /// The officer's card, encoded.
     pub(crate) card: Vec<u8>,
     /// Figures that the running case reports beside its words.
@@ -86,14 +86,12 @@ impl Stage {
         let take = |ring: &mut KeyRing, role| Key(Arc::new(ring.take(role).unwrap()));
         let keys = members.map(|member| {
             let mut ring = KeyRing::open(&path.join(member).join("node/node.ring"), || None).unwrap();
-            (member.to_owned(), MemberKeys { tls: take(&mut ring, KeyRole::Tls), sign: take(&mut ring, KeyRole::Sign) })
+            (member.to_owned(), MemberKeys { tls: take(&mut ring, KeyRole::Tls) })
         });
-        let mut ring = KeyRing::open(&path.join("officer/person.ring"), || None).unwrap();
         let fed_id = accord_protocol::id::from_hex(&federation.id).unwrap().try_into().unwrap();
         let nodes = members.map(|member| (member.to_owned(), federation.start(member)));
         Self {
             fed_id,
-            officer: take(&mut ring, KeyRole::Officer),
             card: fs::read(path.join("officer/officer.card")).unwrap(),
             figures: BTreeMap::new(),
             keys: keys.into(),
@@ -114,7 +112,8 @@ impl Stage {
     pub(crate) fn address(&self, member: &str) -> SocketAddr {
         let settings = fs::read_to_string(self.federation.path().join(member).join("node/node.toml")).unwrap();
         let line = settings.lines().find(|line| line.starts_with("listen_members = ")).unwrap();
-        line.split('"').nth(1).unwrap().parse().unwrap()
+        let address: SocketAddr = line.split('"').nth(1).unwrap().parse().unwrap();
+        if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address }
     }
 
     /// The victim's address.
@@ -151,8 +150,12 @@ impl Stage {
     }
 
     /// Runs a future to its end.
+    ///
+    /// # Panics
+    /// If that takes so long that the case can only hang.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        let within = async { tokio::time::timeout(CASE_WITHIN, future).await };
+        self.runtime.block_on(within).expect("a case hangs")
     }
 
     /// Where work beside the case runs.
@@ -165,9 +168,9 @@ impl Stage {
         Dial::of(&self.keys(ATTACKER).tls)
     }
 
-    /// A client of the honest member.
+    /// A client of the honest member, from the network where its node lives.
     pub(crate) fn honest(&self) -> Dial {
-        Dial::of(&self.keys(HONEST).tls)
+        Dial::of(&self.keys(HONEST).tls).from(Ipv4Addr::LOCALHOST)
     }
 
     /// The honest member connects anew and fetches the header of the victim's first edition.

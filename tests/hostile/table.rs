@@ -55,7 +55,7 @@ struct Report {
 }
 
 /// Cases on stages of their own that play at once.
-const OWN_AT_ONCE: usize = 4;
+const OWN_AT_ONCE: usize = 6;
 
 /// What is to be run, and how it is shown.
 #[derive(Debug, Default)]
@@ -101,6 +101,7 @@ pub(crate) fn run(choice: &Choice) -> bool {
         let found = cases.iter().enumerate().filter(|(_, case)| case.place == place && wanted(case));
         found.map(|(index, _)| index).collect::<Vec<_>>()
     };
+    let clock = Stopwatch::start();
     let reports = Mutex::new(Vec::new());
     let keep = |report: Report| {
         let case = &cases[report.case];
@@ -127,7 +128,8 @@ pub(crate) fn run(choice: &Choice) -> bool {
     });
     let mut reports = reports.into_inner().unwrap();
     reports.sort_by_key(|report| report.case);
-    print!("{}", if choice.json { to_json(&cases, &reports) } else { to_table(&cases, &reports) });
+    let ms = clock.ms();
+    print!("{}", if choice.json { to_json(&cases, &reports, ms) } else { to_table(&cases, &reports, ms) });
     !reports.is_empty() && reports.iter().all(|report| report.outcome.is_ok())
 }
 
@@ -147,7 +149,7 @@ fn play(index: usize, case: &Case, stage: &mut Stage) -> Report {
     Report { case: index, outcome, ms, rss_before_kib, rss_peak_kib, figures }
 }
 
-fn to_table(cases: &[Case], reports: &[Report]) -> String {
+fn to_table(cases: &[Case], reports: &[Report], ms: u64) -> String {
     let mut text = String::new();
     for report in reports {
         let case = &cases[report.case];
@@ -165,12 +167,16 @@ fn to_table(cases: &[Case], reports: &[Report]) -> String {
         for (name, value) in &report.figures {
             text += &format!("{:>30} {name} = {value:.2}\n", "");
         }
+        if !report.figures.is_empty() {
+            text +=
+                &format!("{:>30} rss_kib = {} before, {} at most\n", "", report.rss_before_kib, report.rss_peak_kib);
+        }
     }
     let failed = reports.iter().filter(|report| report.outcome.is_err()).count();
-    text + &format!("{} passed, {failed} failed\n", reports.len() - failed)
+    text + &format!("{} passed, {failed} failed, {ms} ms\n", reports.len() - failed)
 }
 
-fn to_json(cases: &[Case], reports: &[Report]) -> String {
+fn to_json(cases: &[Case], reports: &[Report], ms: u64) -> String {
     let rows: Vec<_> = reports
         .iter()
         .map(|report| {
@@ -189,5 +195,5 @@ fn to_json(cases: &[Case], reports: &[Report]) -> String {
         })
         .collect();
     let failed = reports.iter().filter(|report| report.outcome.is_err()).count();
-    format!("{}\n", json!({ "cases": rows, "passed": reports.len() - failed, "failed": failed }))
+    format!("{}\n", json!({ "cases": rows, "passed": reports.len() - failed, "failed": failed, "ms": ms }))
 }

@@ -12,6 +12,7 @@ mod command_line;
 mod decoders;
 mod exchange;
 mod federation;
+mod hostile_peer;
 mod imports;
 mod independent;
 mod kinds;

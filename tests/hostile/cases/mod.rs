@@ -1,7 +1,10 @@
 //! The cases, by what they are about.
 
+mod agreement;
 mod answers;
 mod borrowed;
+mod connections;
+mod datagrams;
 mod encoding;
 mod flips;
 mod flood;
@@ -15,13 +18,20 @@ mod people;
 mod queries;
 mod replies;
 mod signatures;
+mod streams;
+mod transport;
 
 use crate::table::Case;
 
 /// All cases, in no order.
 pub(crate) fn all() -> Vec<Case> {
     [
+        datagrams::cases(),
         handshakes::cases(),
+        agreement::cases(),
+        connections::cases(),
+        streams::cases(),
+        transport::cases(),
         frames::cases(),
         encoding::cases(),
         foreign::cases(),
