@@ -73,7 +73,7 @@ fn of_requests() -> Vec<Case> {
             "C39",
             "two messages on one stream",
             "a second head after the head, after pads, of another kind",
-            "a head frame out of order",
+            "not a message of this kind",
             |stage| refused(stage, second_head),
         ),
         case(
@@ -87,14 +87,14 @@ fn of_requests() -> Vec<Case> {
             "C49",
             "frames of a server",
             "progress, bodies and ends in a request, replies as calls",
-            "out of order",
+            "not a message of this kind",
             |stage| refused(stage, of_a_server),
         ),
         case(
             "C39",
             "pads that are none",
             "ones in pads; a body, a head, a progress after pads",
-            "a pad that is not zeros",
+            "not a message of this kind",
             |stage| refused(stage, bad_pads),
         ),
         case(

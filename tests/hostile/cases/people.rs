@@ -382,7 +382,7 @@ fn questions(stage: &mut Stage) -> Outcome {
             let came = link.ask(&head_stream(ASK, &call.encode())).await;
             let reply = Reply::read(&came.bytes).and_then(|reply| AskReply::read(&reply.payload));
             let reply = reply.map_err(|why| format!("{what}: {why}, {}", came.end))?;
-            if reply.outcome != 3 || reply.answer.is_some() || !reply.edition.is_empty() {
+            if reply.outcome != 3 || reply.answer.is_some() || !reply.edition.is_empty() || reply.detail.is_empty() {
                 return Err(format!("{what}: {reply:?}"));
             }
         }
