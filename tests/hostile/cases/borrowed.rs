@@ -9,7 +9,7 @@ use crate::{
     wire::{
         frames::request_stream,
         messages::{Body, Envelope, sealed},
-        replies::ANSWERED,
+        replies::{ANSWERED, Judged},
     },
 };
 
@@ -113,7 +113,7 @@ fn elsewhere(stage: &mut Stage) -> Outcome {
         let answer = first.exchange(&stream).await?;
         let late = second.exchange(&stream).await?;
         let again = first.exchange(&stream).await?;
-        let words = [&early, &answer, &late, &again].map(|judged| judged.word());
+        let words = [&early, &answer, &late, &again].map(Judged::word);
         if words != ["E_AUTH", ANSWERED, "E_AUTH", ANSWERED] {
             return Err(format!("{words:?}"));
         }

@@ -1,16 +1,13 @@
 //! Structures that do not decode: lengths, numbers, options, texts and lists that no writer in order makes.
 
-use std::collections::BTreeSet;
-
 use crate::{
     peer::{Fault, Peer, TWO_DRUGS, YEARS, refused},
     stage::Stage,
     table::{Case, Outcome, Place},
     wire::{
-        compressed::{gzip, zstd},
         fields::Fields,
         frames::{HEAD, frame, head, head_stream},
-        messages::{Body, Dim, FETCH, NO_HASH, NOTICE, REQUEST, document_by, fetch, sealed, signed_bytes, withdrawal},
+        messages::{Dim, FETCH, NO_HASH, NOTICE, REQUEST, document_by, fetch, sealed, signed_bytes, withdrawal},
     },
 };
 

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::encoding::{E_ENCODING, case, with_body, with_envelope, with_payload};
+use super::encoding::{E_ENCODING, case, with_body};
 use crate::{
-    peer::{Fault, Peer, TWO_DRUGS, YEARS, refused},
+    peer::{Fault, Peer, refused},
     stage::Stage,
     table::{Case, Outcome, Place},
     wire::{
         compressed::{gzip, zstd},
         fields::Fields,
         frames::{HEAD, frame, head, head_stream},
-        messages::{Body, Dim, REQUEST, sealed, signed_bytes},
+        messages::{Body, REQUEST},
     },
 };
 

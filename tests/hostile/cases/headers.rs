@@ -41,7 +41,7 @@ fn headers(stage: &mut Stage) -> Outcome {
 
 fn of_other_editions() -> Vec<Row> {
     vec![
-        Row::header("a header in order", |forge, number| forge.header(number)).wants(Want::Answered),
+        Row::header("a header in order", Forge::header).wants(Want::Answered),
         Row::header("another edition's header", |forge, number| forge.header(number + 1)),
         Row::header("another number", |forge, number| forge.with_header(number, |edition| edition.number += 1)),
         Row::header("another commitment", |forge, number| forge.with_header(number, |edition| edition.commit[0] ^= 1)),
@@ -133,7 +133,7 @@ fn as_other_replies() -> Vec<Row> {
             found(&document[..document.len() - 1])
         }),
         Row::header("a document of 40 KiB", |forge, _| {
-            found(&document_by(&forge.sign, "edition", &forge.federation, &[7; 40 << 10]))
+            found(&document_by(&forge.sign, "edition", &forge.federation, &vec![7; 40 << 10]))
         }),
         Row::header("a document of 2 MiB", |forge, _| {
             found(&document_by(&forge.sign, "edition", &forge.federation, &vec![7; 2 << 20]))

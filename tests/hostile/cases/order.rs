@@ -267,9 +267,9 @@ fn pairs(stage: &mut Stage) -> Outcome {
         let used = body(peer);
         let given = given(peer, used.request_id);
         let mut faults = vec![Fault::decided(peer, "the request whose id is used", &used, ANSWERED)];
-        for second in 0..CHECKS.len() {
+        for (second, check) in CHECKS.iter().enumerate() {
             faults.push(spoilt(peer, &given, &[second]));
-            let beside = |first: &usize| !CHECKS[second].not_with.contains(&CHECKS[*first].what);
+            let beside = |first: &usize| !check.not_with.contains(&CHECKS[*first].what);
             faults.extend((0..second).filter(beside).map(|first| spoilt(peer, &given, &[first, second])));
         }
         count = faults.len();

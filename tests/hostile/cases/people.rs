@@ -235,7 +235,7 @@ fn bad_frames(stage: &mut Stage) -> Outcome {
         ("half a pad", with(header(10, PAD))),
         ("a pad that is not zeros", with(frame(PAD, b"x"))),
         ("a byte behind it", with(vec![0])),
-        ("more pads than 64 KiB", with(frame(PAD, &[0; 65_536]).repeat(2))),
+        ("more pads than 64 KiB", with(frame(PAD, &vec![0; 65_536]).repeat(2))),
     ]
     .into_iter()
     .map(|(what, stream)| (what, stream, Expected::Reset))
@@ -382,7 +382,7 @@ fn questions(stage: &mut Stage) -> Outcome {
             let came = link.ask(&head_stream(ASK, &call.encode())).await;
             let reply = Reply::read(&came.bytes).and_then(|reply| AskReply::read(&reply.payload));
             let reply = reply.map_err(|why| format!("{what}: {why}, {}", came.end))?;
-            if reply.outcome != 3 || reply.answer.is_some() || !reply.edition.is_empty() {
+            if reply.outcome != 3 || reply.answer.is_some() || !reply.edition.is_empty() || reply.detail.is_empty() {
                 return Err(format!("{what}: {reply:?}"));
             }
         }

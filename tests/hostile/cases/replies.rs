@@ -114,7 +114,7 @@ fn sizes(stage: &mut Stage) -> Outcome {
     let seen = play(stage, small, Manners::Answers, AT_ONCE)?;
     let larger = |row| Row { size: Size::Larger, ..row };
     let large = vec![
-        larger(Row::new("64 KiB for 64 KiB", |forge, asked, number| forge.honest(asked, number)).wants(Want::Answered)),
+        larger(Row::new("64 KiB for 64 KiB", Forge::honest).wants(Want::Answered)),
         larger(Row::new("a table in 16 KiB for 64 KiB", |forge, asked, number| {
             let slice = Forge::slice(asked)[..4500].to_vec();
             let head = forge.sealed(&Forge::head(asked, number, &slice).fields().encode());
@@ -332,7 +332,7 @@ fn silences(stage: &mut Stage) -> Outcome {
         ("nothing read", Manners::ReadsNothing),
         ("connections closed", Manners::Closes),
     ] {
-        let row = Row::new(what, |forge, asked, number| forge.honest(asked, number)).waits();
+        let row = Row::new(what, Forge::honest).waits();
         seen = format!("{seen}; {what}: {}", play(stage, vec![row], manners, 1)?);
     }
     Ok(seen)

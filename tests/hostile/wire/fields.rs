@@ -69,7 +69,7 @@ impl Fields {
 
     /// The names of all fields that are the length or count of another.
     pub(crate) fn lengths(&self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| name).filter(|name| name.ends_with(".len")).cloned().collect()
+        self.0.iter().map(|(name, _)| name).filter(|name| name.rsplit('.').next() == Some("len")).cloned().collect()
     }
 
     /// The number that a length or count holds.

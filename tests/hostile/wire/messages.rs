@@ -33,26 +33,26 @@ fn preamble(label: &str) -> Fields {
 /// Which codes of one dimension are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dim {
-    pub(crate) dim: u8,
+    pub(crate) index: u8,
     pub(crate) level: u8,
     pub(crate) codes: Vec<u32>,
 }
 
 impl Dim {
     /// A dimension at a level, with these codes.
-    pub(crate) fn new(dim: u8, level: u8, codes: &[u32]) -> Self {
-        Self { dim, level, codes: codes.to_vec() }
+    pub(crate) fn new(index: u8, level: u8, codes: &[u32]) -> Self {
+        Self { index, level, codes: codes.to_vec() }
     }
 
     fn fields(&self) -> Fields {
         Fields::default()
-            .u8("dim", self.dim)
+            .u8("dim", self.index)
             .u8("level", self.level)
             .list("codes", self.codes.iter().map(|code| Fields::default().u32("code", *code)))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, String> {
-        Ok(Self { dim: reader.u8()?, level: reader.u8()?, codes: reader.list(Reader::u32)? })
+        Ok(Self { index: reader.u8()?, level: reader.u8()?, codes: reader.list(Reader::u32)? })
     }
 }
 

@@ -149,7 +149,7 @@ impl Awaited {
             (head.policy_version == 0 && head.policy_commit == [0; 32], "a policy, though there is none"),
             (head.provable_after == 0, "a log proof, though there is none"),
             (head.slice_len as usize == slice.len() && head.slice_hash == sha256(slice), "another slice"),
-            (head.slice_len % 9 == 0, "no whole numbers"),
+            (head.slice_len.is_multiple_of(9), "no whole numbers"),
         ];
         if let Some((_, rule)) = rules.iter().find(|(good, _)| !good) {
             return Err(format!("the head is {rule}: {head:?}"));
