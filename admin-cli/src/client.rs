@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use accord_edge::{
     clock, quic,
-    stream::{self, NoBody, Reply, Source, StreamError},
+    stream::{self, Heard, NoBody, Reply, Source, StreamError},
     tls::KeyExchange,
 };
 use accord_protocol::{
@@ -125,21 +125,28 @@ impl Client {
 
     /// A call in bytes.
     pub(crate) async fn raw(&self, kind: MessageKind, payload: Vec<u8>, source: impl Source) -> anyhow::Result<Reply> {
-        let told = |message: &[u8]| show_progress(&self.progress, message);
-        stream::call(&self.connection, kind, payload, source, None, told).await.map_err(|error| match error {
-            StreamError::DoesNotFit => Failure::usage(
-                "TOO-LONG",
-                "the call is longer than one message may be",
-                "ask less at once; a mapping file may have 60 KB",
-            )
-            .into(),
-            StreamError::Source(source) => {
-                Failure::fault("FILE", format!("the file cannot be read to its end: {source}"), "check the file").into()
+        let told = |heard: Heard<'_>| {
+            if let Heard::Progress(message) = heard {
+                show_progress(&self.progress, message);
             }
-            error => {
-                anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node))
-            }
-        })
+        };
+        stream::call(&self.connection, stream::Call::new(kind, payload), source, told).await.map_err(
+            |error| match error {
+                StreamError::DoesNotFit => Failure::usage(
+                    "TOO-LONG",
+                    "the call is longer than one message may be",
+                    "ask less at once; a mapping file may have 60 KB",
+                )
+                .into(),
+                StreamError::Source(source) => {
+                    Failure::fault("FILE", format!("the file cannot be read to its end: {source}"), "check the file")
+                        .into()
+                }
+                error => {
+                    anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node))
+                }
+            },
+        )
     }
 
     /// Says goodbye, so that the node does not wait.

@@ -70,6 +70,9 @@ impl Handling {
     }
 }
 
+/// Largest encoded head of an answer: its longest field is a list of at most 64 members.
+pub const HEAD_MAX: usize = 4_096;
+
 /// The signed head of a reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AnswerHead {

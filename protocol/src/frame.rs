@@ -65,6 +65,8 @@ pub struct Limits {
     pub body: Option<u64>,
     /// Whether progress frames may come (server to client only).
     pub progress: bool,
+    /// Stream bytes of pads, progress and empty body frames in all: what carries no data is bounded too.
+    pub spare: u64,
 }
 
 /// What the next bytes were.
@@ -98,6 +100,7 @@ pub struct FrameReader {
     stage: Stage,
     buffer: Vec<u8>,
     body: u64,
+    spare: u64,
     digest: Context,
     total: u64,
 }
@@ -117,6 +120,7 @@ impl FrameReader {
             stage: Stage::Start,
             buffer: Vec::new(),
             body: 0,
+            spare: 0,
             digest: Context::new(&SHA256),
             total: 0,
         }
@@ -125,7 +129,7 @@ impl FrameReader {
     /// A reader for the side that learns from the head what kind of message it is: `by_head` gives the kind's limits, or
     /// nothing for a head that is none.
     pub fn by_head(head_max: usize, by_head: LimitsByHead) -> Self {
-        Self { by_head: Some(by_head), ..Self::new(Limits { head: head_max, body: None, progress: false }) }
+        Self { by_head: Some(by_head), ..Self::new(Limits { head: head_max, body: None, progress: false, spare: 0 }) }
     }
 
     /// Stream bytes taken so far, pads and headers included.
@@ -189,11 +193,15 @@ impl FrameReader {
                 Err(FrameError::TooLarge { what: kind, max: self.limits.body.unwrap_or(0) })
             }
             FrameKind::End if length != 40 => Err(FrameError::End),
+            _ if self.spare + spare_bytes(kind, length) > self.limits.spare => {
+                Err(FrameError::TooLarge { what: kind, max: self.limits.spare })
+            }
             _ => Ok((kind, length)),
         }
     }
 
     fn frame(&mut self, kind: FrameKind, payload: Vec<u8>) -> Result<Option<Piece>, FrameError> {
+        self.spare += spare_bytes(kind, payload.len());
         match kind {
             FrameKind::Head => {
                 if let Some(by_head) = self.by_head {
@@ -233,6 +241,15 @@ impl FrameReader {
             Stage::Ended | Stage::Padding => true,
         };
         if whole && self.buffer.is_empty() { Ok(()) } else { Err(FrameError::Short) }
+    }
+}
+
+// Bytes of a frame that bring the message no further.
+const fn spare_bytes(kind: FrameKind, length: usize) -> u64 {
+    match kind {
+        FrameKind::Pad | FrameKind::Progress => (HEADER_LEN + length) as u64,
+        FrameKind::Body if length == 0 => HEADER_LEN as u64,
+        FrameKind::Body | FrameKind::Head | FrameKind::End => 0,
     }
 }
 
@@ -294,6 +311,31 @@ impl FrameWriter {
     }
 }
 
+/// Stream bytes of a message without pads.
+pub const fn message_len(head: usize, body: Option<usize>) -> usize {
+    match body {
+        None => HEADER_LEN + head,
+        Some(body) => HEADER_LEN + head + body.div_ceil(PAYLOAD_MAX) * HEADER_LEN + body + HEADER_LEN + 40,
+    }
+}
+
+/// Pad frames of exactly `missing` bytes in all, one after the other; `None` for 1 to 4 bytes, which no frame has.
+pub fn pads(missing: usize) -> Option<impl Iterator<Item = Vec<u8>>> {
+    let mut missing = missing;
+    (missing == 0 || missing >= HEADER_LEN).then(|| {
+        std::iter::from_fn(move || {
+            let mut payload = missing.checked_sub(HEADER_LEN)?.min(PAYLOAD_MAX);
+            // Leave nothing behind that is too short for a header of its own.
+            let left = missing - HEADER_LEN - payload;
+            if left > 0 && left < HEADER_LEN {
+                payload -= HEADER_LEN;
+            }
+            missing -= HEADER_LEN + payload;
+            Some(frame(FrameKind::Pad, &vec![0; payload]))
+        })
+    })
+}
+
 /// A whole message as stream bytes: with a body where the kind has one, padded to exactly `size` bytes where it is given.
 ///
 /// `None` if the message does not fit `size`, or misses it by fewer bytes than a frame header.
@@ -307,18 +349,8 @@ pub fn message(head: &[u8], body: Option<&[u8]>, size: Option<usize>) -> Option<
         bytes.extend(writer.body(body));
         bytes.extend(writer.end());
     }
-    let Some(size) = size else { return Some(bytes) };
-    let mut missing = size.checked_sub(bytes.len())?;
-    while missing > 0 {
-        let mut payload = missing.checked_sub(HEADER_LEN)?.min(PAYLOAD_MAX);
-        // Leave nothing behind that is too short for a header of its own.
-        let left = missing - HEADER_LEN - payload;
-        if left > 0 && left < HEADER_LEN {
-            payload -= HEADER_LEN;
-        }
-        bytes.extend(frame(FrameKind::Pad, &vec![0; payload]));
-        missing -= HEADER_LEN + payload;
-    }
+    let missing = size.map_or(Some(0), |size| size.checked_sub(bytes.len()))?;
+    bytes.extend(pads(missing)?.flatten());
     Some(bytes)
 }
 
@@ -332,8 +364,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BODY: Limits = Limits { head: 1024, body: Some(1 << 20), progress: false };
-    const PLAIN: Limits = Limits { head: 1024, body: None, progress: false };
+    const BODY: Limits = Limits { head: 1024, body: Some(1 << 20), progress: false, spare: 1 << 20 };
+    const PLAIN: Limits = Limits { head: 1024, body: None, progress: false, spare: 1 << 20 };
 
     fn read(bytes: &[u8], chunk: usize, limits: Limits) -> Result<(Vec<u8>, Vec<u8>), FrameError> {
         let mut reader = FrameReader::new(limits);
@@ -433,5 +465,35 @@ mod tests {
             Err(FrameError::TooLarge { what: FrameKind::Head, max: 1024 })
         );
         assert_eq!(FrameReader::new(PLAIN).push(&[0, 0, 0, 0, 1]), Err(FrameError::Header));
+    }
+
+    #[test]
+    fn what_carries_no_data_is_bounded() {
+        let limits = Limits { spare: 20, progress: true, ..BODY };
+        let fits = |frames: &[Vec<u8>]| {
+            let mut reader = FrameReader::new(limits);
+            reader.push(&FrameWriter::head(b"h")).unwrap();
+            frames.iter().try_for_each(|frame| reader.push(frame).map(|_| ()))
+        };
+        let (empty, progress) = (frame(FrameKind::Body, b""), FrameWriter::progress(b"01234"));
+        assert_eq!(fits(&vec![empty.clone(); 4]), Ok(()));
+        assert_eq!(fits(&vec![empty.clone(); 5]), Err(FrameError::TooLarge { what: FrameKind::Body, max: 20 }));
+        assert_eq!(fits(&[progress.clone(), progress.clone()]), Ok(()));
+        assert_eq!(
+            fits(&[progress.clone(), progress.clone(), empty]),
+            Err(FrameError::TooLarge { what: FrameKind::Body, max: 20 })
+        );
+        let end = FrameWriter::default().end();
+        let pads: Vec<u8> = pads(21).unwrap().flatten().collect();
+        assert_eq!(fits(&[end, pads]), Err(FrameError::TooLarge { what: FrameKind::Pad, max: 20 }));
+        assert_eq!(fits(&vec![frame(FrameKind::Body, b"b"); 1000]), Ok(()), "data is bounded by its own limit");
+    }
+
+    #[test]
+    fn the_length_of_a_message_is_known_beforehand() {
+        for body in [None, Some(0), Some(1), Some(PAYLOAD_MAX), Some(PAYLOAD_MAX + 1)] {
+            let bytes = message(b"head", body.map(|length| vec![7; length]).as_deref(), None).unwrap();
+            assert_eq!(bytes.len(), message_len(4, body));
+        }
     }
 }

@@ -169,12 +169,16 @@ impl MessageKind {
 
     /// Limits of the direction from opener to server.
     pub const fn limits_up(self) -> Limits {
-        Limits { head: 64 << 10, body: self.body_up(), progress: false }
+        // A request is brought to a class, of which the largest that it can need has 256 KiB.
+        let spare = if matches!(self, Self::Request) { 256 << 10 } else { 64 << 10 };
+        Limits { head: 64 << 10, body: self.body_up(), progress: false, spare }
     }
 
     /// Limits of the direction from server to opener.
     pub const fn limits_down(self) -> Limits {
-        Limits { head: 64 << 10, body: self.body_down(), progress: true }
+        // An import tells how far it is twice a second, for hours; all other replies have no more than the pads of a class.
+        let spare = if matches!(self, Self::Import) { 64 << 20 } else { 4 << 20 };
+        Limits { head: 64 << 10, body: self.body_down(), progress: true, spare }
     }
 }
 

@@ -390,8 +390,8 @@ pub fn verify_exchange(
 ) -> Result<Exchange, NotBelieved> {
     let (body, card) = verify_request(trust, body, officer_signature, card)?;
     let (_, keys) = trust
-        .active(&body.audience, body.issued_at)
-        .ok_or(NotBelieved::Answer("the partner was not an active member then"))?;
+        .provider(&body.audience, body.issued_at)
+        .ok_or(NotBelieved::Answer("the partner was not an active provider then"))?;
     let sign_keys = keys.sign_keys.as_slice();
     let answer: Verified<AnswerHead> = verify_message(trust.federation(), sign_keys, &reply.head, &reply.signature)
         .map_err(|source| NotBelieved::Part { part: "the partner's signature on the answer", source })?;

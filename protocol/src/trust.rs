@@ -10,7 +10,7 @@ use crate::{
     member_keys::{self, MemberKeys},
     officers::{self, Card, Officers},
     root::{self, Root},
-    roster::{Member, MemberState, Roster},
+    roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Label, NotVerified, Verified},
     time::UnixMs,
 };
@@ -181,6 +181,16 @@ impl Trust {
     /// A member's entry, whatever its state.
     pub fn member(&self, member: &NodeId) -> Option<&Member> {
         self.roster.members.iter().find(|entry| entry.node_id == *member)
+    }
+
+    /// Whether the federation speaks this version of the protocol.
+    pub fn speaks(&self, protocol: u16) -> bool {
+        (self.roster.min_protocol..=self.roster.max_protocol).contains(&protocol)
+    }
+
+    /// A member that takes part now and may provide.
+    pub fn provider(&self, member: &NodeId, now: UnixMs) -> Option<(&Member, &MemberKeys)> {
+        self.active(member, now).filter(|(entry, _)| entry.roles.as_slice().contains(&MemberRole::Provider))
     }
 
     /// Whether the roster may still be used.

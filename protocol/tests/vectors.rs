@@ -151,7 +151,7 @@ fn answer(decision: Decision) -> AnswerHead {
         slice_len: 0,
         handling: Handling {
             code: HandlingCode::H0,
-            tlp: Tlp::Amber,
+            tlp: if answered { Tlp::Amber } else { Tlp::AmberStrict },
             embargo_until: UnixMs(0),
             recipients: Bounded::default(),
         },
@@ -347,7 +347,7 @@ fn every_message_has_its_bytes() {
     ] {
         vectors.bytes(&format!("cell-{name}"), &cell.to_bytes());
     }
-    vectors.bytes("stream-padded-to-64", &frame::message(b"head", Some(b"body"), Some(64 + 15)).unwrap());
+    vectors.bytes("stream-padded-to-79", &frame::message(b"head", Some(b"body"), Some(79)).unwrap());
     expect_file!["vectors/messages.txt"].assert_eq(&vectors.0);
 }
 

@@ -10,6 +10,7 @@
 
 pub mod member;
 pub mod officer;
+pub mod seeded;
 
 use std::{
     fs,

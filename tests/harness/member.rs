@@ -94,7 +94,7 @@ impl Member {
             .unwrap();
             let payload = payload(quic::channel_binding(&connection).unwrap());
             // The reply to a kind that members may not open is a signed refusal of a request.
-            let reply = stream::call(&connection, kind, payload, NoBody, None, |_| {}).await;
+            let reply = stream::call(&connection, stream::Call::new(kind, payload), NoBody, |_| {}).await;
             connection.close(quic::CLOSE_DONE, b"");
             endpoint.wait_idle().await;
             match reply {

@@ -144,7 +144,9 @@ impl Officer {
             .await
             .unwrap();
             let reply =
-                stream::call(&connection, MessageKind::Ask, encode(call).unwrap(), NoBody, None, |_| {}).await.unwrap();
+                stream::call(&connection, stream::Call::new(MessageKind::Ask, encode(call).unwrap()), NoBody, |_| {})
+                    .await
+                    .unwrap();
             connection.close(quic::CLOSE_DONE, b"");
             endpoint.wait_idle().await;
             Back { reply: decode(&reply.head, Cap::Head).unwrap(), slice: reply.body }

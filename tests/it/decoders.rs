@@ -26,25 +26,11 @@ use accord_protocol::{
     roster::Roster,
     signed::Document,
 };
-use accord_tests::root;
+use accord_tests::{
+    root,
+    seeded::{Seeded, from_environment},
+};
 use bincode::{Decode, Encode};
-
-/// A small generator whose whole history follows from its seed (splitmix64: Steele, Lea, Flood, 2014).
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-}
 
 // One value in one spelling, or nothing.
 fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
@@ -57,9 +43,9 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
     }
 }
 
-/// All decoders of what a peer can send; how many took it.
-fn decode_all(bytes: &[u8]) -> u32 {
-    let signed: [fn(&[u8]) -> bool; 19] = [
+/// Which decoders of structures take these bytes, by their places in the list.
+pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
+    let structures: [fn(&[u8]) -> bool; 19] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -80,7 +66,12 @@ fn decode_all(bytes: &[u8]) -> u32 {
         |bytes| one_spelling::<AskReply>(bytes, Cap::Head),
         |bytes| one_spelling::<RelayCall>(bytes, Cap::Small),
     ];
-    let mut taken: u32 = signed.iter().map(|decode| u32::from(decode(bytes))).sum();
+    structures.iter().enumerate().filter(|(_, decode)| decode(bytes)).map(|(index, _)| index).collect()
+}
+
+/// All decoders of what a peer can send; how many took it.
+fn decode_all(bytes: &[u8]) -> u32 {
+    let mut taken = u32::try_from(takers(bytes).len()).unwrap();
     taken += u32::from(Head::from_bytes(bytes).is_ok());
     if let Some(cell) = bytes.first_chunk() {
         taken += u32::from(Released::from_bytes(*cell).is_ok_and(|released| released.to_bytes() == *cell));
@@ -165,11 +156,11 @@ fn every_truncation_and_every_flipped_bit_of_every_message_is_harmless() {
 
 #[test]
 fn seeded_mutations_are_harmless() {
-    let size: u64 = std::env::var("ACCORD_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
-    let seed: u64 = std::env::var("ACCORD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let size = from_environment("ACCORD_MUTATIONS", 200_000);
+    let seed = from_environment("ACCORD_SEED", 1);
     println!("ACCORD_SEED={seed} ACCORD_MUTATIONS={size}");
     let (all, before) = (messages(), memory_mib());
-    let mut random = Seeded(seed);
+    let mut random = Seeded::new(seed);
     for _ in 0..size {
         let mut bytes = all[random.below(all.len())].1.clone();
         for _ in 0..=random.below(4) {
@@ -209,8 +200,8 @@ fn seeded_mutations_are_harmless() {
 
 #[test]
 fn seeded_mutations_of_texts_are_harmless() {
-    let size: u64 = std::env::var("ACCORD_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000) / 100;
-    let seed: u64 = std::env::var("ACCORD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let size = from_environment("ACCORD_MUTATIONS", 200_000) / 100;
+    let seed = from_environment("ACCORD_SEED", 1);
     println!("ACCORD_SEED={seed} ACCORD_MUTATIONS={size}");
     let texts: Vec<String> =
         ["protocol/data/strategic-1.toml", "node/mappings/dea-stride-price.toml", "docs/layout/seizure.csv"]
@@ -218,7 +209,7 @@ fn seeded_mutations_of_texts_are_harmless() {
             .map(|path| fs::read_to_string(root().join(path)).unwrap())
             .chain(["Date,USD,SEK\n2024-05-17,1.08,11.6\n".to_owned(), "{\"accord_evidence\":1}".to_owned()])
             .collect();
-    let mut random = Seeded(seed);
+    let mut random = Seeded::new(seed);
     for _ in 0..size {
         let mut characters: Vec<char> = texts[random.below(texts.len())].chars().collect();
         for _ in 0..=random.below(4) {

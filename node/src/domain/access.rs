@@ -108,6 +108,11 @@ impl Grants {
         Ok(Self { grants })
     }
 
+    /// Whether a member may receive anything at all.
+    pub fn anything(&self, member: &NodeId, catalogue: &Catalogue, now: UnixMs) -> bool {
+        catalogue.tables().iter().any(|table| self.discoverable(member, &table.name, now))
+    }
+
     /// Decides one request.
     pub fn decide(&self, request: AccessRequest<'_>, now: UnixMs) -> Decision {
         let mut closest = DenyReason::NoGrant;

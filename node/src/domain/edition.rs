@@ -1,12 +1,15 @@
 //! Filling and freezing an edition: all tables of the catalogue, in blocks of one calendar year.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use accord_protocol::{
     catalogue::{Catalogue, LevelSet, Quantity, Table},
     cell::{CELL_LEN, Released, State},
     code::ListError,
-    edition::Layout,
+    edition::{EditionHeader, Layout},
     selection::Selection,
     time::{Period, TimeLevel, UnixMs},
 };
@@ -30,6 +33,30 @@ pub struct Block {
     pub cells: Vec<u8>,
     /// One byte for each number: 0, or the number of a [`Reason`]. Never leaves the node.
     pub reasons: Vec<u8>,
+}
+
+/// A published edition as it is answered from: it never changes.
+#[derive(Debug)]
+pub struct Frozen {
+    /// Its signed header's content.
+    pub header: EditionHeader,
+    /// The catalogue that it was made under.
+    pub catalogue: Arc<Catalogue>,
+    /// Its blocks by table and year.
+    pub blocks: HashMap<(u16, u16), Block>,
+}
+
+impl Frozen {
+    /// A table's cells of a year.
+    pub fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
+        self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
+    }
+
+    /// Whether it holds the same tables and years: the cells alone do not say which year they are of.
+    pub fn holds_blocks_of(&self, filled: &Filled) -> bool {
+        self.blocks.len() == filled.blocks.len()
+            && filled.blocks.iter().all(|block| self.blocks.contains_key(&(block.table_id, block.year)))
+    }
 }
 
 /// How much of a table and level set is shown. Secret like the records: kept for the operator.

@@ -2,14 +2,18 @@
 //!
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing),
-//! [`access`] and [`quota`] (who may ask), [`provide`] (one request to one answer).
+//! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
+//! answer). On the other side, [`round`] hands one request to one partner.
 
 pub mod access;
 pub mod admission;
 pub mod amount;
+pub mod answering;
+pub mod bucket;
 pub mod contribution;
 pub mod coverage;
 pub mod disclosure;
+pub mod door;
 pub mod edition;
 pub mod erasure;
 pub mod import;
@@ -17,4 +21,5 @@ pub mod provide;
 pub mod quota;
 pub mod rates;
 pub mod record;
+pub mod round;
 pub mod tabulate;

@@ -101,6 +101,9 @@ pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: Un
     if body.audience != *me || body.requester != *peer.member {
         return Err(deny(Refusal::Auth, "the request is for or from somebody else", about));
     }
+    if !trust.speaks(accord_protocol::PROTOCOL) {
+        return Err(deny(Refusal::Encoding, "the roster asks for another version of the protocol", about));
+    }
     if !body.in_time(now) {
         return Err(deny(Refusal::Time, "outside the time window", about));
     }
@@ -129,7 +132,8 @@ impl Checked {
         About { body_hash: self.body_hash, request_id: self.body.request_id, reply_class: self.body.reply_class }
     }
 
-    fn deny(&self, refusal: Refusal, why: impl Into<String>) -> Denied {
+    /// A refusal of it.
+    pub fn deny(&self, refusal: Refusal, why: impl Into<String>) -> Denied {
         Denied { refusal, why: why.into(), about: self.about() }
     }
 }

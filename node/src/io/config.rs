@@ -15,8 +15,9 @@ use accord_protocol::{
 use serde::Deserialize;
 
 use crate::domain::{
+    bucket::Rate,
     disclosure::{BadRules, Rules, Zeros},
-    quota::Rate,
+    quota::Rates,
 };
 
 /// Largest settings file in bytes.
@@ -43,8 +44,8 @@ pub struct Config {
     pub rules: Rules,
     /// How answers must be handled.
     pub handling: Handling,
-    /// How much a partner's officer may ask.
-    pub quota: Rate,
+    /// How much a partner and its officers may ask.
+    pub quota: Rates,
     /// Largest import in bytes.
     pub import_bytes_max: u64,
     /// Cache of the store in bytes.
@@ -146,11 +147,13 @@ impl Default for RawHandling {
 struct RawQuota {
     burst: u32,
     per_minute: u32,
+    member_burst: u32,
+    member_per_minute: u32,
 }
 
 impl Default for RawQuota {
     fn default() -> Self {
-        Self { burst: 120, per_minute: 60 }
+        Self { burst: 120, per_minute: 60, member_burst: 600, member_per_minute: 300 }
     }
 }
 
@@ -205,7 +208,11 @@ impl Config {
             HandlingCode::from_word(&raw.handling.code).ok_or_else(|| bad("handling.code", "`H0` to `H3`".into()))?;
         let tlp = Tlp::from_word(&raw.handling.tlp)
             .ok_or_else(|| bad("handling.tlp", "`CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT` or `RED`".into()))?;
-        if raw.quota.burst == 0 || raw.quota.per_minute == 0 {
+        let quota = Rates {
+            officer: Rate { burst: raw.quota.burst, per_minute: raw.quota.per_minute },
+            member: Rate { burst: raw.quota.member_burst, per_minute: raw.quota.member_per_minute },
+        };
+        if [quota.officer, quota.member].iter().any(|rate| rate.burst == 0 || rate.per_minute == 0) {
             return Err(bad("quota", "0 would refuse everybody; remove the grants instead".into()));
         }
         if raw.limits.import_bytes == 0 || raw.limits.import_bytes > 4 << 30 {
@@ -224,7 +231,7 @@ impl Config {
             publish_delay_days: raw.publish_delay_days,
             rules,
             handling: Handling { code, tlp, embargo_until: UnixMs(0), recipients: Bounded::default() },
-            quota: Rate { burst: raw.quota.burst, per_minute: raw.quota.per_minute },
+            quota,
             import_bytes_max: raw.limits.import_bytes,
             store_cache_bytes: raw.limits.store_cache_bytes,
         })

@@ -167,6 +167,15 @@ fn load_cards(dir: &Path, trust: &Trust, me: &NodeId) -> Result<Vec<Card>, FileE
 impl Standing {
     /// Refuses to run under keys that the roster does not list (C117).
     pub fn check_own_keys(&self, keys: &NodeKeys) -> Result<(), IdentityError> {
+        if !self.trust.speaks(accord_protocol::PROTOCOL) {
+            let roster = self.trust.roster();
+            return Err(IdentityError::NotListed(format!(
+                "the roster asks for protocol {} to {}, and this program speaks {}: use another version of Accord",
+                roster.min_protocol,
+                roster.max_protocol,
+                accord_protocol::PROTOCOL
+            )));
+        }
         let listed = self.trust.keys(&self.me).is_some_and(|listed| {
             listed.tls_keys.as_slice().contains(&keys.tls.public())
                 && listed.sign_keys.as_slice().contains(&keys.sign.public())

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         disclosure::Rules,
-        edition::{Block, Filled, Filling, Share, fill},
+        edition::{Block, Filled, Filling, Frozen, Share, fill},
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
 };
@@ -35,25 +35,10 @@ const LOADED_MAX: usize = 4;
 /// A published edition in memory.
 #[derive(Debug)]
 pub(super) struct LoadedEdition {
-    pub(super) header: EditionHeader,
-    pub(super) catalogue: Arc<Catalogue>,
-    blocks: HashMap<(u16, u16), Block>,
+    pub(super) frozen: Arc<Frozen>,
     rules: Rules,
     shares: Vec<Share>,
     record_sequence: u64,
-}
-
-impl LoadedEdition {
-    /// Whether the edition holds the same tables and years: the cells alone do not say which year they are of.
-    pub(super) fn holds_blocks_of(&self, filled: &Filled) -> bool {
-        self.blocks.len() == filled.blocks.len()
-            && filled.blocks.iter().all(|block| self.blocks.contains_key(&(block.table_id, block.year)))
-    }
-
-    /// A table's cells of a year.
-    pub(super) fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
-        self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
-    }
 }
 
 impl Node {
@@ -63,7 +48,7 @@ impl Node {
     }
 
     /// An edition, from memory or from the store.
-    pub(super) fn edition(&self, number: u64) -> Result<Option<Arc<LoadedEdition>>, StoreError> {
+    pub(super) fn loaded_edition(&self, number: u64) -> Result<Option<Arc<LoadedEdition>>, StoreError> {
         let lock = || self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(loaded) = lock().get(&number) {
             return Ok(Some(Arc::clone(loaded)));
@@ -104,9 +89,7 @@ impl Node {
         }
         let shares = serde_json::from_slice(&detail.shares).map_err(|_| fault("its shares do not decode"))?;
         Ok(LoadedEdition {
-            header,
-            catalogue,
-            blocks,
+            frozen: Arc::new(Frozen { header, catalogue, blocks }),
             rules: entry.rules,
             shares,
             record_sequence: entry.record_sequence,
@@ -120,10 +103,7 @@ impl Node {
 
     /// Whether a member may receive anything at all: then it may see headers of editions.
     pub fn grants_anything(&self, member: &accord_protocol::id::NodeId) -> bool {
-        let now = clock::now();
-        let catalogue = self.standing.trust.catalogue();
-        let grants = self.grants();
-        catalogue.tables().iter().any(|table| grants.discoverable(member, &table.name, now))
+        self.grants().anything(member, self.standing.trust.catalogue(), clock::now())
     }
 
     /// The signed document of a catalogue in force or of an edition, for partners.
@@ -238,24 +218,24 @@ impl Node {
             return Ok(withdrawn_before(number));
         }
         let before = match self.current_number() {
-            Some(number) => self.edition(number)?,
+            Some(number) => self.loaded_edition(number)?,
             None => None,
         };
         let catalogue_hash = trust.catalogue().hash;
         if let Some(before) = &before
-            && before.header.commit == commit
-            && before.header.catalogue_hash == catalogue_hash
-            && before.holds_blocks_of(&filled)
+            && before.frozen.header.commit == commit
+            && before.frozen.header.catalogue_hash == catalogue_hash
+            && before.frozen.holds_blocks_of(&filled)
         {
-            return Ok(self.unchanged(before.header.number));
+            return Ok(self.unchanged(before.frozen.header.number));
         }
         let now = clock::now();
         let in_force = self.store.imports().filter_map(Result::ok).filter(|import| import.undone.is_none());
         let as_of = in_force.map(|import| import.committed_at).max().unwrap_or(now);
         let header = EditionHeader {
             preamble: Preamble,
-            number: before.as_ref().map_or(0, |before| before.header.number) + 1,
-            prev_commit: before.as_ref().map_or(Hash::ZERO, |before| before.header.commit),
+            number: before.as_ref().map_or(0, |before| before.frozen.header.number) + 1,
+            prev_commit: before.as_ref().map_or(Hash::ZERO, |before| before.frozen.header.commit),
             commit,
             rules_hash: self.config.rules.hash(),
             catalogue_hash,
@@ -349,17 +329,17 @@ impl Node {
         let Some(number) = number.or(current) else {
             return failed(2, "NO-EDITION", "no edition has been published yet", "publish one: accord edition publish");
         };
-        let edition = match self.edition(number) {
+        let edition = match self.loaded_edition(number) {
             Ok(Some(edition)) => edition,
             Ok(None) => {
                 return failed(2, "NO-EDITION", format!("there is no edition {number}"), "see accord edition list");
             }
             Err(error) => return store_failed(&error),
         };
-        if let Some(unknown) = unknown_table(&edition.catalogue, table) {
+        if let Some(unknown) = unknown_table(&edition.frozen.catalogue, table) {
             return unknown;
         }
-        let header = &edition.header;
+        let header = &edition.frozen.header;
         let mut result = Map::new();
         result.insert("member".into(), json!(self.config.member.as_str()));
         result.insert("edition".into(), json!(number));
@@ -380,15 +360,15 @@ impl Node {
         result.insert("record_sequence".into(), json!(edition.record_sequence));
         result.insert(
             "catalogue".into(),
-            json!({ "id": edition.catalogue.id, "hash": header.catalogue_hash.to_string() }),
+            json!({ "id": edition.frozen.catalogue.id, "hash": header.catalogue_hash.to_string() }),
         );
         result.insert("rules".into(), rules_json(&edition.rules));
         result.insert("protection".into(), json!(header.protection.as_str()));
         result.insert("coverage".into(), coverage_rows_json(header.coverage.as_slice()));
         let view = View {
-            catalogue: &edition.catalogue,
+            catalogue: &edition.frozen.catalogue,
             country: self.config.member.country(),
-            blocks: &edition.blocks,
+            blocks: &edition.frozen.blocks,
             shares: &edition.shares,
         };
         view.tables(table, cells, &mut result);

@@ -1,6 +1,7 @@
 //! The node: the one place where edge meets domain.
 
 mod answering;
+mod contradictions;
 mod edition_view;
 mod editions;
 mod mappings;
@@ -21,18 +22,25 @@ use accord_edge::{
     files,
 };
 use accord_protocol::{
-    id::RequestId,
+    id::{NodeId, RequestId},
     key::PublicKey,
     message::{Fault, Notice, PersonReply, Where},
+    refusal::Refusal,
 };
 use serde_json::Value;
 
-pub use answering::SignedAnswer;
 pub use mappings::mappings;
 pub use records::Prepared;
 
 use crate::{
-    domain::{access::Grants, access::GrantsError, coverage::Coverage, import::index::Index, quota::Quota},
+    domain::{
+        access::{Grants, GrantsError},
+        answering::Course,
+        coverage::Coverage,
+        door::Door,
+        import::index::Index,
+        quota::Quota,
+    },
     io::{
         config::{Config, ConfigError},
         identity::{self, IdentityError, NodeKeys, Standing},
@@ -61,6 +69,12 @@ pub struct Node {
     records: Mutex<Records>,
     grants: RwLock<Arc<Grants>>,
     quota: Mutex<Quota>,
+    // Replies remembered for each member.
+    replies: Mutex<BTreeMap<NodeId, usize>>,
+    /// What happens at the door.
+    pub door: DoorLog,
+    /// Since when it runs: the monotonic clock of all rates.
+    pub since_start: Stopwatch,
     loaded: Mutex<BTreeMap<u64, Arc<LoadedEdition>>>,
     in_flight: InFlight,
     /// One import or change of coverage at a time.
@@ -81,6 +95,33 @@ struct Records {
 struct InFlight {
     keys: Mutex<HashSet<(PublicKey, RequestId)>>,
     done: Condvar,
+}
+
+/// Counts and log budget of the door, shared by all tasks.
+#[derive(Debug, Default)]
+pub struct DoorLog(Mutex<Door>);
+
+impl DoorLog {
+    fn lock(&self) -> MutexGuard<'_, Door> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Counts something that happened.
+    pub fn add(&self, what: &'static str) {
+        self.lock().add(what);
+    }
+
+    fn count(&self, course: &Course) {
+        self.lock().count(course);
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().counts().clone()
+    }
+
+    fn may_log(&self, member: &NodeId, refusal: Refusal, now_ms: u64) -> Option<u64> {
+        self.lock().may_log(member, refusal, now_ms)
+    }
 }
 
 /// Why a node does not start.
@@ -122,6 +163,9 @@ impl Node {
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
         let node = Self {
             quota: Mutex::new(Quota::new(config.quota)),
+            replies: Mutex::default(),
+            door: DoorLog::default(),
+            since_start: Stopwatch::start(),
             grants: RwLock::new(Arc::new(grants)),
             records: Mutex::new(Records {
                 index: Arc::new(stored.index),
@@ -140,7 +184,7 @@ impl Node {
         };
         node.forget_replies()?;
         if let Some(number) = node.current_number() {
-            node.edition(number)?;
+            node.loaded_edition(number)?;
         }
         Ok(node)
     }
@@ -155,7 +199,24 @@ impl Node {
 
     /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.
     pub fn forget_replies(&self) -> Result<usize, StoreError> {
-        self.store.forget_replies(clock::now())
+        let forgotten = self.store.forget_replies(clock::now())?;
+        let mut counted = BTreeMap::new();
+        for reply in self.store.replies() {
+            if let Some(member) = answering::requester_of(&reply?) {
+                *counted.entry(member).or_default() += 1;
+            }
+        }
+        // Replies that are decided meanwhile may be counted twice or not at all, until the next time.
+        *self.replies() = counted;
+        Ok(forgotten)
+    }
+
+    fn quota(&self) -> MutexGuard<'_, Quota> {
+        self.quota.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn replies(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
+        self.replies.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn grants(&self) -> Arc<Grants> {

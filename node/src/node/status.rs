@@ -16,7 +16,7 @@ impl Node {
         };
         // Numbers of imports that failed are not used again, so the number of the last one is not how many there are.
         let imports = self.store.imports().count();
-        let edition = self.current_number().and_then(|number| self.edition(number).ok().flatten());
+        let edition = self.current_number().and_then(|number| self.loaded_edition(number).ok().flatten());
         let mut warnings = Vec::new();
         if !trust.roster_is_current(now) {
             warnings.push(super::notice(
@@ -31,8 +31,21 @@ impl Node {
                 "a task of the node has panicked since its start: see the log for ALARM",
             ));
         }
+        let contradictions = match self.contradictions_json() {
+            Ok(contradictions) => contradictions,
+            Err(error) => return super::store_failed(&error),
+        };
+        if !contradictions.is_empty() {
+            warnings.push(super::notice(
+                "CONTRADICTION",
+                "a partner signed two different replies to one request: see `accord status --json`, and call its liaison and the federation's administrators",
+            ));
+        }
         let mut reply = done(json!({
             "panics": panics,
+            "door": self.door.counts(),
+            "replies": self.replies().iter().map(|(member, count)| (member.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
+            "contradictions": contradictions,
             "member": self.config.member.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
             "now": now.to_string(),
@@ -40,12 +53,12 @@ impl Node {
             "federation": trust.federation().to_string(),
             "roster": { "epoch": trust.root().epoch, "version": trust.roster().roster_version, "hash": trust.roster().hash().to_string(), "expires_at": trust.roster().expires_at.to_string() },
             "store": { "sequence": self.store.sequence(), "lines": lines, "imports": imports },
-            "edition": edition.map(|edition| json!({ "number": edition.header.number, "hash": edition.header.commit.to_string(), "protection": edition.header.protection.as_str(), "published_at": edition.header.published_at.to_string() })),
+            "edition": edition.map(|edition| json!({ "number": edition.frozen.header.number, "hash": edition.frozen.header.commit.to_string(), "protection": edition.frozen.header.protection.as_str(), "published_at": edition.frozen.header.published_at.to_string() })),
             "editions": editions,
             "coverage": self.coverage_json(),
             "mappings": super::mappings::shipped(),
             "grants": self.grants().len(),
-            "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.burst, "quota_per_minute": self.config.quota.per_minute, "publish_delay_days": self.config.publish_delay_days },
+            "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.officer.burst, "quota_per_minute": self.config.quota.officer.per_minute, "quota_member_burst": self.config.quota.member.burst, "quota_member_per_minute": self.config.quota.member.per_minute, "replies_remembered": super::answering::REPLIES_MAX, "publish_delay_days": self.config.publish_delay_days },
             "rules": { "k": self.config.rules.k(), "p_percent": f64::from(self.config.rules.p_percent()), "dominance_percent": f64::from(self.config.rules.dominance_percent()), "zeros": self.config.rules.zeros().as_str() },
             "accept_primary_only": self.config.accept_primary_only,
         }));

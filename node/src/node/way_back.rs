@@ -256,7 +256,7 @@ impl Node {
                 .header
                 .unverified()
                 .map_err(|_| StoreError::Read(format!("edition {}: its header does not decode", entry.number)))?;
-            let Some(edition) = self.edition(entry.number)? else { continue };
+            let Some(edition) = self.loaded_edition(entry.number)? else { continue };
             if self.store.withdrawn(entry.number)?.is_some() {
                 continue;
             }
@@ -264,10 +264,11 @@ impl Node {
                 let since = undone.get(kind).map_or(*since, |undone| (*since).min(*undone));
                 since <= header.published_at
                     && edition
+                        .frozen
                         .catalogue
                         .tables()
                         .iter()
-                        .any(|table| table.kind == *kind && edition.block(table.id, *year).is_some())
+                        .any(|table| table.kind == *kind && edition.frozen.block(table.id, *year).is_some())
             });
             if rests {
                 numbers.push(entry.number);

@@ -32,7 +32,7 @@ impl Node {
     }
 
     fn withdraw_inner(&self, number: u64, reason: &str) -> Result<Reply, StoreError> {
-        let Some(edition) = self.edition(number)? else {
+        let Some(edition) = self.loaded_edition(number)? else {
             return Ok(failed(2, "NO-EDITION", format!("there is no edition {number}"), "see accord edition list"));
         };
         if self.store.withdrawn(number)?.is_some() {
@@ -43,7 +43,7 @@ impl Node {
             preamble: Preamble,
             member: self.config.member.clone(),
             number,
-            commit: edition.header.commit,
+            commit: edition.frozen.header.commit,
             at: clock::now(),
         };
         let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
@@ -116,9 +116,9 @@ impl Node {
         for entry in self.store.all_withdrawn() {
             let Ok(withdrawal) = entry?.document.unverified::<Withdrawal>() else { continue };
             if withdrawal.commit == *commit
-                && let Some(edition) = self.edition(withdrawal.number)?
-                && edition.header.catalogue_hash == self.standing.trust.catalogue().hash
-                && edition.holds_blocks_of(filled)
+                && let Some(edition) = self.loaded_edition(withdrawal.number)?
+                && edition.frozen.header.catalogue_hash == self.standing.trust.catalogue().hash
+                && edition.frozen.holds_blocks_of(filled)
             {
                 return Ok(Some(withdrawal.number));
             }

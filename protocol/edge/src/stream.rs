@@ -1,6 +1,6 @@
 //! One request on one QUIC stream: frames in, frames out.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, time::Duration};
 
 use accord_protocol::{
     codec::Malformed,
@@ -11,6 +11,8 @@ use quinn::{ReadError, RecvStream, SendStream, WriteError};
 
 /// Bytes read from a stream at once.
 const CHUNK: usize = 64 << 10;
+/// Longest time in which a peer takes nothing of what is written to it.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Why a stream did not carry a whole message.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum StreamError {
     /// The stream ended early.
     #[error("the peer closed the stream before the message was whole")]
     Closed,
+    /// The peer let the deadline pass.
+    #[error("the peer was too slow")]
+    Silent,
     /// Our own source of body bytes failed.
     #[error("the file could not be read to its end")]
     Source(#[source] io::Error),
@@ -119,7 +124,8 @@ impl Incoming {
     }
 }
 
-/// Writes a whole reply.
+/// Writes a whole reply, padded to `size` where it is given, and waits until the peer has received it all. A peer that takes
+/// nothing for `SILENCE_MAX` (30 s) gets a reset: what is left of the reply is then forgotten.
 pub async fn reply(
     send: &mut SendStream,
     kind: MessageKind,
@@ -127,11 +133,51 @@ pub async fn reply(
     body: Option<&[u8]>,
     size: Option<usize>,
 ) -> Result<(), StreamError> {
+    let written = write_reply(send, kind, head, body, size).await;
+    if written.is_err() {
+        give_up(send);
+    }
+    written
+}
+
+// Piece by piece, so that of a reply there is never more in memory than its body and one frame.
+async fn write_reply(
+    send: &mut SendStream,
+    kind: MessageKind,
+    head: Vec<u8>,
+    body: Option<&[u8]>,
+    size: Option<usize>,
+) -> Result<(), StreamError> {
     let head = Head::new(kind, head).ok_or(StreamError::DoesNotFit)?.to_bytes()?;
-    let bytes = frame::message(&head, body, size).ok_or(StreamError::DoesNotFit)?;
-    send.write_chunk(bytes.into()).await?;
+    let bare = frame::message_len(head.len(), body.map(<[u8]>::len));
+    let missing = size.map_or(Some(0), |size| size.checked_sub(bare)).ok_or(StreamError::DoesNotFit)?;
+    let pads = frame::pads(missing).ok_or(StreamError::DoesNotFit)?;
+    write(send, FrameWriter::head(&head)).await?;
+    if let Some(body) = body {
+        let mut writer = FrameWriter::default();
+        for piece in body.chunks(frame::PAYLOAD_MAX) {
+            write(send, writer.body(piece)).await?;
+        }
+        write(send, writer.end()).await?;
+    }
+    for pad in pads {
+        write(send, pad).await?;
+    }
     // `finish` fails only on a stream that the peer has already given up.
-    send.finish().map_err(|_| StreamError::Closed)
+    send.finish().map_err(|_| StreamError::Closed)?;
+    // A peer that stops the stream or leaves has had what it wanted.
+    tokio::time::timeout(SILENCE_MAX, send.stopped()).await.map_err(|_| StreamError::Silent)?.map_or(Ok(()), |_| Ok(()))
+}
+
+async fn write(send: &mut SendStream, bytes: Vec<u8>) -> Result<(), StreamError> {
+    tokio::time::timeout(SILENCE_MAX, send.write_chunk(bytes.into())).await.map_err(|_| StreamError::Silent)??;
+    Ok(())
+}
+
+/// Ends a stream of ours so that the peer sees a fault: never a short success.
+pub fn give_up(send: &mut SendStream) {
+    // The stream may have ended by itself, which is as good.
+    let _ = send.reset(crate::quic::CLOSE_REFUSED);
 }
 
 /// Writes a progress message.
@@ -166,50 +212,96 @@ impl Source for NoBody {
     }
 }
 
-/// Opens a stream, sends a call, waits for the whole reply.
-pub async fn call(
-    connection: &quinn::Connection,
+/// A call: what is sent, and what may come back.
+#[derive(Debug)]
+pub struct Call {
     kind: MessageKind,
     payload: Vec<u8>,
-    mut source: impl Source,
     size: Option<usize>,
-    mut progress: impl FnMut(&[u8]),
+    reply: Limits,
+}
+
+impl Call {
+    /// A call of a kind, not padded, with the limits of the kind for its reply.
+    pub const fn new(kind: MessageKind, payload: Vec<u8>) -> Self {
+        Self { kind, payload, size: None, reply: kind.limits_down() }
+    }
+
+    /// Padded to exactly `size` bytes; its reply has at most `reply_max`.
+    #[must_use]
+    pub fn padded(self, size: Option<usize>, reply_max: u64) -> Self {
+        let body = self.reply.body.map(|body| body.min(reply_max));
+        Self { size, reply: Limits { body, spare: self.reply.spare.min(reply_max), ..self.reply }, ..self }
+    }
+}
+
+/// What is heard before a reply is whole.
+#[derive(Debug, Clone, Copy)]
+pub enum Heard<'a> {
+    /// A progress message.
+    Progress(&'a [u8]),
+    /// The payload of the reply's head.
+    Head(&'a [u8]),
+}
+
+/// Opens a stream, sends a call, waits for the whole reply. `heard` gets what comes before that.
+pub async fn call(
+    connection: &quinn::Connection,
+    call: Call,
+    source: impl Source,
+    mut heard: impl FnMut(Heard<'_>),
 ) -> Result<Reply, StreamError> {
     let (mut send, recv) = connection.open_bi().await?;
-    let mut incoming = Incoming::new(recv, kind.limits_down());
-    let head = Head::new(kind, payload).ok_or(StreamError::DoesNotFit)?.to_bytes()?;
-    if kind.body_up().is_some() {
-        let sending = async {
-            send.write_chunk(FrameWriter::head(&head).into()).await?;
-            let mut writer = FrameWriter::default();
-            loop {
-                let piece = source.next_piece().map_err(StreamError::Source)?;
-                if piece.is_empty() {
-                    break;
-                }
-                send.write_chunk(writer.body(&piece).into()).await?;
-            }
-            send.write_chunk(writer.end().into()).await?;
-            send.finish().map_err(|_| StreamError::Closed)
-        };
-        match sending.await {
-            // The node may refuse an upload before it is whole; its reply says why.
-            Err(StreamError::Write(WriteError::Stopped(_))) | Ok(()) => {}
-            Err(error) => {
-                // Not a short success: the receiver sees a reset, never an end.
-                let _ = send.reset(crate::quic::CLOSE_REFUSED);
-                return Err(error);
-            }
-        }
-    } else {
-        let bytes = frame::message(&head, None, size).ok_or(StreamError::DoesNotFit)?;
-        send.write_chunk(bytes.into()).await?;
-        send.finish().map_err(|_| StreamError::Closed)?;
+    let mut incoming = Incoming::new(recv, call.reply);
+    let kind = call.kind;
+    if let Err(error) = send_call(&mut send, call, source).await {
+        give_up(&mut send);
+        return Err(error);
     }
-    let head = incoming.head(&mut progress).await?;
+    let replied = take_reply(&mut incoming, kind, &mut heard).await;
+    if replied.is_err() {
+        incoming.stop();
+    }
+    replied
+}
+
+async fn send_call(send: &mut SendStream, call: Call, mut source: impl Source) -> Result<(), StreamError> {
+    let head = Head::new(call.kind, call.payload).ok_or(StreamError::DoesNotFit)?.to_bytes()?;
+    if call.kind.body_up().is_none() {
+        let bytes = frame::message(&head, None, call.size).ok_or(StreamError::DoesNotFit)?;
+        send.write_chunk(bytes.into()).await?;
+        return send.finish().map_err(|_| StreamError::Closed);
+    }
+    let sending = async {
+        send.write_chunk(FrameWriter::head(&head).into()).await?;
+        let mut writer = FrameWriter::default();
+        loop {
+            let piece = source.next_piece().map_err(StreamError::Source)?;
+            if piece.is_empty() {
+                break;
+            }
+            send.write_chunk(writer.body(&piece).into()).await?;
+        }
+        send.write_chunk(writer.end().into()).await?;
+        send.finish().map_err(|_| StreamError::Closed)
+    };
+    match sending.await {
+        // The node may refuse an upload before it is whole; its reply says why.
+        Err(StreamError::Write(WriteError::Stopped(_))) => Ok(()),
+        done => done,
+    }
+}
+
+async fn take_reply(
+    incoming: &mut Incoming,
+    kind: MessageKind,
+    told: &mut impl FnMut(Heard<'_>),
+) -> Result<Reply, StreamError> {
+    let head = incoming.head(|bytes| told(Heard::Progress(bytes))).await?;
     if head.kind != kind {
         return Err(StreamError::Kind);
     }
-    let body = incoming.rest(progress).await?;
+    told(Heard::Head(head.payload.as_slice()));
+    let body = incoming.rest(|bytes| told(Heard::Progress(bytes))).await?;
     Ok(Reply { head: head.payload.as_slice().to_vec(), body, stream_bytes: incoming.total() })
 }

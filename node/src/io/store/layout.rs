@@ -33,6 +33,8 @@ accord_protocol::codes! {
         Frozen = 0x78 "frozen",
         /// Parts of catalogues that editions were made under: `k`, hash, part.
         Catalogue = 0x6b "catalogue",
+        /// Parts of contradictions of partners: `f`, hash, part.
+        Contradiction = 0x66 "contradiction",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
     }

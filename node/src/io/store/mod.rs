@@ -5,6 +5,7 @@
 //! not reach the disk by itself), then the manifest beside the database. Opening compares the three.
 
 mod compact;
+mod contradictions;
 mod layout;
 mod manifest;
 mod open;
@@ -21,9 +22,10 @@ use std::{
     },
 };
 
+pub use contradictions::ContradictionEntry;
 pub use layout::{Batch, KeyKind};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
-pub use tables::{EditionDetail, EditionEntry, ReplayEntry};
+pub use tables::{EditionDetail, EditionEntry};
 pub use withdrawals::WithdrawnEntry;
 
 use compact::Database;

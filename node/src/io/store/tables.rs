@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    codec::Bounded,
     id::{Hash, RequestId},
-    key::{PublicKey, Signature},
+    key::PublicKey,
     signed::Document,
     time::{Date, UnixMs},
 };
@@ -15,7 +14,7 @@ use super::{
     Batch, KeyKind, Store, StoreError,
     layout::{from_bytes, key, to_bytes},
 };
-use crate::domain::{disclosure::Rules, rates::Rates};
+use crate::domain::{answering::Remembered, disclosure::Rules, rates::Rates};
 
 /// One published edition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -39,21 +38,6 @@ pub struct EditionDetail {
     pub blocks: Vec<(u16, u16, Hash)>,
     /// Shares shown, as JSON for the operator.
     pub shares: Vec<u8>,
-}
-
-/// A reply that was decided once.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ReplayEntry {
-    /// SHA-256 of the request's body.
-    pub body_hash: Hash,
-    /// The signed head.
-    pub head: Bounded<u8, 4096>,
-    /// Its signature.
-    pub signature: Signature,
-    /// Size class of the reply.
-    pub reply_class: u8,
-    /// Until when it is kept.
-    pub keep_until: UnixMs,
 }
 
 pub(super) fn decoded<T: Encode + Decode<()>>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
@@ -84,7 +68,7 @@ impl Batch {
     }
 
     /// Remembers a reply.
-    pub fn put_replay(&mut self, officer: &PublicKey, request: &RequestId, entry: &ReplayEntry) {
+    pub fn put_replay(&mut self, officer: &PublicKey, request: &RequestId, entry: &Remembered) {
         self.put(key(KeyKind::Replay, &[officer.as_bytes(), &request.0]), &to_bytes(entry));
     }
 }
@@ -138,10 +122,15 @@ impl Store {
     }
 
     /// A remembered reply.
-    pub fn replay(&self, officer: &PublicKey, request: &RequestId) -> Result<Option<ReplayEntry>, StoreError> {
+    pub fn replay(&self, officer: &PublicKey, request: &RequestId) -> Result<Option<Remembered>, StoreError> {
         self.value(&key(KeyKind::Replay, &[officer.as_bytes(), &request.0]))?
             .map(|value| decoded(&value, "a reply"))
             .transpose()
+    }
+
+    /// Every remembered reply.
+    pub fn replies(&self) -> impl Iterator<Item = Result<Remembered, StoreError>> {
+        self.scan(KeyKind::Replay).map(|entry| decoded(&entry?.1, "a reply"))
     }
 
     /// Forgets replies that are no longer to be kept; returns how many.
@@ -149,7 +138,7 @@ impl Store {
         let mut batch = Batch::default();
         for entry in self.scan(KeyKind::Replay) {
             let (key, value) = entry?;
-            if decoded::<ReplayEntry>(&value, "a reply")?.keep_until < now {
+            if decoded::<Remembered>(&value, "a reply")?.keep_until < now {
                 batch.delete(key);
             }
         }

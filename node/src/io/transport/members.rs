@@ -13,43 +13,49 @@ use accord_edge::{
 use accord_protocol::{
     answer::class_size,
     codec::{Bounded, Cap, decode, encode},
-    frame::FrameError,
     id::NodeId,
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
 };
 use quinn::{Connection, SendStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::read_call;
+use super::Opened;
 use crate::{
-    domain::provide::Peer,
-    node::{Node, SignedAnswer},
+    domain::{admission::Pace, answering::SignedAnswer, provide::Peer},
+    node::Node,
 };
 
 /// How long the old connection of a member may finish its streams when a new one comes.
 const OLD_CONNECTION_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time for sending one reply.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
+/// Answers to one member that are made or sent at once: a member that does not read pins at most so many replies of 4 MiB.
+const ANSWERS_AT_ONCE: usize = 4;
 
 /// One connection per member: the newest wins.
 #[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<HashMap<NodeId, Vec<Connection>>>);
+struct Registry(Mutex<HashMap<NodeId, Vec<Connection>>>);
 
 impl Registry {
-    fn enter(&self, member: &NodeId, connection: &Connection) {
+    /// Enters a connection; whether it takes the place of another.
+    fn enter(&self, member: &NodeId, connection: &Connection) -> bool {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let of_member = all.entry(member.clone()).or_default();
         // The one before may finish its streams; any before that has had its time.
         while of_member.len() > 1 {
             of_member.remove(0).close(quic::CLOSE_DONE, b"");
         }
-        if let Some(old) = of_member.last().cloned() {
+        let old = of_member.last().cloned();
+        let replaced = old.is_some();
+        if let Some(old) = old {
             tokio::spawn(async move {
                 tokio::time::sleep(OLD_CONNECTION_ENDS_WITHIN).await;
                 old.close(quic::CLOSE_DONE, b"");
             });
         }
         of_member.push(connection.clone());
+        replaced
     }
 
     fn leave(&self, member: &NodeId, connection: &Connection) {
@@ -63,27 +69,69 @@ impl Registry {
     }
 }
 
-pub(super) async fn serve(node: Arc<Node>, registry: Arc<Registry>, connection: Connection) {
+/// What the members' socket keeps of its members.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    registry: Registry,
+    pace: Mutex<Pace>,
+    // Answers that are made or sent at once, by member.
+    slots: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+}
+
+impl Members {
+    // Back-pressure: whoever opens too many streams waits, and finds no more than eight open.
+    async fn wait_for_turn(&self, node: &Node, member: &NodeId) {
+        let mut waited = false;
+        loop {
+            let now = node.since_start.ms();
+            let turn = self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(member, now);
+            let Err(wait_ms) = turn else { return };
+            if !std::mem::replace(&mut waited, true) {
+                node.door.add("streams_slowed");
+            }
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    async fn slot(&self, member: &NodeId) -> Result<OwnedSemaphorePermit, StreamError> {
+        let slots = {
+            let mut all = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(all.entry(member.clone()).or_insert_with(|| Arc::new(Semaphore::new(ANSWERS_AT_ONCE))))
+        };
+        slots.acquire_owned().await.map_err(|_| StreamError::Closed)
+    }
+}
+
+pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Connection) {
     let Some(member) = member_of(&node, &connection) else {
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };
-    tracing::info!(peer = %member, "connected");
-    registry.enter(&member, &connection);
-    while let Ok((send, recv)) = connection.accept_bi().await {
+    let replaced = members.registry.enter(&member, &connection);
+    node.door.add("connections");
+    tracing::info!(peer = %member, replaced, "connected");
+    while let Ok((mut send, recv)) = connection.accept_bi().await {
         // The key is looked up again at each stream: whoever was removed meanwhile is gone.
         if member_of(&node, &connection).as_ref() != Some(&member) {
             connection.close(quic::CLOSE_REFUSED, b"");
             break;
         }
-        let (node, connection, member) = (Arc::clone(&node), connection.clone(), member.clone());
+        let call = Call {
+            node: Arc::clone(&node),
+            members: Arc::clone(&members),
+            connection: connection.clone(),
+            member: member.clone(),
+        };
         tokio::spawn(async move {
-            if let Err(error) = serve_stream(&node, &connection, &member, send, recv).await {
-                tracing::debug!(peer = %member, %error, "a stream ended early");
+            if let Err(error) = call.serve(&mut send, recv).await {
+                // A fault on either side looks like one: the stream is cut, never ended.
+                stream::give_up(&mut send);
+                call.node.door.add("streams_cut");
+                tracing::debug!(peer = %call.member, %error, "a stream ended early");
             }
         });
     }
-    registry.leave(&member, &connection);
+    members.registry.leave(&member, &connection);
 }
 
 fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
@@ -91,99 +139,116 @@ fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     node.standing.trust.member_by_tls_key(&key, clock::now()).filter(|member| **member != node.config.member).cloned()
 }
 
-async fn serve_stream(
-    node: &Arc<Node>,
-    connection: &Connection,
-    member: &NodeId,
-    mut send: SendStream,
-    recv: quinn::RecvStream,
-) -> Result<(), StreamError> {
-    let head = match read_call(recv).await {
-        Ok(head) => head,
-        Err(error @ (StreamError::Frame(_) | StreamError::Head(_))) => {
-            // The peer is authenticated, so it gets a signed answer; a stream that was merely cut gets none.
-            let cut = matches!(error, StreamError::Frame(FrameError::Short));
-            if cut {
+/// One stream that a member opened.
+struct Call {
+    node: Arc<Node>,
+    members: Arc<Members>,
+    connection: Connection,
+    member: NodeId,
+}
+
+impl Call {
+    async fn serve(&self, send: &mut SendStream, recv: quinn::RecvStream) -> Result<(), StreamError> {
+        let mut opened = Opened::new(recv, Head::limits_for_members);
+        let head = match self.read(&mut opened).await {
+            Ok(head) => head,
+            // The peer is authenticated, so it gets a signed answer. A stream that was cut, or that is too slow, gets none.
+            Err(error @ (StreamError::Frame(_) | StreamError::Head(_))) => {
+                opened.incoming.stop();
+                return self.refuse(send, &error.to_string()).await;
+            }
+            Err(error) => {
+                opened.incoming.stop();
                 return Err(error);
             }
-            let answer = node.refuse_bytes(member, &error.to_string());
-            return send_answer(node, connection, member, &mut send, answer).await;
+        };
+        let _slot = self.members.slot(&self.member).await?;
+        match head.kind {
+            MessageKind::Request => {
+                let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+                let binding = quic::channel_binding(&self.connection).ok_or(StreamError::Closed)?;
+                let answer = tokio::task::spawn_blocking(move || {
+                    worker.answer(Peer { member: &peer, channel_binding: Some(binding) }, head.payload.as_slice())
+                });
+                let answer = answer.await.map_err(|_| StreamError::Closed)?;
+                self.send_answer(send, answer).await
+            }
+            MessageKind::Fetch => match decode(head.payload.as_slice(), Cap::Small) {
+                Ok(fetch) => self.serve_fetch(send, fetch).await,
+                Err(error) => self.refuse(send, &format!("a fetch: {error}")).await,
+            },
+            MessageKind::Notice => match decode(head.payload.as_slice(), Cap::Small) {
+                Ok(document) => self.serve_notice(send, document).await,
+                Err(error) => self.refuse(send, &format!("a notice: {error}")).await,
+            },
+            MessageKind::Hello
+            | MessageKind::Ask
+            | MessageKind::Relay
+            | MessageKind::Status
+            | MessageKind::Edition
+            | MessageKind::Import
+            | MessageKind::Coverage
+            | MessageKind::Records
+            | MessageKind::Notices
+            | MessageKind::Rates
+            | MessageKind::Mapping => self.refuse(send, "a message that members do not open").await,
         }
-        Err(error) => return Err(error),
-    };
-    match head.kind {
-        MessageKind::Request => {
-            let (worker, peer) = (Arc::clone(node), member.clone());
-            let binding = quic::channel_binding(connection).ok_or(StreamError::Closed)?;
-            let answer = tokio::task::spawn_blocking(move || {
-                worker.answer(Peer { member: &peer, channel_binding: Some(binding) }, head.payload.as_slice())
-            });
-            let answer = answer.await.map_err(|_| StreamError::Closed)?;
-            send_answer(node, connection, member, &mut send, answer).await
+    }
+
+    async fn read(&self, opened: &mut Opened) -> Result<Head, StreamError> {
+        let turn = self.members.wait_for_turn(&self.node, &self.member);
+        tokio::time::timeout_at(opened.deadline, turn).await.map_err(|_| StreamError::Silent)?;
+        let head = opened.head().await?;
+        opened.finish().await?;
+        Ok(head)
+    }
+
+    async fn refuse(&self, send: &mut SendStream, why: &str) -> Result<(), StreamError> {
+        let answer = self.node.refuse_bytes(&self.member, why);
+        self.send_answer(send, answer).await
+    }
+
+    async fn send_answer(&self, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {
+        // Once more before anything leaves: a member that was removed while its request ran gets nothing.
+        if member_of(&self.node, &self.connection).as_ref() != Some(&self.member) {
+            self.connection.close(quic::CLOSE_REFUSED, b"");
+            return Ok(());
         }
-        MessageKind::Fetch => serve_fetch(node, member, &head, &mut send).await,
-        MessageKind::Notice => {
-            let document: Document = decode(head.payload.as_slice(), Cap::Small)?;
-            let (worker, peer) = (Arc::clone(node), member.clone());
-            let taken = tokio::task::spawn_blocking(move || worker.take_notice(&peer, &document))
-                .await
-                .map_err(|_| StreamError::Closed)?;
-            let taken = taken.unwrap_or_else(|error| {
-                tracing::error!(%error, peer = %member, "a notice cannot be kept");
-                false
-            });
-            let sending = stream::reply(&mut send, MessageKind::Notice, vec![u8::from(taken)], None, None);
-            tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Closed)?
-        }
-        MessageKind::Hello
-        | MessageKind::Ask
-        | MessageKind::Relay
-        | MessageKind::Status
-        | MessageKind::Edition
-        | MessageKind::Import
-        | MessageKind::Coverage
-        | MessageKind::Records
-        | MessageKind::Notices
-        | MessageKind::Rates
-        | MessageKind::Mapping => {
-            let answer = node.refuse_bytes(member, "a message that members do not open");
-            send_answer(node, connection, member, &mut send, answer).await
-        }
+        let payload = Bounded::new(answer.head).ok_or(StreamError::DoesNotFit)?;
+        let head = encode(&SignedBytes { payload, signature: answer.signature })?;
+        let size = class_size(answer.reply_class);
+        within(stream::reply(send, MessageKind::Request, head, Some(&answer.slice), size)).await
+    }
+
+    async fn serve_fetch(&self, send: &mut SendStream, fetch: Fetch) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        let found =
+            tokio::task::spawn_blocking(
+                move || {
+                    if worker.grants_anything(&peer) { find(&worker, &fetch) } else { None }
+                },
+            );
+        let found = found.await.map_err(|_| StreamError::Closed)?;
+        let body = match &found {
+            Some(document) => encode(document)?,
+            None => Vec::new(),
+        };
+        within(stream::reply(send, MessageKind::Fetch, vec![u8::from(found.is_some())], Some(&body), None)).await
+    }
+
+    async fn serve_notice(&self, send: &mut SendStream, document: Document) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        let taken = tokio::task::spawn_blocking(move || worker.take_notice(&peer, &document));
+        let taken = taken.await.map_err(|_| StreamError::Closed)?.unwrap_or_else(|error| {
+            tracing::error!(%error, peer = %self.member, "a notice cannot be kept");
+            false
+        });
+        within(stream::reply(send, MessageKind::Notice, vec![u8::from(taken)], None, None)).await
     }
 }
 
-async fn send_answer(
-    node: &Node,
-    connection: &Connection,
-    member: &NodeId,
-    send: &mut SendStream,
-    answer: SignedAnswer,
-) -> Result<(), StreamError> {
-    // Once more before anything leaves: a member that was removed while its request ran gets nothing.
-    if member_of(node, connection).as_ref() != Some(member) {
-        connection.close(quic::CLOSE_REFUSED, b"");
-        return Ok(());
-    }
-    let payload = Bounded::new(answer.head).ok_or(StreamError::DoesNotFit)?;
-    let head = encode(&SignedBytes { payload, signature: answer.signature })?;
-    let sending = stream::reply(send, MessageKind::Request, head, Some(&answer.slice), class_size(answer.reply_class));
-    tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Closed)?
-}
-
-async fn serve_fetch(node: &Arc<Node>, member: &NodeId, head: &Head, send: &mut SendStream) -> Result<(), StreamError> {
-    let fetch: Fetch = decode(head.payload.as_slice(), Cap::Small)?;
-    let worker = Arc::clone(node);
-    let peer = member.clone();
-    let found =
-        tokio::task::spawn_blocking(move || if worker.grants_anything(&peer) { find(&worker, &fetch) } else { None })
-            .await
-            .map_err(|_| StreamError::Closed)?;
-    let body = match &found {
-        Some(document) => encode(document)?,
-        None => Vec::new(),
-    };
-    let sending = stream::reply(send, MessageKind::Fetch, vec![u8::from(found.is_some())], Some(&body), None);
-    tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Closed)?
+async fn within(sending: impl Future<Output = Result<(), StreamError>>) -> Result<(), StreamError> {
+    tokio::time::timeout(REPLY_WITHIN, sending).await.map_err(|_| StreamError::Silent)?
 }
 
 fn find(node: &Node, fetch: &Fetch) -> Option<Document> {

@@ -14,26 +14,28 @@ use std::{
 use accord_edge::{
     clock::Stopwatch,
     quic::{self, QuicError},
-    stream::{Incoming, StreamError},
+    stream::{self, StreamError},
 };
 use accord_protocol::{frame::LimitsByHead, message::Head};
-use quinn::{Connection, Endpoint};
-use tokio::sync::Semaphore;
+use quinn::{Connection, Endpoint, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use partners::{PartnerReply, Partners};
 
 use crate::{
-    domain::admission::Admission,
+    domain::admission::{Admission, Verdict},
     io::identity::{AdmitMembers, AdmitPeople},
-    node::Node,
+    node::{DoorLog, Node},
 };
 
-/// Handshakes going on at once on one socket.
-const HANDSHAKES_MAX: usize = 64;
+/// Handshakes going on at once on one socket; on the members', of strangers.
+const HANDSHAKES_MAX: usize = 48;
+/// Handshakes going on at once from networks where members live.
+const MEMBERS_HANDSHAKES_MAX: usize = 16;
 /// Longest handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// From the opening of a stream to its whole head, however slowly the bytes come.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// From the opening of a stream to the end of a call, however slowly the bytes come; where a body follows, to its whole head.
+const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// Both sockets, listening.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Sockets {
     /// Serves until [`Self::close`].
     pub async fn serve(&self) {
         let partners = Arc::new(Partners::new(Arc::clone(&self.node)));
-        let registry = Arc::new(members::Registry::default());
+        let of_members = Arc::new(members::Members::default());
         let seats = Arc::new(people::Seats::default());
         let (for_members, for_people) = (Arc::clone(&self.node), Arc::clone(&self.node));
         let telling = {
@@ -72,13 +74,12 @@ impl Sockets {
             tokio::spawn(async move { partners.keep_telling().await })
         };
         tokio::join!(
-            accept(&self.members, Some(Mutex::default()), move |connection| members::serve(
+            accept(&self.node, &self.members, Gate::for_members(&self.node), move |connection| members::serve(
                 Arc::clone(&for_members),
-                Arc::clone(&registry),
+                Arc::clone(&of_members),
                 connection
             )),
-            // People come over loopback or an internal network, and share it.
-            accept(&self.people, None, move |connection| {
+            accept(&self.node, &self.people, Gate::new(None), move |connection| {
                 people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
             }),
         );
@@ -99,62 +100,112 @@ impl Sockets {
     }
 }
 
-async fn accept<S, F>(endpoint: &Endpoint, admission: Option<Mutex<Admission>>, serve: S)
+/// Who may start handshakes on a socket, and how many at once.
+struct Gate {
+    // People come over loopback or an internal network, and share it.
+    admission: Option<Mutex<Admission>>,
+    watch: Stopwatch,
+    known: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new(admission: Option<Admission>) -> Self {
+        Self {
+            admission: admission.map(Mutex::new),
+            watch: Stopwatch::start(),
+            known: Arc::new(Semaphore::new(MEMBERS_HANDSHAKES_MAX)),
+            strangers: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+        }
+    }
+
+    fn for_members(node: &Node) -> Self {
+        let trust = &node.standing.trust;
+        let members = trust.roster().members.iter().filter_map(|member| trust.keys(&member.node_id));
+        Self::new(Some(Admission::new(members.flat_map(|keys| keys.socket_addresses()).map(|address| address.ip()))))
+    }
+
+    /// A place for one more handshake; nothing if its network, or everybody together, has had its share.
+    fn enter(&self, incoming: &Incoming, door: &DoorLog) -> Option<OwnedSemaphorePermit> {
+        let verdict = self.admission.as_ref().map_or(Verdict::Stranger, |admission| {
+            let mut admission = admission.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            admission.take(incoming.remote_address().ip(), self.watch.ms())
+        });
+        let places = match verdict {
+            Verdict::Known => &self.known,
+            Verdict::Stranger => &self.strangers,
+            Verdict::Over => {
+                door.add("handshakes_over_rate");
+                return None;
+            }
+        };
+        let place = Arc::clone(places).try_acquire_owned().ok();
+        if place.is_none() {
+            door.add("handshakes_over_number");
+        }
+        place
+    }
+}
+
+async fn accept<S, F>(node: &Arc<Node>, endpoint: &Endpoint, gate: Gate, serve: S)
 where
     S: Fn(Connection) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let watch = Stopwatch::start();
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = endpoint.accept().await {
         if !incoming.remote_address_validated() {
+            node.door.add("addresses_checked");
             // A spoofed source address costs us one small packet and no state.
             if let Err(error) = incoming.retry() {
                 error.into_incoming().ignore();
             }
             continue;
         }
-        let admitted = admission.as_ref().is_none_or(|admission| {
-            let mut admission = admission.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            admission.take(incoming.remote_address().ip(), watch.ms())
-        });
-        if !admitted {
+        let Some(place) = gate.enter(&incoming, &node.door) else {
             incoming.ignore();
-            continue;
-        }
-        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            incoming.refuse();
             continue;
         };
         let Ok(connecting) = incoming.accept() else { continue };
-        let serve = serve.clone();
+        let (serve, node) = (serve.clone(), Arc::clone(node));
         tokio::spawn(async move {
             let connection = tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await;
-            drop(permit);
+            drop(place);
             match connection {
                 Ok(Ok(connection)) => serve(connection).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
-                Err(_) => tracing::debug!("a handshake took too long"),
+                Ok(Err(error)) => {
+                    node.door.add("handshakes_failed");
+                    tracing::debug!(%error, "a handshake failed");
+                }
+                Err(_) => {
+                    node.door.add("handshakes_too_slow");
+                    tracing::debug!("a handshake took too long");
+                }
             }
         });
     }
 }
 
-/// Reads the head of a stream that a peer opened, within its deadline.
-async fn read_head(recv: quinn::RecvStream, by_head: LimitsByHead) -> Result<(Head, Incoming), StreamError> {
-    let mut incoming = Incoming::opened_by_peer(recv, by_head);
-    let head = tokio::time::timeout(HEAD_WITHIN, incoming.head(|_| {})).await.map_err(|_| StreamError::Closed)??;
-    Ok((head, incoming))
+/// A stream that a peer opened, with the one deadline for all that it calls.
+struct Opened {
+    incoming: stream::Incoming,
+    deadline: tokio::time::Instant,
 }
 
-/// Reads a member's call, which has no body, to its end, within the deadline of its head.
-async fn read_call(recv: quinn::RecvStream) -> Result<Head, StreamError> {
-    let (head, mut incoming) = read_head(recv, Head::limits_for_members).await?;
-    finish_call(&mut incoming).await?;
-    Ok(head)
-}
+impl Opened {
+    fn new(recv: quinn::RecvStream, by_head: LimitsByHead) -> Self {
+        let deadline = tokio::time::Instant::now() + CALL_WITHIN;
+        Self { incoming: stream::Incoming::opened_by_peer(recv, by_head), deadline }
+    }
 
-/// Reads what follows a head that has no body: pads, and the end of the stream.
-async fn finish_call(incoming: &mut Incoming) -> Result<(), StreamError> {
-    tokio::time::timeout(HEAD_WITHIN, incoming.rest(|_| {})).await.map_err(|_| StreamError::Closed)?.map(|_| ())
+    /// Reads the head.
+    async fn head(&mut self) -> Result<Head, StreamError> {
+        let reading = self.incoming.head(|_| {});
+        tokio::time::timeout_at(self.deadline, reading).await.map_err(|_| StreamError::Silent)?
+    }
+
+    /// Reads what follows a head that has no body: pads, and the end of the stream.
+    async fn finish(&mut self) -> Result<(), StreamError> {
+        let reading = self.incoming.rest(|_| {});
+        tokio::time::timeout_at(self.deadline, reading).await.map_err(|_| StreamError::Silent)?.map(|_| ())
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use accord_edge::{
     clock::{self, Stopwatch},
     quic,
-    stream::{self, NoBody, StreamError},
+    stream::{self, Heard, NoBody, StreamError},
 };
 use accord_protocol::{
     answer::{AnswerHead, class_size, reply_class},
@@ -22,16 +22,18 @@ use accord_protocol::{
 };
 use quinn::{Connection, Endpoint};
 
-use crate::{domain::provide::Peer, node::Node};
+use crate::{
+    domain::{
+        provide::Peer,
+        round::{Contradiction, End, Event, Heads, Round, Step},
+    },
+    node::Node,
+};
 
 /// Longest handshake with a partner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a new connection may take for an answer (`wire.md` D1).
-const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
-/// How often a request is handed on, at most.
-const TRIES_MAX: u32 = 3;
-/// How long a kept connection may be silent before the same request goes over a new one.
-const KEPT_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time for telling a member something.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody is to be told something.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 /// How long a member that does not answer is left alone, at most.
@@ -59,6 +61,15 @@ enum AskError {
     NotAReply(String),
 }
 
+/// What became of one attempt.
+enum Happened {
+    Replied { head: Vec<u8>, stream_bytes: u64 },
+    NotAReply(String),
+    Broken(String),
+    Silent,
+    Contradiction(Box<Contradiction>),
+}
+
 /// Connections to partners.
 #[derive(Debug)]
 pub struct Partners {
@@ -66,6 +77,7 @@ pub struct Partners {
     endpoints: Mutex<BTreeMap<bool, Endpoint>>,
     connections: tokio::sync::Mutex<HashMap<NodeId, Slot>>,
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
+    heads: Mutex<Heads>,
 }
 
 impl Partners {
@@ -76,6 +88,7 @@ impl Partners {
             endpoints: Mutex::default(),
             connections: tokio::sync::Mutex::default(),
             headers: Mutex::default(),
+            heads: Mutex::default(),
         }
     }
 
@@ -119,38 +132,100 @@ impl Partners {
         if body.audience == self.node.config.member {
             return self.ask_myself(call).await;
         }
-        let size = class_size(body.reply_class).ok_or_else(|| AskError::NotAReply("no such reply class".into()))?;
-        // A kept connection may have died unnoticed, or be closed for a newer one: then once more over another. The partner
-        // remembers requests, so that the same one twice is executed once.
-        let mut failed = None;
-        let mut tries = 0;
-        let (connection, reply) = loop {
-            let (connection, kept) = self.connection(&body.audience, failed).await?;
-            tries += 1;
-            let payload = self.envelope(call, &connection)?;
-            // Requests are brought to a class too, so that their length says nothing about what is asked (`wire.md` D10).
-            let padded = reply_class(payload.len()).and_then(class_size);
-            let calling = stream::call(&connection, MessageKind::Request, payload, NoBody, padded, |_| {});
-            let within = if kept { KEPT_ANSWERS_WITHIN } else { ANSWERS_WITHIN };
-            match tokio::time::timeout(within, calling).await {
-                Ok(Ok(reply)) => break (connection, reply),
-                Ok(Err(StreamError::Frame(error))) => return Err(AskError::NotAReply(error.to_string())),
-                Ok(Err(StreamError::Head(error))) => return Err(AskError::NotAReply(error.to_string())),
-                Ok(Err(StreamError::Kind)) => return Err(AskError::NotAReply("another kind of message".into())),
-                Ok(Err(error)) if tries == TRIES_MAX => return Err(AskError::Unreachable(words(&error))),
-                Err(_) if tries == TRIES_MAX => return Err(AskError::Unreachable("no answer".into())),
-                Ok(Err(_)) | Err(_) => failed = Some(connection.stable_id()),
+        if self.node.standing.trust.provider(&body.audience, clock::now()).is_none() {
+            return Err(AskError::Unreachable(format!(
+                "{} is not an active provider on this node's roster",
+                body.audience
+            )));
+        }
+        let (mut round, mut step) =
+            Round::new(&body).ok_or_else(|| AskError::NotAReply("no such reply class".into()))?;
+        let mut connection = None;
+        let (mut failed, mut slice) = (None, Vec::new());
+        loop {
+            step = match step {
+                Step::Connect => match self.connection(&body.audience, failed).await {
+                    Ok((new, kept)) => {
+                        connection = Some(new);
+                        round.on(Event::Connected { kept })
+                    }
+                    Err(AskError::Unreachable(why) | AskError::NotAReply(why)) => round.on(Event::NoConnection(why)),
+                },
+                Step::Send { within_ms } => {
+                    let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
+                    failed = Some(current.stable_id());
+                    let (event, body_bytes) = self.hand_on(call, &body, current, round.reply_max(), within_ms).await?;
+                    slice = body_bytes;
+                    match event {
+                        Happened::Replied { head, stream_bytes } => {
+                            round.on(Event::Replied { head: &head, body_len: slice.len(), stream_bytes })
+                        }
+                        Happened::NotAReply(why) => round.on(Event::NotAReply(why)),
+                        Happened::Broken(why) => round.on(Event::Broken(why)),
+                        Happened::Silent => round.on(Event::Silent),
+                        Happened::Contradiction(both) => Step::Done(End::Contradiction(both)),
+                    }
+                }
+                Step::Done(End::Replied(answer)) => {
+                    let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
+                    let edition = self.edition_header(current, &body.audience, &answer).await?;
+                    return Ok((answer, edition, slice));
+                }
+                Step::Done(End::Unreachable(why)) => return Err(AskError::Unreachable(why)),
+                Step::Done(End::NotAReply(why)) => return Err(AskError::NotAReply(why)),
+                Step::Done(End::Contradiction(both)) => return Err(self.keep(&body.audience, *both).await),
+            };
+        }
+    }
+
+    // Sends the request once over a connection; what happened, and the body of the reply.
+    async fn hand_on(
+        &self,
+        call: &AskCall,
+        body: &RequestBody,
+        connection: &Connection,
+        reply_max: u64,
+        within_ms: u64,
+    ) -> Result<(Happened, Vec<u8>), AskError> {
+        let payload = self.envelope(call, connection)?;
+        // Requests are brought to a class too, so that their length says nothing about what is asked (`wire.md` D10).
+        let padded = reply_class(payload.len()).and_then(class_size);
+        let request = stream::Call::new(MessageKind::Request, payload).padded(padded, reply_max);
+        let body_hash = Hash::of(call.body.as_slice());
+        let mut contradiction = None;
+        // The head is noted as soon as it is heard: a partner that breaks off after it has still signed it.
+        let heard = |heard: Heard<'_>| {
+            if let Heard::Head(head) = heard {
+                let mut heads = self.heads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                contradiction = heads.note(&self.node.standing.trust, body, body_hash, head);
             }
         };
-        // A refusal from before the body was read cannot know the class; it comes in the smallest.
-        let smallest = class_size(0).unwrap_or(size);
-        if reply.stream_bytes != size as u64 && !(reply.body.is_empty() && reply.stream_bytes == smallest as u64) {
-            return Err(AskError::NotAReply("the reply does not have the size that was asked for".into()));
+        let calling = stream::call(connection, request, NoBody, heard);
+        let called = tokio::time::timeout(Duration::from_millis(within_ms), calling).await;
+        if let Some(both) = contradiction {
+            return Ok((Happened::Contradiction(Box::new(both)), Vec::new()));
         }
-        let answer: SignedBytes =
-            decode(&reply.head, Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
-        let edition = self.edition_header(&connection, &body.audience, &answer).await?;
-        Ok((answer, edition, reply.body))
+        Ok(match called {
+            Ok(Ok(reply)) => (Happened::Replied { head: reply.head, stream_bytes: reply.stream_bytes }, reply.body),
+            Ok(Err(error @ (StreamError::Frame(_) | StreamError::Head(_) | StreamError::Kind))) => {
+                (Happened::NotAReply(words(&error)), Vec::new())
+            }
+            Ok(Err(error)) => (Happened::Broken(words(&error)), Vec::new()),
+            Err(_) => (Happened::Silent, Vec::new()),
+        })
+    }
+
+    // Two signed replies to one request are kept as evidence against their signer, and neither is believed.
+    async fn keep(&self, partner: &NodeId, both: Contradiction) -> AskError {
+        tracing::error!(%partner, "ALARM: two different signed replies to one request; both are kept");
+        let (node, partner) = (Arc::clone(&self.node), partner.clone());
+        let kept = tokio::task::spawn_blocking(move || node.keep_contradiction(&partner, &both)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(%error, "they cannot be kept");
+        }
+        AskError::NotAReply(
+            "it signed two different replies to this one request; your node keeps both as evidence".into(),
+        )
     }
 
     // The node's own officers ask it like anybody else; only the network is left out.
@@ -269,9 +344,9 @@ impl Partners {
         let telling = async {
             let (connection, _) = self.connection(member, None).await.ok()?;
             let payload = encode(document).ok()?;
-            stream::call(&connection, MessageKind::Notice, payload, NoBody, None, |_| {}).await.ok()
+            stream::call(&connection, stream::Call::new(MessageKind::Notice, payload), NoBody, |_| {}).await.ok()
         };
-        let reply = tokio::time::timeout(ANSWERS_WITHIN, telling).await.ok().flatten();
+        let reply = tokio::time::timeout(TOLD_WITHIN, telling).await.ok().flatten();
         reply.is_some_and(|reply| reply.head.first() == Some(&1))
     }
 
@@ -310,7 +385,7 @@ impl Partners {
 
     async fn fetch_over(&self, connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
         let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
-        let reply = stream::call(connection, MessageKind::Fetch, payload, NoBody, None, |_| {})
+        let reply = stream::call(connection, stream::Call::new(MessageKind::Fetch, payload), NoBody, |_| {})
             .await
             .map_err(|error| AskError::Unreachable(words(&error)))?;
         if reply.head.first() != Some(&1) {

@@ -8,7 +8,7 @@ use std::{
 
 use accord_edge::{
     clock, quic,
-    stream::{self, Incoming, StreamError},
+    stream::{self, StreamError},
 };
 use accord_protocol::{
     codec::{Cap, decode, encode},
@@ -23,7 +23,7 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Partners, finish_call, read_head, upload};
+use super::{Opened, Partners, upload};
 use crate::node::{Node, Reply, mappings};
 
 /// Connections of all people at once.
@@ -71,14 +71,15 @@ pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<S
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };
-    while let Ok((send, recv)) = connection.accept_bi().await {
+    while let Ok((mut send, recv)) = connection.accept_bi().await {
         let Some(role) = node.standing.person(&key, clock::now()) else {
             connection.close(quic::CLOSE_REFUSED, b"");
             break;
         };
         let (node, partners, connection) = (Arc::clone(&node), Arc::clone(&partners), connection.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve_stream(&node, &partners, (&connection, key, role), send, recv).await {
+            if let Err(error) = serve_stream(&node, &partners, (&connection, key, role), &mut send, recv).await {
+                stream::give_up(&mut send);
                 tracing::debug!(%role, %error, "a person's stream ended early");
             }
         });
@@ -103,24 +104,21 @@ async fn serve_stream(
     node: &Arc<Node>,
     partners: &Arc<Partners>,
     (connection, key, role): (&Connection, PublicKey, KeyRole),
-    mut send: SendStream,
+    send: &mut SendStream,
     recv: quinn::RecvStream,
 ) -> Result<(), StreamError> {
-    let (head, mut incoming) = read_head(recv, Head::limits_for_people).await?;
+    let mut opened = Opened::new(recv, Head::limits_for_people);
+    let head = opened.head().await?;
     let kind = head.kind;
     let payload = head.payload.as_slice();
     if !may_open(role, kind) {
-        incoming.stop();
+        opened.incoming.stop();
         let message = format!("your key is {} here, which may not do this ({kind})", article(role));
-        return answer_json(
-            &mut send,
-            kind,
-            &fault(3, "ROLE", message, "use the profile of the right person (--profile)"),
-        )
-        .await;
+        return answer_json(send, kind, &fault(3, "ROLE", message, "use the profile of the right person (--profile)"))
+            .await;
     }
     if !matches!(kind, MessageKind::Import | MessageKind::Rates) {
-        finish_call(&mut incoming).await?;
+        opened.finish().await?;
     }
     match kind {
         MessageKind::Hello => {
@@ -131,7 +129,7 @@ async fn serve_stream(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             };
             let reply = PersonReply { exit: 0, result: Some(reply), warnings: Vec::new(), error: None };
-            answer_json(&mut send, kind, &reply).await
+            answer_json(send, kind, &reply).await
         }
         MessageKind::Ask => {
             let call: AskCall = decode(payload, Cap::Head)?;
@@ -141,14 +139,14 @@ async fn serve_stream(
                 verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
             if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
                 tracing::info!("a question that is not the officer's own was not handed on");
-                return stream::reply(&mut send, kind, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
+                return stream::reply(send, kind, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
             }
             let reply = partners.ask(&call).await;
             // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
             if node.standing.person(&key, clock::now()) != Some(role) {
                 return Ok(());
             }
-            stream::reply(&mut send, kind, encode(&reply.reply)?, Some(&reply.slice), None).await
+            stream::reply(send, kind, encode(&reply.reply)?, Some(&reply.slice), None).await
         }
         MessageKind::Relay => {
             let call: RelayCall = decode(payload, Cap::Small)?;
@@ -158,15 +156,15 @@ async fn serve_stream(
                 Some(document) => encode(document)?,
                 None => Vec::new(),
             };
-            stream::reply(&mut send, kind, vec![u8::from(found.is_some())], Some(&body), None).await
+            stream::reply(send, kind, vec![u8::from(found.is_some())], Some(&body), None).await
         }
         MessageKind::Status => {
             let reply = blocking(node, Node::status).await?;
-            answer_json(&mut send, kind, &reply).await
+            answer_json(send, kind, &reply).await
         }
         MessageKind::Notices => {
             let reply = blocking(node, Node::notices).await?;
-            answer_json(&mut send, kind, &reply).await
+            answer_json(send, kind, &reply).await
         }
         MessageKind::Edition
         | MessageKind::Coverage
@@ -174,8 +172,8 @@ async fn serve_stream(
         | MessageKind::Mapping
         | MessageKind::Rates
         | MessageKind::Import => {
-            let reply = for_operators(node, (connection, role), (kind, payload), &mut incoming, &mut send).await?;
-            answer_json(&mut send, kind, &reply).await
+            let reply = for_operators(node, (connection, role), (kind, payload), &mut opened, send).await?;
+            answer_json(send, kind, &reply).await
         }
         MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => Err(StreamError::Kind),
     }
@@ -186,7 +184,7 @@ async fn for_operators(
     node: &Arc<Node>,
     (connection, role): (&Connection, KeyRole),
     (kind, payload): (MessageKind, &[u8]),
-    incoming: &mut Incoming,
+    opened: &mut Opened,
     send: &mut SendStream,
 ) -> Result<Reply, StreamError> {
     let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
@@ -214,20 +212,20 @@ async fn for_operators(
         },
         MessageKind::Rates => match parse::<RatesCall>(payload) {
             Ok(RatesCall::Show) => {
-                finish_call(incoming).await?;
+                opened.finish().await?;
                 blocking(node, Node::show_rates).await?
             }
             Ok(RatesCall::Import) => {
-                let file = upload::whole(incoming).await?;
+                let file = upload::whole(&mut opened.incoming).await?;
                 blocking(node, move |node| node.import_rates(&file)).await?
             }
             Err(reply) => {
-                incoming.stop();
+                opened.incoming.stop();
                 *reply
             }
         },
         MessageKind::Import => match parse::<ImportCall>(payload) {
-            Ok(call) => upload::import(node, connection, call, incoming, send).await?,
+            Ok(call) => upload::import(node, connection, call, &mut opened.incoming, send).await?,
             Err(reply) => *reply,
         },
         MessageKind::Hello

@@ -1,0 +1,102 @@
+"""Owns the command line: checks vectors, verifies evidence files and decodes single messages."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from second.encoding import Refused, decode, to_json
+from second.evidence import milliseconds, verify
+from second.messages import STRUCTURES
+from second.vectors import STRUCTURE_OF, Vectors
+
+
+def vectors(arguments):
+    checked = Vectors(Path(arguments.file).read_text(encoding="ascii"))
+    differences = checked.check()
+    for name, fault in differences:
+        print(f"DIFFERENCE {name}: {fault}")
+    for name, note in checked.notes:
+        print(f"note {name}: {note}")
+    print(f"{len(checked.values)} vectors checked, {len(differences)} differ, {len(checked.notes)} notes")
+    return 1 if differences else 0
+
+
+def verify_file(arguments):
+    now = milliseconds(arguments.now, "--now") if arguments.now else int(time.time() * 1000)
+    raw = Path(arguments.file).read_bytes()
+    try:
+        result = verify(raw, arguments.federation, arguments.lists, now)
+    except Refused as refused:
+        if arguments.json:
+            print(json.dumps({"verified": False, "where": refused.where, "reason": refused.what}, indent=2))
+        else:
+            print(f"NOT VERIFIED at {refused.where}: {refused.what}")
+        return 1
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_result(result)
+    return 0
+
+
+def print_result(result):
+    print("VERIFIED")
+    for name in ("federation", "question_id", "table", "requester"):
+        print(f"{name}: {result[name]}")
+    for one in result["exchanges"]:
+        detail = f" (edition {one['edition']})" if one["edition"] else f" ({one['code']})" if one["code"] else ""
+        print(f"{one['member']}: {one['outcome']}{detail}")
+    print("pooled:")
+    for row in result["pooled"]:
+        print(" ".join(row["key"]))
+        for value in row["values"]:
+            shown = "-" if value["value"] is None else value["value"]
+            numbers = f" {value['numbers']}" if "numbers" in value else ""
+            missing = ", ".join(f"{member} {reason}" for member, reason in value["missing"])
+            print(f"  {value['measure']} = {shown}{numbers}  from [{', '.join(value['from'])}]  missing [{missing}]")
+
+
+def decode_file(arguments):
+    kind = STRUCTURE_OF.get(arguments.name, arguments.name)
+    structure, cap = STRUCTURES[kind]
+    data = bytes.fromhex(Path(arguments.file).read_text(encoding="ascii"))
+    print(json.dumps(to_json(decode(structure, data, kind, cap)), indent=2, ensure_ascii=False))
+    return 0
+
+
+def federation(text):
+    raw = bytes.fromhex(text)
+    if len(raw) != 32:
+        raise ValueError("a federation's id has 32 bytes")
+    return raw
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("vectors", help="check a file of vectors")
+    command.add_argument("file")
+    command.set_defaults(run=vectors)
+    command = commands.add_parser("verify", help="verify an evidence file")
+    command.add_argument("file")
+    command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
+    command.add_argument("--lists", required=True, help="folder of the code lists")
+    command.add_argument("--now", help="time to verify at, such as 2026-11-24T11:55:03Z; otherwise now")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=verify_file)
+    command = commands.add_parser("decode", help="show one message as JSON")
+    command.add_argument("name", choices=sorted([*STRUCTURES, *STRUCTURE_OF]))
+    command.add_argument("file", help="a file with the hex of the message")
+    command.set_defaults(run=decode_file)
+    arguments = parser.parse_args()
+    try:
+        return arguments.run(arguments)
+    except (Refused, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

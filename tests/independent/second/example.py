@@ -1,0 +1,204 @@
+"""Owns a small federation whose keys are all known, so that tests can sign what no honest node would."""
+
+import json
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from second.catalogue import Catalogue
+from second.encoding import encode
+from second.evidence import question_id
+from second.keys import LABELS, federation_id, sign_input
+from second.layout import cells_of_year, select
+from second.messages import CARD, DOCUMENT, NUMBER, STRUCTURES
+from second.trust import DAY_MS
+
+# 2026-01-01T00:00:00Z: when everything in this federation is issued.
+ISSUED = 1_767_225_600_000
+ASKED = ISSUED + DAY_MS
+NOW = ASKED + 60_000
+COLLECTED = "2026-01-02T00:00:30Z"
+EXPIRES = ISSUED + 300 * DAY_MS
+ZERO = bytes(32)
+
+
+class Signer:
+    """A key pair that follows from a name."""
+
+    def __init__(self, name):
+        self._private = Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest())
+        self.key = self._private.public_key().public_bytes_raw()
+
+    def sign(self, label, federation, payload):
+        return self._private.sign(sign_input(label, federation, payload))
+
+
+def signers(*names):
+    """In the order of their keys, as sorted lists want it."""
+    return sorted(map(Signer, names), key=lambda signer: signer.key)
+
+
+def keys(some):
+    return [signer.key for signer in some]
+
+
+def heading(label):
+    return {"protocol": 1, "kind": LABELS[label]}
+
+
+def dates(expires=EXPIRES):
+    return {"issued_at": ISSUED, "expires_at": expires}
+
+
+class Federation:
+    """Root, roster, keys and officers of a requester ES-TEST and of providers; `catalogues[0]` is in force."""
+
+    requester = "ES-TEST"
+
+    def __init__(self, lists, catalogues, providers=("IT-TEST", "PT-TEST"), **changes):
+        """`changes` replaces fields of a document by label, `MemberKeys` and `Officers` being the requester's."""
+        self.lists = lists
+        self.changes = changes
+        self.federation = ZERO
+        self.root_signers = signers("root 1", "root 2", "root 3")
+        root = self._content(
+            "root", root_version=1, epoch=1, genesis_nonce=ZERO, name="example", keys=keys(self.root_signers),
+            threshold=2, **dates(),
+        )
+        self.federation = federation_id(encode(STRUCTURES["root"][0], root))
+        self.documents = [self.document("root", root, self.root_signers)]
+        texts = [self._content("catalogue", text=text) for text in catalogues]
+        self.documents += [self.document("catalogue", text, self.root_signers) for text in texts]
+        self.catalogue_hashes = [sha256(encode(STRUCTURES["catalogue"][0], text)).digest() for text in texts]
+        self.catalogues = [Catalogue(text, lists, "example") for text in catalogues]
+        self.member_keys = {name: self._keys_of(name) for name in (self.requester, *providers)}
+        roster = self._content(
+            "roster", federation=self.federation, root_version=1, epoch=1, roster_version=1, prev_hash=ZERO, **dates(),
+            catalogue_hash=self.catalogue_hashes[0], min_protocol=1, max_protocol=1,
+            members=[self._entry(name) for name in sorted(self.member_keys)],
+        )
+        self.documents.append(self.document("roster", roster, self.root_signers))
+        self.officer = Signer("officer")
+        self.card = encode(
+            CARD,
+            {
+                "officer_id": bytes(16), "key": self.officer.key, "purposes": ["strategic-analysis", "test"],
+                "valid_from": ISSUED, "valid_to": EXPIRES,
+            } | changes.get("card", {}),
+        )
+        officers = self._content(
+            "officers", federation=self.federation, node_id=self.requester, list_version=1, prev_hash=ZERO, **dates(),
+            cards=[sha256(self.card).digest()],
+        )
+        self.documents.append(self.document("officers", officers, self._administrators(self.requester)))
+
+    def _content(self, label, **fields):
+        return heading(label) | fields | self.changes.get(label, {})
+
+    @staticmethod
+    def _administrators(name):
+        return signers(f"{name} administrator 1", f"{name} administrator 2")
+
+    def sign_key(self, name):
+        return Signer(f"{name} sign")
+
+    def _keys_of(self, name):
+        """The MemberKeys document of a member, put among the documents."""
+        administrators = self._administrators(name)
+        nodes = [Signer(f"{name} {role}") for role in ("tls", "sign", "log", "witness")]
+        tls, sign, log, witness = keys(nodes)
+        content = heading("member-keys") | {
+            "federation": self.federation, "node_id": name, "keys_version": 1, "prev_hash": ZERO, **dates(),
+            "admin_keys": keys(administrators), "admin_threshold": 2, "tls_keys": [tls], "sign_keys": [sign],
+            "log_keys": [log], "witness_key": witness, "addresses": ["192.0.2.1:4433"], "officers_version_min": 1,
+        } | (self.changes.get("member-keys", {}) if name == self.requester else {})
+        self.documents.append(self.document("member-keys", content, administrators + nodes))
+        return sha256(encode(STRUCTURES["member-keys"][0], content)).digest()
+
+    def _entry(self, name):
+        return {
+            "node_id": name, "name": name, "state": "active", "roles": ["provider", "requester"], "anchor_version": 1,
+            "anchor_hash": self.member_keys[name], "valid_from": ISSUED, "valid_to": EXPIRES,
+        } | self.changes.get(name, {})
+
+    def document(self, label, content, by):
+        payload = encode(STRUCTURES[label][0], content)
+        signatures = [
+            {"key": signer.key, "signature": signer.sign(label, self.federation, payload)} for signer in by
+        ]
+        return encode(DOCUMENT, {"label": label, "payload": payload, "signatures": signatures})
+
+    def request(self, member, query, number, **changes):
+        """An exchange without reply; `number` makes the request's id."""
+        body = heading("request-body") | {
+            "request_id": bytes(15) + bytes([number]), "requester": self.requester,
+            "officer_card_hash": sha256(self.card).digest(), "audience": member, "issued_at": ASKED,
+            "deliver_by": ASKED + 60_000, "wanted_until": 0, "epoch": 1, "roster_version": 1, "view_hash": ZERO,
+            "edition": 0, "purpose": "test", "legal_basis": "test", "topic_hash": ZERO, "case_ref_commit": ZERO,
+            "reply_class": 0, "query": query,
+        } | changes
+        raw = encode(STRUCTURES["request-body"][0], body)
+        return {
+            "body": raw.hex(),
+            "officer_signature": self.officer.sign("request-body", self.federation, raw).hex(),
+            "officer_card": self.card.hex(),
+            "reply": None,
+            "without_reply": "unreachable",
+        }
+
+    def slice(self, member, query, number_of, years=(2021, 2022)):
+        """What an edition answers; `number_of(levels, key, measure)` gives the numbers of a measure in a cell."""
+        table = self.catalogues[0].table(id=query["table_id"])
+        blocks = {}
+        for year in years:
+            blocks[year] = b"".join(
+                encode(NUMBER, number)
+                for levels, key in cells_of_year(table, year, member[:2])
+                for index, measure in enumerate(table.measures)
+                for number in (
+                    number_of(levels, key, measure)
+                    if table.level_sets[levels] >> index & 1
+                    else ["not_available"] * measure.width
+                )
+            )
+        return select(table, query, member[:2], blocks)
+
+    def reply(self, exchange, member, data, edition=1, catalogue=0, header=None, **changes):
+        """The exchange with an answer; `header` and `changes` replace fields of edition and head."""
+        raw = bytes.fromhex(exchange["body"])
+        header = heading("edition") | {
+            "number": edition, "prev_commit": ZERO, "commit": sha256(bytes([edition])).digest(), "rules_hash": ZERO,
+            "catalogue_hash": self.catalogue_hashes[catalogue], "protection": "primary-only", "coverage": [],
+            "as_of": ISSUED, "published_at": ISSUED,
+        } | (header or {})
+        head = heading("answer") | {
+            "body_hash": sha256(raw).digest(), "request_id": raw[4:20], "responder": member,
+            "requester": self.requester, "decision": "answered", "code": None, "issued_at": ASKED, "epoch": 1,
+            "roster_version": 1, "policy_version": 0, "policy_commit": ZERO, "edition": edition,
+            "edition_commit": header["commit"], "slice_hash": sha256(data).digest(), "slice_len": len(data),
+            "handling": {"code": "H0", "tlp": "AMBER+STRICT", "embargo_until": 0, "recipients": []},
+            "provable_after": 0,
+        } | changes
+        signer = self.sign_key(member)
+        payload = encode(STRUCTURES["answer"][0], head)
+        answered = head["decision"] == "answered"
+        reply = {
+            "head": payload.hex(),
+            "signature": signer.sign("answer", self.federation, payload).hex(),
+            "slice": data.hex(),
+            "edition": self.document("edition", header, [signer]).hex() if answered else None,
+        }
+        return exchange | {"reply": reply, "without_reply": None}
+
+    def refusal(self, exchange, member, code="E_UNAVAILABLE", **changes):
+        refused = {"decision": "refused", "code": code, "edition": 0, "edition_commit": ZERO}
+        return self.reply(exchange, member, b"", **(refused | changes))
+
+    def file(self, table, exchanges, pooled, **changes):
+        bodies = [sha256(bytes.fromhex(one["body"])).digest() for one in exchanges]
+        file = {
+            "accord_evidence": 1, "federation": self.federation.hex(), "question_id": question_id(bodies).hex(),
+            "table": table, "collected_at": COLLECTED, "documents": [one.hex() for one in self.documents],
+            "exchanges": exchanges, "pooled": pooled,
+        } | changes
+        return json.dumps(file).encode()

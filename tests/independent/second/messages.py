@@ -1,0 +1,171 @@
+"""Owns the structures of sections 3 to 8: their fields, codes and caps."""
+
+from second.encoding import (
+    KIB, MIB, Bytes, Code, Constant, Fixed, Key, List, Member, Number, Option, Struct, Text, UInt, Utf8,
+)
+from second.keys import LABELS
+
+U8, U16, U32, U64, MS = UInt(1), UInt(2), UInt(4), UInt(8), UInt(8)
+HASH, SIG, ID16 = Fixed(32), Fixed(64), Fixed(16)
+KEY, MEMBER, NUMBER = Key(), Member(), Number()
+
+
+def itself(value):
+    return value
+
+
+def head(kind):
+    """Section 4: what every signed structure begins with."""
+    return {"protocol": Constant(2, 1), "kind": Constant(2, LABELS[kind])}
+
+
+def codes(size, **names):
+    return Code(size, {number: name.replace("_", "-") for name, number in names.items()})
+
+
+LABEL = Code(2, {number: name for name, number in LABELS.items()})
+MESSAGE_KIND = codes(
+    2, hello=101, fetch=102, request=103, notice=104, ask=110, relay=111, status=112, notices=113, edition=114,
+    **{"import": 120}, coverage=121, records=122, rates=123, mapping=124,
+)
+STATE = codes(1, active=1, suspended=2, removed=3)
+MEMBER_ROLE = codes(1, provider=1, requester=2, witness=3)
+KEY_ROLES = {
+    1: "root", 2: "administrator", 3: "tls", 4: "sign", 5: "log", 6: "witness", 7: "officer", 8: "operator",
+    9: "approver", 10: "auditor",
+}
+KEY_ROLE = Code(1, KEY_ROLES)
+PURPOSE = codes(2, strategic_analysis=1, early_warning=2, operational_support=3, method_exchange=4, test=5)
+LEGAL_BASIS = Code(
+    2, {1: "agreement", 2: "directive-2023-977", 3: "regulation-2023-1322", 4: "national-law", 5: "test"}
+)
+RECORD_KIND = codes(2, seizure=1, purity=2, price=3, site=4, profile=5)
+REFUSAL_CODES = {
+    1: "E_AUTH", 2: "E_TIME", 3: "E_CONFLICT", 4: "E_ENCODING", 5: "E_QUERY", 6: "E_UNAVAILABLE", 7: "E_EDITION",
+    8: "E_VIEW", 9: "E_REJECTED", 10: "E_QUOTA", 11: "E_BUSY",
+}
+TLP = Code(1, {0: "CLEAR", 1: "GREEN", 2: "AMBER", 3: "AMBER+STRICT", 4: "RED"})
+
+# Section 3.
+HEAD = Struct(protocol=Constant(2, 1), kind=MESSAGE_KIND, payload=Bytes(64_512))
+
+# Section 4.
+SIGNED_BYTES = Struct(payload=Bytes(49_152), signature=SIG)
+SIGNATURE = Struct(key=KEY, signature=SIG)
+DOCUMENT = Struct(label=LABEL, payload=Bytes(1_048_576), signatures=List(SIGNATURE, 64))
+
+# Section 5.
+ROOT = Struct(
+    **head("root"), root_version=U64, epoch=U32, genesis_nonce=HASH, name=Text(64), keys=List(KEY, 16, itself),
+    threshold=U8, issued_at=MS, expires_at=MS,
+)
+ROSTER_MEMBER = Struct(
+    node_id=MEMBER, name=Text(64), state=STATE, roles=List(MEMBER_ROLE, 3, MEMBER_ROLE.numbers.get),
+    anchor_version=U64, anchor_hash=HASH, valid_from=MS, valid_to=MS,
+)
+ROSTER = Struct(
+    **head("roster"), federation=HASH, root_version=U64, epoch=U32, roster_version=U64, prev_hash=HASH,
+    issued_at=MS, expires_at=MS, catalogue_hash=HASH, min_protocol=U16, max_protocol=U16,
+    members=List(ROSTER_MEMBER, 64, lambda member: member["node_id"]),
+)
+MEMBER_KEYS = Struct(
+    **head("member-keys"), federation=HASH, node_id=MEMBER, keys_version=U64, prev_hash=HASH, issued_at=MS,
+    expires_at=MS, admin_keys=List(KEY, 8, itself), admin_threshold=U8, tls_keys=List(KEY, 2), sign_keys=List(KEY, 2),
+    log_keys=List(KEY, 2), witness_key=KEY, addresses=List(Text(64), 4), officers_version_min=U64,
+)
+OFFICERS = Struct(
+    **head("officers"), federation=HASH, node_id=MEMBER, list_version=U64, prev_hash=HASH, issued_at=MS,
+    expires_at=MS, cards=List(HASH, 1024, itself),
+)
+CARD = Struct(
+    officer_id=ID16, key=KEY, purposes=List(PURPOSE, 16, PURPOSE.numbers.get), valid_from=MS, valid_to=MS
+)
+STAFF = Struct(
+    **head("staff"), federation=HASH, node_id=MEMBER, list_version=U64, prev_hash=HASH, issued_at=MS, expires_at=MS,
+    people=List(
+        Struct(role=Code(1, {role: KEY_ROLES[role] for role in (8, 9, 10)}), key=KEY, valid_from=MS, valid_to=MS), 64
+    ),
+)
+KEY_CLAIM = Struct(
+    **head("key-claim"), name=Text(64), node_id=Option(MEMBER), keys=List(Struct(role=KEY_ROLE, key=KEY), 8),
+    addresses=List(Text(64), 4),
+)
+CATALOGUE = Struct(**head("catalogue"), text=Utf8(524_288))
+
+# Section 6.
+COVERAGE_STATE = codes(1, complete=1, partial=2, none=3)
+COVERAGE_ROW = Struct(
+    **{"kind": RECORD_KIND, "from": U32, "to": U32, "state": COVERAGE_STATE}
+)
+EDITION = Struct(
+    **head("edition"), number=U64, prev_commit=HASH, commit=HASH, rules_hash=HASH, catalogue_hash=HASH,
+    protection=codes(1, primary_only=1, audited=2),
+    coverage=List(
+        COVERAGE_ROW, 256,
+        lambda row: (
+            RECORD_KIND.numbers[row["kind"]], row["from"], row["to"], COVERAGE_STATE.numbers[row["state"]],
+        ),
+    ),
+    as_of=MS, published_at=MS,
+)
+WITHDRAWAL = Struct(**head("withdraw"), member=MEMBER, number=U64, commit=HASH, at=MS)
+
+# Section 7.
+QUERY = Struct(
+    table_id=U16, table_version=U16, measures=U32,
+    dims=List(Struct(dim=U8, level=U8, codes=List(U32, 64, itself)), 8),
+)
+REQUEST_BODY = Struct(
+    **head("request-body"), request_id=ID16, requester=MEMBER, officer_card_hash=HASH, audience=MEMBER, issued_at=MS,
+    deliver_by=MS, wanted_until=MS, epoch=U32, roster_version=U64, view_hash=HASH, edition=U64, purpose=PURPOSE,
+    legal_basis=LEGAL_BASIS, topic_hash=HASH, case_ref_commit=HASH,
+    reply_class=Code(1, {number: number for number in range(5)}), query=QUERY,
+)
+REQUEST = Struct(
+    **head("request"), body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), topic=Bytes(2048),
+    node_id=MEMBER, node_key=KEY, sent_at=MS, channel_binding=HASH,
+)
+HANDLING = Struct(
+    code=Code(1, {number: f"H{number}" for number in range(4)}), tlp=TLP, embargo_until=MS,
+    recipients=List(MEMBER, 64, itself),
+)
+ANSWER_HEAD = Struct(
+    **head("answer"), body_hash=HASH, request_id=ID16, responder=MEMBER, requester=MEMBER,
+    decision=codes(1, answered=1, refused=2), code=Code(2, {0: None, **REFUSAL_CODES}), issued_at=MS, epoch=U32,
+    roster_version=U64, policy_version=U64, policy_commit=HASH, edition=U64, edition_commit=HASH, slice_hash=HASH,
+    slice_len=U32, handling=HANDLING, provable_after=MS,
+)
+
+# Section 8.
+FETCH = Struct(label=LABEL, node_id=Option(MEMBER), number=U64, hash=HASH)
+ASK_CALL = Struct(body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), wait_ms=U32)
+ASK_REPLY = Struct(
+    outcome=Code(1, {1: "replied", 2: "unreachable", 3: "not_verified"}), detail=Text(240),
+    answer=Option(SIGNED_BYTES), edition=Bytes(32_768), elapsed_us=U64,
+)
+RELAY_CALL = Struct(**{"from": MEMBER, "fetch": FETCH, "wait_ms": U32})
+
+# Every structure by its name, with its cap in bytes.
+STRUCTURES = {
+    "head": (HEAD, 64 * KIB),
+    "signed-bytes": (SIGNED_BYTES, 64 * KIB),
+    "document": (DOCUMENT, MIB),
+    "root": (ROOT, 64 * KIB),
+    "roster": (ROSTER, MIB),
+    "member-keys": (MEMBER_KEYS, 64 * KIB),
+    "officers": (OFFICERS, 64 * KIB),
+    "card": (CARD, KIB),
+    "staff": (STAFF, 64 * KIB),
+    "key-claim": (KEY_CLAIM, 64 * KIB),
+    "catalogue": (CATALOGUE, MIB),
+    "edition": (EDITION, 64 * KIB),
+    "withdraw": (WITHDRAWAL, KIB),
+    "request-body": (REQUEST_BODY, 64 * KIB),
+    "request": (REQUEST, 64 * KIB),
+    "answer": (ANSWER_HEAD, 64 * KIB),
+    "fetch": (FETCH, KIB),
+    "ask": (ASK_CALL, 64 * KIB),
+    "ask-reply": (ASK_REPLY, MIB),
+    "relay": (RELAY_CALL, KIB),
+    "cell": (NUMBER, Number.SIZE),
+}

@@ -1,0 +1,696 @@
+"""Owns the tests: vectors, frames and keys, a real evidence file and its alterations, and an example federation."""
+
+import copy
+import json
+import os
+import tempfile
+import unittest
+from pathlib import Path
+
+from second import example
+from second.catalogue import Catalogue
+from second.encoding import MIB, Refused, decode, encode
+from second.evidence import Verifier, milliseconds, verify
+from second.frames import Stream, end_of, frame, read_call, read_reply, read_stream, write_stream
+from second.keys import CURVE_D, PRIME, key_fault
+from second.messages import HEAD, NUMBER, STRUCTURES
+from second.trust import Trust
+from second.vectors import STRUCTURE_OF, Vectors, public_key
+
+VECTORS = Path(__file__).parent / "messages.txt"
+
+
+def setting(name):
+    """The value of an environment variable that the tests cannot do without."""
+    if name not in os.environ:
+        raise AssertionError(f"the environment variable {name} is not set")
+    return os.environ[name]
+
+
+def evidence_bytes():
+    return Path(setting("ACCORD_EVIDENCE")).read_bytes()
+
+
+def evidence():
+    return json.loads(evidence_bytes())
+
+
+def given_federation():
+    return bytes.fromhex(setting("ACCORD_FEDERATION"))
+
+
+def lists():
+    return setting("ACCORD_LISTS")
+
+
+def catalogue_text():
+    """The text of the catalogue in the evidence file, for the example federation."""
+    for raw in map(bytes.fromhex, evidence()["documents"]):
+        document = decode(STRUCTURES["document"][0], raw, "document", MIB)
+        if document["label"] == "catalogue":
+            return decode(STRUCTURES["catalogue"][0], document["payload"], "catalogue", MIB)["text"]
+    raise AssertionError("no catalogue in the evidence file")
+
+
+class Case(unittest.TestCase):
+    def refused(self, action, what, where=""):
+        """The action is refused, for a reason and at a place that hold these words."""
+        with self.assertRaises(Refused) as caught:
+            action()
+        self.assertIn(what, caught.exception.what)
+        self.assertIn(where, caught.exception.where)
+
+
+class VectorTests(Case):
+    def test_every_vector(self):
+        vectors = Vectors(VECTORS.read_text(encoding="ascii"))
+        self.assertGreater(len(vectors.values), 0)
+        self.assertEqual(vectors.check(), [])
+
+    def test_a_changed_vector_differs(self):
+        for name in ("federation-id", "root.sign-input-sha256", "public-key-of-seed-1", "signed-bytes"):
+            vectors = Vectors(VECTORS.read_text(encoding="ascii"))
+            value = vectors.values[name]
+            vectors.values[name] = ("1" if value[0] == "0" else "0") + value[1:]
+            self.assertIn(name, [one for one, _ in vectors.check()])
+
+    def test_truncated_and_extended_messages(self):
+        for name, value in Vectors(VECTORS.read_text(encoding="ascii")).values.items():
+            kind = STRUCTURE_OF.get(name, name)
+            if kind not in STRUCTURES:
+                continue
+            structure, cap = STRUCTURES[kind]
+            raw = bytes.fromhex(value)
+            for size in range(len(raw)):
+                self.refused(lambda: decode(structure, raw[:size], kind, cap), "bytes wanted")
+            self.refused(lambda: decode(structure, raw + b"\0", kind, cap), "" if len(raw) == cap else "too many")
+
+    def test_numbers_of_a_cell(self):
+        for raw, what in (
+            ("00" + "00" * 8, "unknown state"),
+            ("02" + "00" * 7 + "01", "beside state"),
+            ("01" + "ff" * 8, "out of range"),
+            ("01" + "0020" + "00" * 6, "out of range"),
+        ):
+            self.refused(lambda: decode(NUMBER, bytes.fromhex(raw), "cell", 9), what)
+
+
+class KeyTests(Case):
+    def test_keys_of_seeds(self):
+        for seed in range(1, 11):
+            self.assertIsNone(key_fault(public_key(seed)))
+
+    def test_low_order(self):
+        """All eight points of low order: y = 1, -1, 0 and the roots of d y^4 + 2 y^2 = 1, with both signs of x."""
+        ys = {1, PRIME - 1, 0}
+        for root in square_roots((1 + CURVE_D) % PRIME):
+            ys.update(square_roots((root - 1) * pow(CURVE_D, -1, PRIME) % PRIME))
+        found = [key_fault(point(y, odd)) for y in ys for odd in (0, 1)]
+        self.assertEqual(found.count("a point of low order"), 8)
+        self.assertEqual(set(found), {"a point of low order", "not a canonical point of the curve"})
+
+    def test_not_canonical(self):
+        for y in range(PRIME, 2**255):
+            for odd in (0, 1):
+                self.assertEqual(key_fault(point(y, odd)), "not a canonical point of the curve")
+        self.assertEqual(key_fault(point(2, 0)), "not a canonical point of the curve")
+
+
+def point(y, odd):
+    return (y | odd << 255).to_bytes(32, "little")
+
+
+def square_roots(number):
+    root = pow(number, (PRIME + 3) // 8, PRIME)
+    minus_one = pow(2, (PRIME - 1) // 4, PRIME)
+    return {one % PRIME for one in (root, -root, root * minus_one, -root * minus_one) if one * one % PRIME == number}
+
+
+class FrameTests(Case):
+    head = encode(HEAD, {"protocol": 1, "kind": "request", "payload": b"payload"})
+
+    def test_reply_padded_to_a_class(self):
+        for size in (16 * 1024, 64 * 1024, 256 * 1024):
+            data = write_stream(Stream(self.head, b"slice", ["wait"]), size)
+            self.assertEqual(len(data), size)
+            self.assertEqual(read_reply(data, "request"), (b"payload", b"slice", ["wait"]))
+
+    def test_every_padding(self):
+        plain = len(write_stream(Stream(self.head, None, [])))
+        for size in range(plain, plain + 80):
+            if plain < size < plain + 5:
+                self.assertRaises(ValueError, write_stream, Stream(self.head, None, []), size)
+            else:
+                data = write_stream(Stream(self.head, None, []), size)
+                self.assertEqual((len(data), read_call(data, "members")), (size, ("request", b"payload", None)))
+        for size in range(2 * 65_541 - 6, 2 * 65_541 + 6):
+            self.assertEqual(len(write_stream(Stream(b"h", None, []), 6 + size)), 6 + size)
+
+    def test_large_body(self):
+        body = bytes(200_000)
+        data = write_stream(Stream(b"h", body, []))
+        self.assertEqual(read_stream(data, False, 1, 200_000).body, body)
+        self.refused(lambda: read_stream(data, False, 1, 199_999), "more than 199999")
+
+    def test_order(self):
+        head, body, end = frame(1, b"h"), frame(2, b"b"), frame(4, end_of(b"b"))
+        pad, progress = frame(5, bytes(3)), frame(3, b"p")
+        for data, what in (
+            (head + head, "second head"),
+            (body + head, "before the head"),
+            (end + head, "before the head"),
+            (pad + head, "before the head"),
+            (frame(1, b""), "a head of 0"),
+            (frame(1, bytes(101)), "a head of 101"),
+            (head + body + pad, "before the end"),
+            (head + body, "FIN before the end"),
+            (head + end, "does not fit"),
+            (head + body + body + end, "does not fit"),
+            (head + body + end + end, "after the end"),
+            (head + body + end + body, "after the end"),
+            (head + body + end + progress, "after the end"),
+            (head + body + end + pad + progress, "after a pad"),
+            (head + body + end + frame(5, b"\1"), "not zeros"),
+            (head + frame(6, b""), "unknown kind"),
+            (head + frame(3, b"\xff") + body + end, "not UTF-8"),
+            (head + body + end + b"\0", "header of a frame"),
+            (head + body + end + pad[:-1], "FIN after"),
+            (b"\0\1\0\1\1", "at most 65536"),
+            (b"", "FIN before the head"),
+            (progress, "FIN before the head"),
+        ):
+            self.refused(lambda: read_stream(data, True, 100, 100), what)
+        good = progress + head + progress + body + progress + end + pad + pad
+        self.assertEqual(read_stream(good, True, 100, 100), Stream(b"h", b"b", ["p"] * 3))
+        self.refused(lambda: read_stream(good, False, 100, 100), "that the server has not sent")
+        self.refused(lambda: read_stream(head + end, True, 100, None), "where there is no body")
+
+    def test_sockets_and_kinds(self):
+        data = write_stream(Stream(self.head, None, []))
+        self.refused(lambda: read_call(data, "people"), "may not be opened")
+        reply = write_stream(Stream(self.head, b"", []))
+        self.refused(lambda: read_reply(reply, "ask"), "a reply of kind request")
+
+
+class EvidenceTests(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.file = evidence()
+        cls.federation = given_federation()
+        cls.now = milliseconds(cls.file["collected_at"], "collected_at") + 1000
+        documents = [bytes.fromhex(one) for one in cls.file["documents"]]
+        cls.trust = Trust(documents, cls.federation, "documents")
+        catalogue = Catalogue(cls.trust.catalogues[cls.trust.roster["catalogue_hash"]], lists(), "catalogue")
+        cls.verifier = Verifier(cls.trust, catalogue.table(name=cls.file["table"]), cls.now)
+        cls.answered = [
+            index
+            for index, one in enumerate(cls.file["exchanges"])
+            if one["reply"] and cls.verifier.exchange(one, "exchange").outcome == "answered"
+        ]
+
+    def verify(self, file, federation=None):
+        raw = file if isinstance(file, bytes) else json.dumps(file).encode()
+        return verify(raw, federation or self.federation, lists(), self.now)
+
+    def changed(self):
+        return copy.deepcopy(self.file)
+
+    def test_verifies(self):
+        result = self.verify(evidence_bytes())
+        self.assertEqual(result["pooled"], self.file["pooled"])
+        self.assertEqual(len(result["exchanges"]), len(self.file["exchanges"]))
+
+    def test_every_bit_and_every_truncation_of_an_exchange(self):
+        exchange = copy.deepcopy(self.file["exchanges"][self.answered[0]])
+        self.assertEqual(self.verifier.exchange(exchange, "exchange").outcome, "answered")
+        reply = exchange["reply"]
+        for place, name in (
+            (reply, "head"), (reply, "signature"), (reply, "slice"), (reply, "edition"), (exchange, "body"),
+            (exchange, "officer_signature"), (exchange, "officer_card"),
+        ):
+            good = bytes.fromhex(place[name])
+            for altered in alterations(good):
+                place[name] = altered.hex()
+                with self.assertRaises(Refused, msg=f"{name} {place[name]}"):
+                    self.verifier.exchange(exchange, "exchange")
+            place[name] = good.hex()
+        self.assertEqual(self.verifier.exchange(exchange, "exchange").outcome, "answered")
+
+    def test_refused_exchanges_are_signed_too(self):
+        for index, one in enumerate(self.file["exchanges"]):
+            if not one["reply"] or index in self.answered:
+                continue
+            exchange = copy.deepcopy(one)
+            for altered in alterations(bytes.fromhex(one["reply"]["head"])):
+                exchange["reply"]["head"] = altered.hex()
+                self.refused(lambda: self.verifier.exchange(exchange, "exchange"), "no signature", "reply.signature")
+
+    def test_swapped_slice(self):
+        file = self.changed()
+        one, other = (file["exchanges"][index]["reply"] for index in self.answered[:2])
+        self.assertNotEqual(one["slice"], other["slice"])
+        one["slice"], other["slice"] = other["slice"], one["slice"]
+        where = f"$.exchanges[{self.answered[0]}].reply.slice"
+        self.refused(lambda: self.verify(file), "whose hash the head holds", where)
+
+    def test_swapped_reply_and_edition(self):
+        file = self.changed()
+        one, other = (file["exchanges"][index] for index in self.answered[:2])
+        one["reply"], other["reply"] = other["reply"], one["reply"]
+        self.refused(lambda: self.verify(file), "no signature of the head", "reply.signature")
+        file = self.changed()
+        one, other = (file["exchanges"][index]["reply"] for index in self.answered[:2])
+        one["edition"], other["edition"] = other["edition"], one["edition"]
+        self.refused(lambda: self.verify(file), "not signed once", "reply.edition")
+
+    def test_every_pooled_number(self):
+        for number, row in enumerate(self.file["pooled"]):
+            for index, value in enumerate(row["values"]):
+                file = self.changed()
+                file["pooled"][number]["values"][index]["value"] = (value["value"] or 0) + 1
+                self.refused(lambda: self.verify(file), "computed", f"$.pooled[{number}].values[{index}].value")
+
+    def test_pooled_rows(self):
+        file = self.changed()
+        file["pooled"].pop()
+        self.refused(lambda: self.verify(file), "items in the file", "$.pooled")
+        file = self.changed()
+        file["pooled"][0]["key"][0] += "0"
+        self.refused(lambda: self.verify(file), "computed", "$.pooled[0].key[0]")
+        file = self.changed()
+        value = next(value for row in file["pooled"] for value in row["values"] if value["from"])
+        value["from"], value["missing"] = [], [[name, "refused"] for name in value["from"]] + value["missing"]
+        self.refused(lambda: self.verify(file), "in the file", "$.pooled[")
+
+    def test_dropped_exchange(self):
+        for index in range(len(self.file["exchanges"])):
+            file = self.changed()
+            del file["exchanges"][index]
+            self.refused(lambda: self.verify(file), "does not follow from the bodies", "$.question_id")
+
+    def test_doubled_exchange(self):
+        file = self.changed()
+        file["exchanges"].append(file["exchanges"][0])
+        self.refused(lambda: self.verify(file), "request_id stands in another exchange", "$.exchanges")
+
+    def test_no_exchange(self):
+        self.refused(lambda: self.verify(self.file | {"exchanges": []}), "no exchange", "$.exchanges")
+
+    def test_hidden_answer(self):
+        file = self.changed()
+        file["exchanges"][self.answered[0]] |= {"reply": None, "without_reply": "unreachable"}
+        self.refused(lambda: self.verify(file), "", "$.pooled")
+        file["exchanges"][self.answered[0]]["without_reply"] = "lost"
+        self.refused(lambda: self.verify(file), "'lost'", "without_reply")
+
+    def test_missing_document(self):
+        for index in range(len(self.file["documents"])):
+            file = self.changed()
+            del file["documents"][index]
+            with self.assertRaises(Refused) as caught:
+                self.verify(file)
+            self.assertRegex(
+                caught.exception.what, "no root|0 rosters|catalogue .* is missing|no keys document|no officers list"
+            )
+
+    def test_altered_documents(self):
+        for index, one in enumerate(self.file["documents"]):
+            raw = bytearray.fromhex(one)
+            raw[len(raw) // 3] ^= 1
+            file = self.changed()
+            file["documents"][index] = raw.hex()
+            with self.assertRaises(Refused):
+                self.verify(file)
+
+    def test_another_federation(self):
+        other = bytes(32)
+        self.refused(lambda: self.verify(self.file, other), "not the federation that was given", "$.federation")
+        file = self.file | {"federation": other.hex()}
+        self.refused(lambda: self.verify(file), "not the federation that was given", "$.federation")
+        self.refused(lambda: self.verify(file, other), "root of another federation", "$.documents")
+
+    def test_shape_of_the_file(self):
+        for path in ((), ("exchanges", 0), ("exchanges", self.answered[0], "reply"), ("pooled", 0)):
+            file = self.changed()
+            place = file
+            for step in path:
+                place = place[step]
+            for name in list(place):
+                value = place.pop(name)
+                self.refused(lambda: self.verify(file), f"{name!r} is missing")
+                place[name] = value
+            place["more"] = None
+            self.refused(lambda: self.verify(file), "unknown key", ".more")
+
+    def test_values_of_the_file(self):
+        text = evidence_bytes().decode()
+        identity = self.file["question_id"]
+        for found, put, what in (
+            ('"accord_evidence": 1', '"accord_evidence": 1.0', "no whole number"),
+            ('"accord_evidence": 1', '"accord_evidence": true', "int wanted"),
+            ('"accord_evidence": 1', '"accord_evidence": 2', "unknown"),
+            ('"accord_evidence": 1', '"accord_evidence": 1, "accord_evidence": 1', "stands twice"),
+            (identity, identity.upper() if identity.upper() != identity else "A" + identity[1:], "lower-case"),
+            (identity, identity[:-1], "lower-case"),
+            (identity, identity[:-2], "16 wanted"),
+            (self.file["collected_at"], "2026-02-30T00:00:00Z", "no time"),
+            (self.file["collected_at"], "2020-01-01T00:00:00Z", "more than 2 min 1 s"),
+            (f'"{self.file["table"]}"', '"no-such-table"', "no table"),
+        ):
+            self.assertIn(found, text)
+            self.refused(lambda: self.verify(text.replace(found, put, 1).encode()), what)
+        for size in (0, 1, len(text) // 2):
+            self.refused(lambda: self.verify(text[:size].encode()), "no JSON")
+
+    def test_before_the_answers(self):
+        raw = json.dumps(self.file).encode()
+        self.refused(
+            lambda: verify(raw, self.federation, lists(), self.now - 86_400_000), "after now", "reply.head"
+        )
+
+    def test_changed_list(self):
+        no_lists = str(VECTORS.parent / "no-such-folder")
+        self.refused(lambda: verify(evidence_bytes(), self.federation, no_lists, self.now), "code list")
+        with tempfile.TemporaryDirectory() as folder:
+            for path in Path(lists()).glob("*.csv"):
+                (Path(folder) / path.name).write_bytes(path.read_bytes() + b"\n")
+            self.refused(lambda: verify(evidence_bytes(), self.federation, folder, self.now), "is not the one")
+
+
+def alterations(good):
+    """Every single-bit flip and every truncation."""
+    for bit in range(8 * len(good)):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+    for size in range(len(good)):
+        yield good[:size]
+
+
+def query_of(table_id, measures, *dims):
+    """A query by (level, codes) of each dimension."""
+    return {
+        "table_id": table_id, "table_version": 1, "measures": measures,
+        "dims": [{"dim": index, "level": level, "codes": codes} for index, (level, codes) in enumerate(dims)],
+    }
+
+
+class ExampleTests(Case):
+    """What only somebody with the providers' keys can sign."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.text = catalogue_text()
+        cls.fed = example.Federation(lists(), [cls.text])
+        # Table 1: years, all drugs, seizures.
+        cls.query = query_of(1, 1, (0, [202100]), (0, []))
+        cls.later = query_of(1, 1, (0, [202200]), (0, []))
+
+    def verify(self, fed, exchanges, pooled, table="seizures-year-drug", now=example.NOW, **changes):
+        return verify(fed.file(table, exchanges, pooled, **changes), fed.federation, lists(), now)
+
+    def answer(self, member, query, number, value, fed=None, body=None, **changes):
+        fed = fed or self.fed
+        data = fed.slice(member, query, lambda levels, key, measure: [value])
+        return fed.reply(fed.request(member, query, number, **(body or {})), member, data, **changes)
+
+    def row(self, key, value, members, missing=()):
+        value = {"measure": "seizures", "value": value, "from": members, "missing": [list(one) for one in missing]}
+        return {"key": key, "values": [value]}
+
+    def test_two_answers(self):
+        exchanges = [self.answer("PT-TEST", self.query, 1, 7), self.answer("IT-TEST", self.query, 2, 5)]
+        pooled = [self.row(["2021", "_T"], 12, ["IT-TEST", "PT-TEST"])]
+        self.assertTrue(self.verify(self.fed, exchanges, pooled)["verified"])
+
+    def test_second_answer_of_another_edition(self):
+        exchanges = [
+            self.answer("IT-TEST", self.query, 1, 5),
+            self.answer("PT-TEST", self.query, 2, 7),
+            self.answer("PT-TEST", self.later, 3, 8, edition=2),
+        ]
+        claimed = [
+            self.row(["2021", "_T"], 12, ["IT-TEST", "PT-TEST"]),
+            self.row(["2022", "_T"], 8, ["PT-TEST"], [("IT-TEST", "not_available")]),
+        ]
+        self.refused(lambda: self.verify(self.fed, exchanges, claimed), "computed", "$.pooled[0].values[0].value")
+        gone = ("PT-TEST", "not_verified")
+        pooled = [
+            self.row(["2021", "_T"], 5, ["IT-TEST"], [gone]),
+            self.row(["2022", "_T"], None, [], [("IT-TEST", "not_available"), gone]),
+        ]
+        self.assertTrue(self.verify(self.fed, exchanges, pooled)["verified"])
+        exchanges[2] = self.answer("PT-TEST", self.later, 3, 8)
+        self.assertTrue(self.verify(self.fed, exchanges, claimed)["verified"])
+
+    def test_a_cell_twice(self):
+        exchanges = [self.answer("PT-TEST", self.query, 1, 7), self.answer("PT-TEST", self.query, 2, 7)]
+        self.refused(lambda: self.verify(self.fed, exchanges, []), "twice", "$.exchanges[1].reply.slice")
+
+    def test_refused_and_unreachable(self):
+        asked = self.fed.request("IT-TEST", self.query, 2)
+        exchanges = [self.answer("PT-TEST", self.query, 1, "suppressed"), self.fed.refusal(asked, "IT-TEST")]
+        pooled = [self.row(["2021", "_T"], None, [], [("IT-TEST", "refused"), ("PT-TEST", "suppressed")])]
+        self.assertTrue(self.verify(self.fed, exchanges, pooled)["verified"])
+        other = {"code": "H0", "tlp": "AMBER", "embargo_until": 0, "recipients": []}
+        for changes, what in (
+            ({"edition": 1}, "names an edition"), ({"edition_commit": b"\1" * 32}, "names an edition"),
+            ({"code": None}, "without a code"), ({"handling": other}, "handling H0 AMBER"),
+        ):
+            bad = [exchanges[0], self.fed.refusal(asked, "IT-TEST", **changes)]
+            self.refused(lambda: self.verify(self.fed, bad, pooled), what, "$.exchanges[1].reply.head")
+
+    def test_requests_of_one_question(self):
+        first = self.answer("PT-TEST", self.query, 1, 7)
+        for number, body, what in (
+            (1, {}, "request_id"),
+            (2, {"legal_basis": "agreement"}, "legal_basis"),
+            (2, {"purpose": "strategic-analysis"}, "purpose"),
+            (2, {"query": query_of(1, 2, (0, [202100]), (0, []))}, "measures or levels"),
+            (2, {"query": query_of(2, 1, (0, [202100]), (0, []), (0, []))}, "the file is about"),
+        ):
+            query = body.pop("query", self.query)
+            second = self.fed.request("IT-TEST", query, number, **body)
+            self.refused(lambda: self.verify(self.fed, [first, second], []), what, "$.exchanges[1].body")
+        self.refused(
+            lambda: self.verify(self.fed, [self.fed.request("IT-TEST", self.query, 1, purpose="early-warning")], []),
+            "is not on the card", "officer_card",
+        )
+
+    def test_head_of_another_request(self):
+        for changes, what in (
+            ({"body_hash": bytes(32)}, "body_hash"),
+            ({"request_id": bytes(16)}, "request_id"),
+            ({"responder": "IT-TEST"}, "responder"),
+            ({"requester": "IT-TEST"}, "requester"),
+            ({"issued_at": example.ASKED - 120_001}, "before the request"),
+            ({"issued_at": example.NOW + 120_001}, "after now"),
+            ({"code": "E_BUSY"}, "an answer with the code"),
+            ({"body": {"edition": 2}}, "asked for was 2"),
+            ({"slice_len": 8}, "the head says 8"),
+            ({"slice_hash": bytes(32)}, "whose hash"),
+            ({"header": {"number": 2}}, "not those of the head"),
+            ({"edition_commit": bytes(32)}, "not those of the head"),
+            ({"edition": 0}, "not those of the head"),
+        ):
+            exchange = self.answer("PT-TEST", self.query, 1, 7, **changes)
+            self.refused(lambda: self.verify(self.fed, [exchange], []), what, "$.exchanges[0].reply")
+        exchange = self.answer("PT-TEST", self.query, 1, 7, issued_at=example.ASKED - 120_000)
+        self.assertTrue(self.verify(self.fed, [exchange], [self.row(["2021", "_T"], 7, ["PT-TEST"])])["verified"])
+
+    def test_queries_off_the_grid(self):
+        for query, what in (
+            (query_of(1, 4, (0, [202100]), (0, [])), "not measures of these levels"),
+            (query_of(1, 0, (0, [202100]), (0, [])), "not measures of these levels"),
+            (query_of(1, 1, (1, [202121]), (0, [])), "no level set"),
+            (query_of(1, 1, (0, []), (0, [])), "names no periods"),
+            (query_of(1, 1, (0, [202101]), (0, [])), "202101 is no code of time"),
+            (query_of(1, 1, (0, [99]), (0, [])), "a period outside"),
+            (query_of(1, 1, (0, [202100]), (0, [1])), "1 is no code of drug"),
+            (query_of(1, 1, (0, [202100])), "dimensions"),
+            (query_of(1, 1, (0, [202100]), (0, [])) | {"table_version": 2}, "version 2"),
+        ):
+            exchange = self.fed.reply(self.fed.request("PT-TEST", query, 1), "PT-TEST", bytes(9))
+            self.refused(lambda: self.verify(self.fed, [exchange], []), what, "$.exchanges[0].body, query")
+
+    def test_slices_that_no_edition_holds(self):
+        for data, what in (
+            (bytes(8), "8 bytes"), (b"\4" + bytes(8), "unknown state"), (b"\2" + bytes(7) + b"\1", "beside state"),
+        ):
+            exchange = self.fed.reply(self.fed.request("PT-TEST", self.query, 1), "PT-TEST", data)
+            self.refused(lambda: self.verify(self.fed, [exchange], []), what, "$.exchanges[0].reply.slice")
+
+    def test_too_large_a_sum(self):
+        largest = 2**53 - 1
+        exchanges = [self.answer("PT-TEST", self.query, 1, largest), self.answer("IT-TEST", self.query, 2, 1)]
+        pooled = [self.row(["2021", "_T"], None, ["IT-TEST", "PT-TEST"])]
+        self.assertTrue(self.verify(self.fed, exchanges, pooled)["verified"])
+
+    def test_means_and_histograms(self):
+        """Table 9, mean and histogram of a form: a hidden bin adds nothing."""
+        query = query_of(9, 0b1100, (0, [202100]), (2, [2]), (1, [2]), (1, [1]), (1, [1]))
+        width = 1 + 5 + 10 + 20
+
+        def of_italy(levels, key, measure):
+            return {"mean": [10, 50_000], "histogram": [10, "suppressed", 6] + [0] * (width - 3)}.get(measure.of, [0])
+
+        def of_portugal(levels, key, measure):
+            hidden = ["suppressed"] * measure.width
+            return {"mean": hidden, "histogram": [20, 20] + ["suppressed"] * (width - 2)}.get(measure.of, [0])
+
+        exchanges = [
+            self.fed.reply(self.fed.request(name, query, number), name, self.fed.slice(name, query, numbers))
+            for number, (name, numbers) in enumerate((("IT-TEST", of_italy), ("PT-TEST", of_portugal)))
+        ]
+        values = [
+            {
+                "measure": "purity_mean", "value": 10, "numbers": [10, 50_000], "from": ["IT-TEST"],
+                "missing": [["PT-TEST", "suppressed"]],
+            },
+            {
+                "measure": "purity", "value": 30, "numbers": [30, 20, 6] + [0] * (width - 3),
+                "from": ["IT-TEST", "PT-TEST"], "missing": [],
+            },
+        ]
+        pooled = [{"key": ["2021", "COC_HCL", "mid", "base", "seizure_all"], "values": values}]
+        table = "purity-quarter-form-market"
+        self.assertTrue(self.verify(self.fed, exchanges, pooled, table)["verified"])
+        for mean, histogram, what in (
+            ([10, "suppressed"], [0] * width, "without their sum"),
+            (["suppressed", 5], [0] * width, "with a value among"),
+            ([10, 50_001], [0] * width, "no whole mean"),
+            ([0, 1], [0] * width, "no whole mean"),
+            ([0, 0], [5, "not_available"] + [0] * (width - 2), "a bin that is not available"),
+            ([0, 0], ["suppressed"] + [0] * (width - 1), "with a value among"),
+        ):
+            data = b"".join(encode(NUMBER, number) for number in mean + histogram)
+            exchange = self.fed.reply(self.fed.request("IT-TEST", query, 1), "IT-TEST", data)
+            self.refused(lambda: self.verify(self.fed, [exchange], pooled, table), what, "reply.slice")
+
+    def test_regions_are_the_providers(self):
+        table = self.fed.catalogues[0].table(id=2)
+        trust = Trust(self.fed.documents, self.fed.federation, "documents")
+        verifier = Verifier(trust, table, example.NOW)
+        for number, (name, level, regions) in enumerate((
+            ("PT-TEST", 0, ["_T"]),
+            ("PT-TEST", 1, ["_U", "PT1", "PT2", "PT3"]),
+            ("PT-TEST", 2, ["PT1_U", "PT11", "PT15", "PT16", "PT17", "PT18", "PT2_U", "PT20", "PT3_U", "PT30"]),
+            ("IT-TEST", 1, ["_U", "ITC", "ITF", "ITG", "ITH", "ITI"]),
+        )):
+            query = query_of(2, 1, (0, [202100]), (0, []), (level, []))
+            exchange = verifier.exchange(self.answer(name, query, number, 1), "exchange")
+            self.assertEqual([names[2] for names, _ in exchange.rows.values()], regions)
+
+    def test_pairs_and_periods(self):
+        table = self.fed.catalogues[0].table(id=8)
+        pairs = table.axes[1].codes(0, "PT", None)
+        self.assertEqual((len(pairs), pairs[1], pairs[708]), (36, "COC+HER", "KHAT+OTHER"))
+        time = table.axes[0]
+        self.assertEqual(list(time.codes(1, "PT", 2012).values())[-2:], ["2012-Q4", "2012_U"])
+        self.assertEqual(time.codes(2, "PT", 2012)[201231], "2012-Q1_U")
+
+    def test_editions_under_another_catalogue(self):
+        """Equal measures are compared; another unit is not comparable, nor is a catalogue that is not known."""
+        same = self.text + "\n# another catalogue\n"
+        other = self.text.replace('counting_unit = "line (one drug of one seizure)"', 'counting_unit = "seizure"')
+        step = self.text.replace('of = "lines"\nunit = "1"', 'of = "lines"\nunit = "2"')
+        fed = example.Federation(lists(), [self.text, same, other, step])
+        for catalogue, comparable in ((0, True), (1, True), (2, False), (3, False)):
+            exchange = self.answer("PT-TEST", self.query, 1, 7, fed=fed, catalogue=catalogue)
+            row = self.row(["2021", "_T"], 7, ["PT-TEST"])
+            if not comparable:
+                row = self.row(["2021", "_T"], None, [], [("PT-TEST", "not_comparable")])
+            self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
+        exchange = self.answer("PT-TEST", self.query, 1, 7, header={"catalogue_hash": bytes(32)})
+        row = self.row(["2021", "_T"], None, [], [("PT-TEST", "not_comparable")])
+        self.assertTrue(self.verify(self.fed, [exchange], [row])["verified"])
+
+    def test_rules_of_documents(self):
+        day = 86_400_000
+        shared = example.Signer("IT-TEST tls").key
+        for changes, what in (
+            ({"root": {"threshold": 1}}, "threshold 1 of 3"),
+            ({"root": {"threshold": 3}}, "threshold 3 of 3"),
+            ({"root": {"root_version": 2}}, "version 2 where version 1 is due"),
+            ({"root": {"epoch": 0}}, "epoch 0"),
+            ({"root": {"expires_at": example.ISSUED}}, "expires before"),
+            ({"roster": {"epoch": 2}}, "that of the last root is 1"),
+            ({"roster": {"root_version": 2}}, "that of the last root is 1"),
+            ({"roster": {"federation": bytes(32)}}, "another federation"),
+            ({"roster": {"catalogue_hash": bytes(32)}}, "is missing"),
+            ({"member-keys": {"admin_threshold": 1}}, "threshold 1 of 2"),
+            ({"member-keys": {"sign_keys": []}}, "sign_keys is empty"),
+            ({"member-keys": {"expires_at": example.ISSUED + 400 * day + 1}}, "400 days"),
+            ({"member-keys": {"addresses": ["192.0.2.1:0"]}}, "not IP:PORT"),
+            ({"member-keys": {"addresses": ["0.0.0.0:1"]}}, "unspecified"),
+            ({"member-keys": {"addresses": ["[fe80::1]:1"]}}, "link-local"),
+            ({"member-keys": {"tls_keys": [shared]}}, "not signed by its key"),
+            ({"member-keys": {"witness_key": example.Signer("ES-TEST tls").key}}, "a key stands twice"),
+            ({"member-keys": {"officers_version_min": 2}}, "at least 2 wanted"),
+            ({"officers": {"federation": bytes(32)}}, "another federation"),
+            ({"officers": {"expires_at": example.ISSUED + 401 * day}}, "400 days"),
+        ):
+            fed = example.Federation(lists(), [self.text], **changes)
+            self.refused(lambda: Trust(fed.documents, fed.federation, "documents"), what)
+
+    def test_signers_of_documents(self):
+        fed = self.fed
+        for index, raw in enumerate(fed.documents):
+            document = decode(STRUCTURES["document"][0], raw, "document", MIB)
+            document["signatures"] = document["signatures"][:1] * 2
+            documents = list(fed.documents)
+            documents[index] = encode(STRUCTURES["document"][0], document)
+            self.refused(lambda: Trust(documents, fed.federation, "documents"), "signed by", f"documents[{index}]")
+
+    def test_officers_and_partners_in_time(self):
+        for changes, what, where in (
+            ({"card": {"valid_to": example.ASKED}}, "the card is outside its validity", "officer_card"),
+            ({"card": {"valid_from": example.ASKED + 1}}, "the card is outside its validity", "officer_card"),
+            ({"officers": {"cards": []}}, "not on the officers list", "officer_card"),
+            ({"officers": {"expires_at": example.ASKED}}, "has expired", "officer_card"),
+            ({"PT-TEST": {"state": "suspended"}}, "is suspended", "body"),
+            ({"PT-TEST": {"valid_to": example.ASKED}}, "outside its validity", "body"),
+            ({"roster": {"expires_at": example.ASKED}}, "the roster has expired", "body"),
+            ({"root": {"expires_at": example.ASKED}}, "the root has expired", "body"),
+        ):
+            fed = example.Federation(lists(), [self.text], **changes)
+            exchange = self.answer("PT-TEST", self.query, 1, 7, fed=fed)
+            self.refused(lambda: self.verify(fed, [exchange], []), what, where)
+        unknown = self.fed.request("FR-TEST", self.query, 1)
+        self.refused(lambda: self.verify(self.fed, [unknown], []), "does not stand on the roster", "body")
+
+    def test_second_root(self):
+        fed = self.fed
+        old, new = fed.root_signers, example.Signer("root 4")
+        both = sorted([*old[:2], new], key=lambda signer: signer.key)
+        content = example.heading("root") | {
+            "root_version": 2, "epoch": 1, "genesis_nonce": bytes(32), "name": "example",
+            "keys": example.keys(both), "threshold": 2, **example.dates(),
+        }
+        for by, change, what in (
+            (both, {}, "that of the last root is 2"),
+            ([old[0], new], {}, "keys of the root before"),
+            (old, {}, "not signed by its new key"),
+            (both, {"root_version": 3}, "version 3 where version 2 is due"),
+        ):
+            fed.federation, kept = example.ZERO, fed.federation
+            document = fed.document("root", content | change, by)
+            fed.federation = kept
+            self.refused(lambda: Trust([*fed.documents, document], fed.federation, "documents"), what)
+
+    def test_stray_documents(self):
+        fed = self.fed
+        exchange = self.answer("PT-TEST", self.query, 1, 7)
+        header = bytes.fromhex(exchange["reply"]["edition"])
+        self.refused(lambda: Trust([*fed.documents, header], fed.federation, "documents"), "does not belong")
+        for raw in fed.documents:
+            label = decode(STRUCTURES["document"][0], raw, "document", MIB)["label"]
+            twice = [*fed.documents, raw]
+            if label in ("member-keys", "catalogue"):
+                self.assertEqual(Trust(twice, fed.federation, "documents").roster["roster_version"], 1)
+            else:
+                self.refused(lambda: Trust(twice, fed.federation, "documents"), "", "documents")
+
+
+if __name__ == "__main__":
+    unittest.main()
