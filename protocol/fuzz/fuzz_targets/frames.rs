@@ -38,7 +38,8 @@ impl Side {
             _ => {
                 let switches = input.byte();
                 let body = (switches & 1 == 1).then(|| u64::from(input.word()));
-                Self::Known(Limits { head: input.word().into(), body, progress: switches & 2 == 2 })
+                let (head, spare) = (input.word().into(), input.word().into());
+                Self::Known(Limits { head, body, progress: switches & 2 == 2, spare })
             }
         }
     }
@@ -115,10 +116,10 @@ impl Expected {
     fn of(stream: &[u8], side: &Side) -> Self {
         let mut limits = match side {
             Side::Known(limits) => *limits,
-            Side::ByHead(_) => Limits { head: Cap::Head.bytes(), body: None, progress: false },
+            Side::ByHead(_) => Limits { head: Cap::Head.bytes(), body: None, progress: false, spare: 0 },
         };
         let mut found = Self { pieces: Vec::new(), fails_at: None, whole: false };
-        let (mut place, mut body, mut at) = (Place::Before, Vec::new(), 0);
+        let (mut place, mut body, mut spare, mut at) = (Place::Before, Vec::new(), 0, 0);
         while let Some((header, rest)) = stream[at..].split_first_chunk::<HEADER_LEN>() {
             let [length @ .., kind] = *header;
             let length = u32::from_be_bytes(length) as usize;
@@ -132,7 +133,10 @@ impl Expected {
                     5 => place == Place::Behind || place == Place::Inside && !needs_end,
                     _ => false,
                 };
-            if !allowed {
+            // What brings the message no further counts whole, from its header on.
+            let idle = kind == 3 || kind == 5 || kind == 2 && length == 0;
+            spare += if idle { (HEADER_LEN + length) as u64 } else { 0 };
+            if !allowed || idle && spare > limits.spare {
                 found.fails_at = Some(at + HEADER_LEN);
                 return found;
             }
@@ -250,8 +254,13 @@ fn write(input: &mut Input<'_>) {
     assert_eq!(written.is_some(), fits, "{} bytes of head, {needed} in all, for {size:?}", head.len());
     let Some(bytes) = written else { return };
     assert_eq!(bytes.len(), size.unwrap_or(needed));
-    let limits =
-        Limits { head: PAYLOAD_MAX, body: body.as_ref().map(|body| body.len() as u64), progress: false };
+    // The smallest limits that it fits: of pads exactly what was missing.
+    let limits = Limits {
+        head: head.len(),
+        body: body.as_ref().map(|body| body.len() as u64),
+        progress: false,
+        spare: (bytes.len() - needed) as u64,
+    };
     let mut reader = FrameReader::new(limits);
     let (mut read_head, mut read_body, mut ended) = (Vec::new(), Vec::new(), false);
     let chunk = usize::from(input.word()).max(1);

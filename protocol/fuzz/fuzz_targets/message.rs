@@ -1,6 +1,7 @@
 //! Every structure of the wire: what decodes has one spelling, and holds only keys that nobody can forge for.
 #![no_main]
 
+use accord_fuzz::{edits::edit, federation::vector_bytes, input::Input};
 use accord_protocol::{
     answer::AnswerHead,
     catalogue::CatalogueDocument,
@@ -22,33 +23,48 @@ use bincode::{Decode, Encode};
 
 accord_fuzz::target!(message);
 
-/// The first byte chooses the decoder of the rest.
+/// Every decoder with the golden vector that it must take. Whether it took the bytes comes back.
+const DECODERS: [(&str, fn(&[u8]) -> bool); 23] = [
+    ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
+    ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
+    ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
+    ("officers", |bytes| signed::<Officers>(bytes, |_| Vec::new()).is_some()),
+    ("staff", |bytes| signed::<Staff>(bytes, |staff| staff.people.iter().map(|person| person.key).collect()).is_some()),
+    ("key-claim", |bytes| signed::<KeyClaim>(bytes, |claim| claim.keys.iter().map(|entry| entry.key).collect()).is_some()),
+    ("catalogue", |bytes| signed::<CatalogueDocument>(bytes, |_| Vec::new()).is_some()),
+    ("request-body", |bytes| signed::<RequestBody>(bytes, |_| Vec::new()).is_some()),
+    ("answer", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),
+    ("refusal", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),
+    ("edition", |bytes| signed::<EditionHeader>(bytes, |_| Vec::new()).is_some()),
+    ("withdraw", |bytes| signed::<Withdrawal>(bytes, |_| Vec::new()).is_some()),
+    ("request", request),
+    ("card", card),
+    ("document", document),
+    ("signed-bytes", |bytes| one_spelling::<SignedBytes>(bytes, Cap::Head).is_some()),
+    ("fetch", |bytes| one_spelling::<Fetch>(bytes, Cap::Small).is_some()),
+    ("ask", |bytes| one_spelling::<AskCall>(bytes, Cap::Head).is_some()),
+    ("ask-reply", ask_reply),
+    ("relay", |bytes| one_spelling::<RelayCall>(bytes, Cap::Small).is_some()),
+    ("head", head),
+    ("cell-value", cells),
+    ("cell-suppressed", cells),
+];
+
+/// The first byte chooses a decoder, and whether it reads the rest, or its golden vector with the edits that the rest describes.
 fn message(data: &[u8]) {
-    let decoders: [fn(&[u8]); 21] = [
-        |bytes| drop(signed::<Root>(bytes, |root| root.keys.as_slice().to_vec())),
-        |bytes| drop(signed::<Roster>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<MemberKeys>(bytes, MemberKeys::all_keys)),
-        |bytes| drop(signed::<Officers>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<Staff>(bytes, |staff| staff.people.iter().map(|person| person.key).collect())),
-        |bytes| drop(signed::<KeyClaim>(bytes, |claim| claim.keys.iter().map(|entry| entry.key).collect())),
-        |bytes| drop(signed::<CatalogueDocument>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<RequestBody>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<AnswerHead>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<EditionHeader>(bytes, |_| Vec::new())),
-        |bytes| drop(signed::<Withdrawal>(bytes, |_| Vec::new())),
-        request,
-        card,
-        document,
-        |bytes| drop(one_spelling::<SignedBytes>(bytes, Cap::Head)),
-        |bytes| drop(one_spelling::<Fetch>(bytes, Cap::Small)),
-        |bytes| drop(one_spelling::<AskCall>(bytes, Cap::Head)),
-        ask_reply,
-        |bytes| drop(one_spelling::<RelayCall>(bytes, Cap::Small)),
-        head,
-        cells,
-    ];
-    let Some((first, rest)) = data.split_first() else { return };
-    decoders[usize::from(*first) % decoders.len()](rest);
+    let mut input = Input::new(data);
+    let choice = input.below(2 * DECODERS.len());
+    let (name, decoder) = DECODERS[choice % DECODERS.len()];
+    if choice < DECODERS.len() {
+        decoder(input.rest());
+        return;
+    }
+    let mut bytes = vector_bytes(name);
+    let untouched = input.is_empty();
+    while !input.is_empty() {
+        edit(&mut bytes, &mut input);
+    }
+    assert!(decoder(&bytes) || !untouched, "the golden vector {name} does not decode");
 }
 
 /// One value in one spelling, within its cap, or nothing.
@@ -75,34 +91,34 @@ fn signed<T: Signable>(bytes: &[u8], keys: impl Fn(&T) -> Vec<PublicKey>) -> Opt
     Some(value)
 }
 
-fn request(bytes: &[u8]) {
-    if let Some(request) = signed::<Request>(bytes, |request| vec![request.node_key]) {
-        signed::<RequestBody>(request.body.as_slice(), |_| Vec::new());
-        card(request.officer_card.as_slice());
-    }
+fn request(bytes: &[u8]) -> bool {
+    let Some(request) = signed::<Request>(bytes, |request| vec![request.node_key]) else { return false };
+    signed::<RequestBody>(request.body.as_slice(), |_| Vec::new());
+    card(request.officer_card.as_slice());
+    true
 }
 
-fn card(bytes: &[u8]) {
-    if let Some(card) = one_spelling::<Card>(bytes, Cap::Small) {
-        assert_sound(card.key);
-        for time in [card.valid_from, card.valid_to] {
-            assert_shown(time);
-        }
+fn card(bytes: &[u8]) -> bool {
+    let Some(card) = one_spelling::<Card>(bytes, Cap::Small) else { return false };
+    assert_sound(card.key);
+    for time in [card.valid_from, card.valid_to] {
+        assert_shown(time);
     }
+    true
 }
 
-fn ask_reply(bytes: &[u8]) {
-    if let Some(reply) = one_spelling::<AskReply>(bytes, Cap::Head) {
-        if let Some(answer) = reply.answer {
-            signed::<AnswerHead>(answer.payload.as_slice(), |_| Vec::new());
-        }
-        document(reply.edition.as_slice());
+fn ask_reply(bytes: &[u8]) -> bool {
+    let Some(reply) = one_spelling::<AskReply>(bytes, Cap::Head) else { return false };
+    if let Some(answer) = reply.answer {
+        signed::<AnswerHead>(answer.payload.as_slice(), |_| Vec::new());
     }
+    document(reply.edition.as_slice());
+    true
 }
 
 /// A document, and its payload by its label. Labels that are not in use have no payload to read.
-fn document(bytes: &[u8]) {
-    let Some(document) = one_spelling::<Document>(bytes, Cap::Document) else { return };
+fn document(bytes: &[u8]) -> bool {
+    let Some(document) = one_spelling::<Document>(bytes, Cap::Document) else { return false };
     document.signed_by().into_iter().for_each(assert_sound);
     assert_eq!(document.hash(), Hash::of(document.payload()));
     let read = match document.label() {
@@ -122,37 +138,43 @@ fn document(bytes: &[u8]) {
                 assert!(from <= to && from.len() == 7 && to.len() == 7, "coverage of {from} to {to}");
             }
         }),
-        _ => return,
+        _ => return true,
     };
     if read.is_err() {
         // What cannot be read cannot be believed either, by no signature at all.
         let keys = document.signed_by();
         assert!(document.verify::<Root>(&Hash::ZERO, &keys, 1, &[]).is_err());
     }
+    true
 }
 
-fn head(bytes: &[u8]) {
+fn head(bytes: &[u8]) -> bool {
     let read = Head::from_bytes(bytes);
     let opens = [Head::limits_for_members(bytes), Head::limits_for_people(bytes)];
     let Ok(head) = read else {
         assert_eq!(opens, [None, None], "limits for what is no head");
-        return;
+        return false;
     };
     assert_eq!(head.to_bytes().unwrap(), bytes);
     assert!(bytes.len() <= head.kind.head_max());
     let limits = Some(head.kind.limits_up());
     let member = matches!(head.kind, MessageKind::Fetch | MessageKind::Request | MessageKind::Notice);
     assert_eq!(opens, if member { [limits, None] } else { [None, limits] }, "one socket opens it, and only one");
+    true
 }
 
-fn cells(bytes: &[u8]) {
-    for cell in bytes.as_chunks::<CELL_LEN>().0 {
-        if let Ok(released) = Released::from_bytes(*cell) {
-            assert_eq!(released.to_bytes(), *cell);
-            assert_eq!(released.number().and_then(|number| Released::release(number.try_into().unwrap())).is_some(),
-                released.number().is_some());
-        }
-    }
+/// Numbers one after the other, as a slice holds them; whether all of them are numbers.
+fn cells(bytes: &[u8]) -> bool {
+    let read = |cell: &[u8; CELL_LEN]| {
+        let Ok(released) = Released::from_bytes(*cell) else { return false };
+        assert_eq!(released.to_bytes(), *cell);
+        // A value is one that may be shown, and nothing but a value is.
+        let shown = released.number().map(|number| Released::release(number.try_into().unwrap()));
+        assert!(shown.is_none_or(|shown| shown == Some(released)), "{released:?}");
+        true
+    };
+    // Not `all`, which stops at the first that is none.
+    bytes.as_chunks().0.iter().filter(|cell| !read(cell)).count() == 0
 }
 
 /// Nobody can sign for the key, and it has one spelling.

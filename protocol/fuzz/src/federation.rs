@@ -77,10 +77,15 @@ pub fn key(seed: u8) -> SigningKey {
 }
 
 /// The golden vector of this name.
-pub fn vector<T: Encode + Decode<()>>(name: &str) -> T {
+pub fn vector_bytes(name: &str) -> Vec<u8> {
     let lines = include_str!("../../tests/vectors/messages.txt").lines();
     let hex = lines.filter_map(|line| line.split_once(' ')).find(|(known, _)| *known == name).expect(name).1;
-    decode(&from_hex(hex).expect(name), Cap::Document).expect(name)
+    from_hex(hex).expect(name)
+}
+
+/// The golden vector of this name, decoded.
+pub fn vector<T: Encode + Decode<()>>(name: &str) -> T {
+    decode(&vector_bytes(name), Cap::Document).expect(name)
 }
 
 /// A document with the signatures of these seeds.
