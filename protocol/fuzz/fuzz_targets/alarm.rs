@@ -19,9 +19,7 @@ fn alarm(data: &[u8]) {
         b"pieces" => drop(black_box((0..=64).map(|_| vec![0u8; HELD_MAX / 64]).collect::<Vec<_>>())),
         b"grow" => drop(black_box((0..=HELD_MAX as u64 / 8).collect::<Vec<u64>>())),
         b"keep" => std::mem::forget(black_box(vec![0u8; KEPT_MAX + 1])),
-        b"hang" => {
-            while black_box(true) {}
-        }
+        b"hang" => while black_box(true) {},
         _ => {}
     }
 }

@@ -70,7 +70,8 @@ impl Parts {
 
 /// Edits, and parts of other replies: what is believed then is one of the replies as they were.
 fn by_an_outsider(asked: &Asked, reply: &RawReply, input: &mut Input<'_>) {
-    let all = || FEDERATION.asked.iter().flat_map(|asked| asked.replies.iter().map(move |reply| Parts::of(asked, reply)));
+    let all =
+        || FEDERATION.asked.iter().flat_map(|asked| asked.replies.iter().map(move |reply| Parts::of(asked, reply)));
     let mut parts = Parts::of(asked, reply);
     let untouched = input.is_empty();
     while !input.is_empty() {

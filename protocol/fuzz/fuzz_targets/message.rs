@@ -30,7 +30,9 @@ const DECODERS: [(&str, fn(&[u8]) -> bool); 23] = [
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
     ("officers", |bytes| signed::<Officers>(bytes, |_| Vec::new()).is_some()),
     ("staff", |bytes| signed::<Staff>(bytes, |staff| staff.people.iter().map(|person| person.key).collect()).is_some()),
-    ("key-claim", |bytes| signed::<KeyClaim>(bytes, |claim| claim.keys.iter().map(|entry| entry.key).collect()).is_some()),
+    ("key-claim", |bytes| {
+        signed::<KeyClaim>(bytes, |claim| claim.keys.iter().map(|entry| entry.key).collect()).is_some()
+    }),
     ("catalogue", |bytes| signed::<CatalogueDocument>(bytes, |_| Vec::new()).is_some()),
     ("request-body", |bytes| signed::<RequestBody>(bytes, |_| Vec::new()).is_some()),
     ("answer", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),

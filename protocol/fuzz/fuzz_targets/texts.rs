@@ -10,12 +10,12 @@ use std::{
 };
 
 use accord_edge::rows::{NotARow, RowSplitter, Split};
-use accord_fuzz::input::Input;
+use accord_fuzz::{edits::edit, federation::catalogue_text, input::Input};
 use accord_node::domain::{
     access::{AccessRequest, Decision, Grants},
     import::{
         date::earliest,
-        mapping::{Mapping, open_points},
+        mapping::{self, Mapping, open_points},
         row::{Reading, Row, RowReader},
     },
     rates::{RATES_MAX, Rates},
@@ -42,49 +42,118 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::parse(SHIPPE
 static RATES: LazyLock<Arc<Rates>> =
     LazyLock::new(|| Arc::new(Rates::parse("Date,USD,SEK\n2014-05-17,1.08,11.6\n").unwrap()));
 
-/// The first byte chooses what the rest is read as. Bytes that are no text are read as rows alone.
+/// Reads a text as one kind; whether it was taken comes back.
+type Reader = fn(&str) -> bool;
+
+/// Every reader, with valid texts for it.
+static READERS: LazyLock<[(Reader, Vec<String>); 8]> = LazyLock::new(|| {
+    let rows_of = |kind: u8, layout: &str| format!("{}{layout}", char::from(kind));
+    let [(_, unodc), (_, purity), (_, price)] = mapping::SHIPPED;
+    let price_row = "12,75.5,1000,10,FL\n";
+    [
+        (catalogue, vec![SHIPPED.to_owned(), catalogue_text()]),
+        (mapping, vec![unodc.to_owned(), purity.to_owned(), format!("{price}\0{price_row}")]),
+        (rates, vec!["Date,USD,SEK\n2014-05-17,1.08,11.6\n2014-05-16,1.07,N/A\n".to_owned()]),
+        (grants, vec![GRANTS.to_owned()]),
+        (dates, DATES.map(str::to_owned).to_vec()),
+        (names, NAMES.map(str::to_owned).to_vec()),
+        (calls, CALLS.map(str::to_owned).to_vec()),
+        (
+            import,
+            vec![
+                rows_of(0, include_str!("../../../docs/layout/seizure.csv")),
+                rows_of(1, include_str!("../../../docs/layout/purity.csv")),
+                rows_of(2, include_str!("../../../docs/layout/price.csv")),
+                rows_of(3, include_str!("../../../docs/layout/site.csv")),
+            ],
+        ),
+    ]
+});
+
+const GRANTS: &str = r#"[[grant]]
+partner = ["IT-AGENCY", "PT-AGENCY"]
+table = ["seizures-year-drug"]
+finest = { time = "quarter", drug = "substance" }
+purpose = ["strategic-analysis", "test"]
+until = "2027-01-01"
+"#;
+
+const DATES: [&str; 6] =
+    ["2014-05-17", "17.05.2014\nDD.MM.YYYY", "201405\nYYYYMM", "41776\nexcel", "3.4.21\nD.M.YY", "2014\nYYYY"];
+
+const NAMES: [&str; 5] = ["ES-AGENCY", "2014-05-17T01:02:03Z", "2014-05-17", "2014-Q1", "2014-05..2015-01"];
+
+const CALLS: [&str; 7] = [
+    r#"{"do":"preview","table":null,"cells":false}"#,
+    r#"{"do":"set","kind":"seizure","months":"2014-01..2014-02","state":"complete"}"#,
+    r#"{"do":"check","text":"a"}"#,
+    r#"{"do":"undo","id":"imp-000003","reason":"twice"}"#,
+    r#"{"member":"ES-AGENCY","role":"officer","now_ms":1,"version":"0.1.0"}"#,
+    r#"{"exit":0,"result":["a"],"warnings":[{"code":"A","message":"b"}],"error":null}"#,
+    r#"{"kind":"seizure","mapping":{"name":"x"},"only":["a","b"],"coverage":null,"dry_run":false,"skip_bad":false,
+        "file_name":"a.csv","correct":null,"format":"csv","sha256":"00","bytes":1,"converted":null,"import_key":"00"}"#,
+];
+
+/// The first byte chooses what is read: the rest as text of one kind, a valid text with the edits that the rest describes, or rows.
+/// Bytes that are no text are read as rows alone.
 fn texts(data: &[u8]) {
     let mut input = Input::new(data);
-    let readers: [fn(&str); 8] = [catalogue, mapping, rates, grants, dates, names, calls, import];
-    let choice = input.below(readers.len() + 1);
-    match (readers.get(choice), std::str::from_utf8(data.get(1..).unwrap_or_default())) {
-        (Some(reader), Ok(text)) => reader(text),
-        _ => rows(&mut input),
+    let choice = input.below(2 * READERS.len() + 1);
+    let Some((reader, valid)) = READERS.get(choice % READERS.len()).filter(|_| choice < 2 * READERS.len()) else {
+        return rows(&mut input);
+    };
+    if choice < READERS.len() {
+        match std::str::from_utf8(data.get(1..).unwrap_or_default()) {
+            Ok(text) => drop(reader(text)),
+            Err(_) => rows(&mut input),
+        }
+        return;
     }
+    let mut bytes = valid[input.below(valid.len())].clone().into_bytes();
+    let untouched = input.is_empty();
+    while !input.is_empty() {
+        edit(&mut bytes, &mut input);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(reader(&text) || !untouched, "a valid text is not taken: {text}");
 }
 
-fn catalogue(text: &str) {
-    let Ok(catalogue) = Catalogue::parse(text) else { return };
+fn catalogue(text: &str) -> bool {
+    let Ok(catalogue) = Catalogue::parse(text) else { return false };
     let document = CatalogueDocument { preamble: Preamble, text: Bounded::new(text.as_bytes().to_vec()).unwrap() };
     assert_eq!(catalogue.hash, Hash::of(&encode(&document).unwrap()));
     assert!(catalogue.tables().is_sorted_by(|a, b| a.id < b.id));
     for table in catalogue.tables() {
         assert_eq!(catalogue.table(&table.name).map(|found| found.id), Some(table.id));
-        assert!(table.width() <= CELL_WIDTH_MAX && table.width_of(&(0..table.measures.len()).collect::<Vec<_>>()) == table.width());
+        assert!(
+            table.width() <= CELL_WIDTH_MAX
+                && table.width_of(&(0..table.measures.len()).collect::<Vec<_>>()) == table.width()
+        );
         let sets = table.level_sets();
         assert!(sets.iter().all(|set| u64::from(set.measures) < 1 << table.measures.len()));
         assert!(table.cells("DE").unwrap() <= TABLE_CELLS_MAX);
         assert!(table.measures.iter().all(|measure| table.incomparable(table, measure).is_none()));
     }
+    true
 }
 
 /// A mapping, and behind a NUL rows for it.
-fn mapping(text: &str) {
+fn mapping(text: &str) -> bool {
     let (text, rows) = text.split_once('\0').unwrap_or((text, ""));
     let open = open_points(text);
-    let Ok(mapping) = Mapping::parse(text) else { return };
+    let Ok(mapping) = Mapping::parse(text) else { return false };
     assert_eq!(open, Ok(Vec::new()), "a mapping is taken while a point of it is open");
     assert!(!mapping.is_canonical() && mapping.delimiter.is_ascii() && mapping.sha256 == Hash::of(text.as_bytes()));
     let columns: BTreeSet<&str> = mapping.fields.values().map(|source| source.column.trim()).collect();
     let header: Vec<&str> = columns.into_iter().chain(mapping.place_columns.iter().map(String::as_str)).collect();
     let delimiter = mapping.delimiter;
-    if let Ok(reader) = row_reader(mapping.clone(), &header) {
-        read_rows(&reader, rows.as_bytes(), delimiter);
-    }
+    let Ok(reader) = row_reader(mapping.clone(), &header) else { return false };
+    read_rows(&reader, rows.as_bytes(), delimiter);
+    true
 }
 
 /// A file in the canonical layout of the kind that its first character names.
-fn import(text: &str) {
+fn import(text: &str) -> bool {
     let mut characters = text.chars();
     let kind = KINDS[characters.next().map_or(0, |first| first as usize) % KINDS.len()];
     let text = characters.as_str();
@@ -92,9 +161,7 @@ fn import(text: &str) {
     assert_eq!(mapping.fields.len(), layout::fields(kind).len());
     let (header, rows) = text.split_once('\n').unwrap_or((text, ""));
     let names: Vec<&str> = header.split(',').collect();
-    if let Ok(reader) = row_reader(mapping, &names) {
-        read_rows(&reader, rows.as_bytes(), b',');
-    }
+    row_reader(mapping, &names).is_ok_and(|reader| read_rows(&reader, rows.as_bytes(), b',') > 0)
 }
 
 fn row_reader(mapping: Mapping, header: &[&str]) -> Result<RowReader, ()> {
@@ -106,8 +173,9 @@ fn row_reader(mapping: Mapping, header: &[&str]) -> Result<RowReader, ()> {
     })
 }
 
-/// Every row is a record that can be stored and read back, or a fault whose words can be shown.
-fn read_rows(reader: &RowReader, text: &[u8], delimiter: u8) {
+/// Every row is a record that can be stored and read back, or a fault whose words can be shown. How many are records.
+fn read_rows(reader: &RowReader, text: &[u8], delimiter: u8) -> usize {
+    let mut records = 0;
     let mut splitter = RowSplitter::new(text, delimiter);
     while let Ok(Split::Row { fields, .. }) = splitter.next_row() {
         match reader.read(&fields) {
@@ -117,6 +185,7 @@ fn read_rows(reader: &RowReader, text: &[u8], delimiter: u8) {
                 assert!(earliest(record.line.common().date).is_some_and(|date| date.year() <= 2026));
                 let bytes = encode(&record.line).unwrap();
                 assert_eq!(decode::<Line>(&bytes, Cap::Document).unwrap(), record.line);
+                records += 1;
             }
             Err(fault) => {
                 assert_harmless(&fault.message);
@@ -124,6 +193,7 @@ fn read_rows(reader: &RowReader, text: &[u8], delimiter: u8) {
             }
         }
     }
+    records
 }
 
 /// What comes from a file does nothing to a terminal.
@@ -131,8 +201,8 @@ fn assert_harmless(text: &str) {
     assert!(!text.contains(|character: char| character.is_control() || character == '\u{202e}'), "{text:?}");
 }
 
-fn rates(text: &str) {
-    let Ok(rates) = Rates::parse(text) else { return };
+fn rates(text: &str) -> bool {
+    let Ok(rates) = Rates::parse(text) else { return false };
     assert!(rates.len() <= RATES_MAX as u64);
     let mut by_day: BTreeMap<i64, BTreeMap<&str, u64>> = BTreeMap::new();
     for (currency, series) in rates.series() {
@@ -147,9 +217,11 @@ fn rates(text: &str) {
     let header: Vec<&str> = rates.series().map(|(currency, _)| currency).collect();
     let mut table = format!("Date,{}\n", header.join(","));
     for (day, of_day) in &by_day {
-        let cell = |currency| of_day.get(currency).map_or_else(String::new, |units| {
-            format!("{}.{:08}", units / 100_000_000, units % 100_000_000)
-        });
+        let cell = |currency| {
+            of_day
+                .get(currency)
+                .map_or_else(String::new, |units| format!("{}.{:08}", units / 100_000_000, units % 100_000_000))
+        };
         let cells: Vec<String> = header.iter().map(cell).collect();
         table += &format!("{},{}\n", Date::from_days(*day), cells.join(","));
     }
@@ -157,10 +229,11 @@ fn rates(text: &str) {
         assert_eq!(Rates::parse(&table).as_ref(), Ok(&rates));
     }
     assert_eq!(rates.clone().merge(&rates), Ok(0));
+    true
 }
 
-fn grants(text: &str) {
-    let Ok(grants) = Grants::parse(text, &CATALOGUE, |_| true) else { return };
+fn grants(text: &str) -> bool {
+    let Ok(grants) = Grants::parse(text, &CATALOGUE, |_| true) else { return false };
     let principal: NodeId = "IT-AGENCY".parse().unwrap();
     for table in CATALOGUE.tables() {
         for set in table.level_sets() {
@@ -174,13 +247,18 @@ fn grants(text: &str) {
             }
         }
     }
+    true
 }
 
 /// A date by a pattern; the two are parted by a line feed.
-fn dates(text: &str) {
+fn dates(text: &str) -> bool {
+    let mut taken = false;
     let (text, own) = text.split_once('\n').unwrap_or((text, text));
-    for pattern in [own, "YYYY-MM-DD", "DD.MM.YYYY", "YYYYMM", "YYYY", "D.M.YY", "YYYY-MM-DDThh:mm:ss", "excel", "excel-1904"] {
+    for pattern in
+        [own, "YYYY-MM-DD", "DD.MM.YYYY", "YYYYMM", "YYYY", "D.M.YY", "YYYY-MM-DDThh:mm:ss", "excel", "excel-1904"]
+    {
         let Some(parts) = pattern::read(text, pattern) else { continue };
+        taken = true;
         let date = Date::new(parts.year, parts.month.max(1), parts.day.max(1)).expect("a day of the calendar");
         let written = match pattern {
             "YYYY-MM-DD" => date.to_string(),
@@ -191,25 +269,32 @@ fn dates(text: &str) {
         };
         assert_eq!(written, text, "{pattern} has a second spelling of {date}");
     }
+    taken
 }
 
 /// Names, times and hashes, each with one spelling; words, which fold to one.
-fn names(text: &str) {
-    fn one_spelling<T: FromStr + Display>(text: &str) {
-        if let Ok(value) = text.parse::<T>() {
+fn names(text: &str) -> bool {
+    fn one_spelling<T: FromStr + Display>(text: &str) -> bool {
+        let value = text.parse::<T>();
+        value.is_ok_and(|value| {
             assert_eq!(value.to_string(), text);
-        }
+            true
+        })
     }
-    one_spelling::<NodeId>(text);
-    one_spelling::<Hash>(text);
-    one_spelling::<RequestId>(text);
-    one_spelling::<PublicKey>(text);
-    one_spelling::<UnixMs>(text);
-    one_spelling::<Date>(text);
-    one_spelling::<Period>(text);
+    let mut taken = [
+        one_spelling::<NodeId>(text),
+        one_spelling::<Hash>(text),
+        one_spelling::<RequestId>(text),
+        one_spelling::<PublicKey>(text),
+        one_spelling::<UnixMs>(text),
+        one_spelling::<Date>(text),
+        one_spelling::<Period>(text),
+    ]
+    .contains(&true);
     if let Ok(months) = text.parse::<Months>() {
         let (from, to) = months.ends();
         assert!(months.is_valid() && format!("{from}..{to}").parse() == Ok(months));
+        taken = true;
     }
     for fold in [fold_case, fold_word] {
         assert_eq!(fold(&fold(text)), fold(text), "folding again changes {text:?}");
@@ -218,24 +303,30 @@ fn names(text: &str) {
     if is_note(text) {
         assert_harmless(text);
     }
+    taken
 }
 
 /// What a person's tool and its node say to each other in JSON.
-fn calls(text: &str) {
-    fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) {
-        if let Ok(value) = serde_json::from_str::<T>(text) {
+fn calls(text: &str) -> bool {
+    fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> bool {
+        let value = serde_json::from_str::<T>(text);
+        value.is_ok_and(|value| {
             let written = serde_json::to_string(&value).unwrap();
             assert_eq!(serde_json::from_str::<T>(&written).unwrap(), value);
-        }
+            true
+        })
     }
-    same::<ImportCall>(text);
-    same::<RecordsCall>(text);
-    same::<RatesCall>(text);
-    same::<MappingCall>(text);
-    same::<EditionCall>(text);
-    same::<CoverageCall>(text);
-    same::<HelloReply>(text);
-    same::<PersonReply<Vec<String>>>(text);
+    [
+        same::<ImportCall>(text),
+        same::<RecordsCall>(text),
+        same::<RatesCall>(text),
+        same::<MappingCall>(text),
+        same::<EditionCall>(text),
+        same::<CoverageCall>(text),
+        same::<HelloReply>(text),
+        same::<PersonReply<Vec<String>>>(text),
+    ]
+    .contains(&true)
 }
 
 /// What a splitter gave: the line and the fields, or what is wrong.
@@ -259,10 +350,13 @@ fn rows(input: &mut Input<'_>) {
     {
         assert_eq!(fields, plain(text, delimiter).iter().collect::<Vec<_>>());
     }
-    let written: String = fields.iter().map(|row| {
-        let cells: Vec<String> = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
-        cells.join(&char::from(delimiter).to_string()) + "\n"
-    }).collect();
+    let written: String = fields
+        .iter()
+        .map(|row| {
+            let cells: Vec<String> = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+            cells.join(&char::from(delimiter).to_string()) + "\n"
+        })
+        .collect();
     let again = split(written.as_bytes(), delimiter, 4096);
     if written.len() < 60_000 {
         assert!(again.iter().map(|(_, row)| row.as_ref().unwrap()).eq(fields));

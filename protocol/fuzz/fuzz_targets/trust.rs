@@ -83,8 +83,7 @@ fn assert_ours(built: &Trust) {
     let first = |label| hash(label, &FEDERATION.documents);
     let second = |label| hash(label, &FEDERATION.later);
     let pair = (vec![built.root().hash()], vec![built.roster().hash()]);
-    let pairs =
-        [(first(Label::Root), first(Label::Roster)), (second(Label::Root), second(Label::Roster))];
+    let pairs = [(first(Label::Root), first(Label::Roster)), (second(Label::Root), second(Label::Roster))];
     assert!(pairs.contains(&pair), "a root document or a roster that nobody signed");
     assert_eq!(vec![built.catalogue().hash], first(Label::Catalogue));
     for member in ["ES-AGENCY", "IT-AGENCY"] {

@@ -23,7 +23,8 @@ pub fn edit(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
         }
         // Lengths, counts and times are eight bytes: a power of two, or one less.
         _ => {
-            let number = 1u64.checked_shl(u32::from(input.byte())).unwrap_or(0).wrapping_sub(u64::from(input.byte() & 1));
+            let number =
+                1u64.checked_shl(u32::from(input.byte())).unwrap_or(0).wrapping_sub(u64::from(input.byte() & 1));
             let end = to(8);
             bytes.splice(at..end, number.to_be_bytes());
         }

@@ -126,16 +126,12 @@ impl Federation {
         let keys = [document(&spain, &id, &[4, 5, 6, 7, 8, 9]), document(&italy, &id, &[11, 12, 13, 14, 15, 16])];
         let roster = roster(&catalogue, &keys);
         let officers = vector::<Officers>("officers");
-        let mut documents =
-            vec![document(&root, &Hash::ZERO, &ROOT), catalogue, document(&roster, &id, &[1, 2])];
+        let mut documents = vec![document(&root, &Hash::ZERO, &ROOT), catalogue, document(&roster, &id, &[1, 2])];
         documents.extend(keys);
         documents.push(document(&officers, &id, &[4, 5]));
         let trust = Trust::build(&documents, Some(&id)).expect("a trust set");
-        let next_root = Root {
-            root_version: 2,
-            keys: Bounded::sorted(public(&[1, 2, 17])).expect("three keys"),
-            ..root
-        };
+        let next_root =
+            Root { root_version: 2, keys: Bounded::sorted(public(&[1, 2, 17])).expect("three keys"), ..root };
         let next_roster = Roster { root_version: 2, roster_version: 2, ..roster };
         let next_officers = Officers { list_version: 2, cards: Bounded::default(), ..officers };
         let later = vec![
@@ -246,9 +242,10 @@ fn slice(table: &Table, selection: &Selection) -> Vec<u8> {
     cells.flatten().flat_map(Released::to_bytes).collect()
 }
 
-// Two small tables, one with margins and one with a mean and a histogram.
-fn catalogue_text() -> String {
+/// Two small tables, one with margins and one with a mean and a histogram.
+pub fn catalogue_text() -> String {
     let hash = |list| code::list_hash(list).expect(list);
-    let lists = ["drugs-1", "market-1"].map(|list| format!("[[list]]\nname = \"{list}\"\nsha256 = \"{}\"\n", hash(list)));
+    let lists =
+        ["drugs-1", "market-1"].map(|list| format!("[[list]]\nname = \"{list}\"\nsha256 = \"{}\"\n", hash(list)));
     format!("id = \"seeds-1\"\n{}{}", lists.concat(), include_str!("tables.toml"))
 }

@@ -5,7 +5,10 @@
 //! allocator counts every byte that Rust code asks for, when it asks. What C code takes (ring, the fuzzer itself) is not counted
 //! here; for that there is `-rss_limit_mb`.
 
-#![expect(unsafe_code, reason = "an allocator is an unsafe trait; it passes every call on to the system's and only counts")]
+#![expect(
+    unsafe_code,
+    reason = "an allocator is an unsafe trait; it passes every call on to the system's and only counts"
+)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
