@@ -79,7 +79,7 @@ fn by_an_outsider(asked: &Asked, reply: &RawReply, input: &mut Input<'_>) {
         if input.byte() & 1 == 0 {
             edit(&mut parts.0[index], input);
         } else if let Some(other) = all().nth(input.below(6)) {
-            parts.0[index] = other.0[index].clone();
+            parts.0[index].clone_from(&other.0[index]);
         }
     }
     match parts.verify() {

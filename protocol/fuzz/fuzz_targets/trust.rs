@@ -115,7 +115,8 @@ fn change(documents: &mut Vec<Document>, input: &mut Input<'_>) {
         5 => {
             // Signatures of one document under another.
             let bytes = encode(&documents[input.below(documents.len())]).unwrap();
-            let payload = |bytes: &[u8]| 2 + 8 + u64::from_be_bytes(*bytes[2..].first_chunk().unwrap()) as usize;
+            let number = |bytes: &[u8]| u64::from_be_bytes(*bytes[2..].first_chunk().unwrap());
+            let payload = |bytes: &[u8]| 2 + 8 + usize::try_from(number(bytes)).unwrap();
             let own = encode(&document).unwrap();
             let grafted = [&own[..payload(&own)], &bytes[payload(&bytes)..]].concat();
             documents[at] = decode(&grafted, Cap::Document).unwrap_or(document);
