@@ -36,19 +36,18 @@ static PROVED: LazyLock<Vec<Statement>> = LazyLock::new(|| {
 fn evidence(data: &[u8]) {
     let mut input = Input::new(data);
     let mode = input.below(3);
-    let text = match mode {
-        0 => String::from_utf8_lossy(input.rest()).into_owned(),
-        _ => {
-            let mut bundle = VALID[input.below(VALID.len())].clone();
-            if mode == 2 {
-                change_parts(&mut bundle, &mut input);
-            }
-            let mut text = serde_json::to_vec(&bundle).unwrap();
-            while !input.is_empty() {
-                edit(&mut text, &mut input);
-            }
-            String::from_utf8_lossy(&text).into_owned()
+    let text = if mode == 0 {
+        String::from_utf8_lossy(input.rest()).into_owned()
+    } else {
+        let mut bundle = VALID[input.below(VALID.len())].clone();
+        if mode == 2 {
+            change_parts(&mut bundle, &mut input);
         }
+        let mut text = serde_json::to_vec(&bundle).unwrap();
+        while !input.is_empty() {
+            edit(&mut text, &mut input);
+        }
+        String::from_utf8_lossy(&text).into_owned()
     };
     let Ok(bundle) = serde_json::from_str::<Bundle>(&text) else { return };
     let again: Bundle = serde_json::from_str(&serde_json::to_string(&bundle).unwrap()).unwrap();

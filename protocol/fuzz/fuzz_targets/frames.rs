@@ -74,9 +74,9 @@ fn check(side: &Side, stream: &[u8], expected: &Expected, sizes: &[usize]) {
     let mut fed = 0;
     while fed < stream.len() {
         // Not too many chunks, however long the stream.
-        let size = sizes.next().map_or(1, |size| *size).max(stream.len() / 10_000).clamp(1, stream.len() - fed);
-        let pushed = reader.push(&stream[fed..fed + size]);
-        fed += size;
+        let chunk = sizes.next().map_or(1, |size| *size).max(stream.len() / 10_000).clamp(1, stream.len() - fed);
+        let pushed = reader.push(&stream[fed..fed + chunk]);
+        fed += chunk;
         assert_eq!(reader.total(), fed as u64);
         if expected.fails_at.is_some_and(|at| at <= fed) {
             assert!(pushed.is_err(), "a stream that breaks a rule at {:?} is read on at {fed}", expected.fails_at);

@@ -23,8 +23,11 @@ use bincode::{Decode, Encode};
 
 accord_fuzz::target!(message);
 
-/// Every decoder with the golden vector that it must take. Whether it took the bytes comes back.
-const DECODERS: [(&str, fn(&[u8]) -> bool); 23] = [
+/// Decodes bytes as one structure; whether it took them comes back.
+type Decoder = fn(&[u8]) -> bool;
+
+/// Every decoder with the golden vector that it must take.
+const DECODERS: [(&str, Decoder); 23] = [
     ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
     ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),

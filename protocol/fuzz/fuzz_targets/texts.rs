@@ -223,7 +223,8 @@ fn rates(text: &str) -> bool {
                 .map_or_else(String::new, |units| format!("{}.{:08}", units / 100_000_000, units % 100_000_000))
         };
         let cells: Vec<String> = header.iter().map(cell).collect();
-        table += &format!("{},{}\n", Date::from_days(*day), cells.join(","));
+        let date = Date::from_days(*day).to_string();
+        table += &([date, cells.join(",")].join(",") + "\n");
     }
     if !header.is_empty() {
         assert_eq!(Rates::parse(&table).as_ref(), Ok(&rates));
