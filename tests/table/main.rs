@@ -1,6 +1,8 @@
 //! The hostile peer program against the nodes of this build: every case must pass. A test program of its own, so that nothing else
 //! runs beside it: some cases are about time.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::process::{Command, Stdio};
 
 use accord_tests::program;
