@@ -338,8 +338,9 @@ fn ask(stage: &Stage, index: usize, row: &Row) -> Result<(), String> {
             return Err("an answer in order is not shown".into());
         }
     } else {
-        // What is not to be compared is in the evidence all the same: it is signed.
-        let shown = if row.want == Want::NotComparable { &texts[..2] } else { &texts[..] };
+        // What is not to be compared, and halves from two editions, are in the evidence all the same: each is signed.
+        let signed = row.want == Want::NotComparable || row.size == Size::Split;
+        let shown = if signed { &texts[..2] } else { &texts[..] };
         no_number_of_theirs(shown)?;
         only_honest_sums(&result, row.edition.is_none() && row.size != Size::Larger)?;
     }
