@@ -344,17 +344,19 @@ impl Table {
             .sum())
     }
 
-    /// Why numbers of this table and of `other` must not be added up, measure by measure; empty if they may.
+    /// Why numbers of a measure of this table and of `other` must not be added up; nothing if they may. Requests and answers name a
+    /// measure by its place in the table, so that the one at the same place is meant there, whatever it is called.
     ///
-    /// Compared are unit, quantity, basis and step of the measure, and counting unit and kind of record of the table.
-    pub fn incomparable(&self, other: &Self, measure: &Measure) -> Option<String> {
+    /// Compared are unit, quantity, basis, bins and step of the measure, and counting unit and kind of record of the table.
+    pub fn incomparable(&self, other: &Self, place: usize) -> Option<String> {
+        let measure = self.measures.get(place)?;
         if self.kind != other.kind {
             return Some(format!("kind of record: {} here, {} there", self.kind, other.kind));
         }
         if self.counting_unit != other.counting_unit {
             return Some(format!("counting unit: {} here, {} there", self.counting_unit, other.counting_unit));
         }
-        let Some(theirs) = other.measures.iter().find(|theirs| theirs.id == measure.id) else {
+        let Some(theirs) = other.measures.get(place) else {
             return Some(format!("measure {} does not exist there", measure.id));
         };
         let pairs = [("unit", &measure.unit, &theirs.unit), ("basis", &measure.basis, &theirs.basis)];

@@ -14,6 +14,7 @@ use crate::{
     request::{RequestBody, SKEW_MS},
     selection::Selection,
     signed::{Document, FederationId, Verified},
+    text::with_causes,
     time::UnixMs,
     trust::{Trust, TrustError},
 };
@@ -180,18 +181,6 @@ fn document(text: &str, part: &str) -> Result<Document, Failed> {
         .map_err(|error| Failed { part: part.to_owned(), rule: error.to_string() })
 }
 
-/// Renders an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Re-derives everything in the file from the federation's id. `at` bounds the answers' times from above.
 pub fn verify(bundle: &Bundle, federation: &FederationId, at: UnixMs) -> Report {
     let mut report = Report::default();
@@ -206,6 +195,9 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
     if bundle.accord_evidence != 1 {
         return Err(Failed { part: "file".into(), rule: format!("layout {} is not known", bundle.accord_evidence) });
     }
+    if bundle.federation != federation.to_string() {
+        return Err(Failed { part: "federation".into(), rule: "it is not the federation asked about".into() });
+    }
     let documents: Vec<Document> = bundle
         .documents
         .iter()
@@ -213,7 +205,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         .map(|(index, text)| document(text, &format!("documents[{index}]")))
         .collect::<Result<_, _>>()?;
     let trust = Trust::build(&documents, Some(federation))
-        .map_err(|error: TrustError| Failed { part: "documents".into(), rule: chain(&error) })?;
+        .map_err(|error: TrustError| Failed { part: "documents".into(), rule: with_causes(&error) })?;
     let table = trust
         .catalogue()
         .table(&bundle.table)
@@ -228,7 +220,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         .enumerate()
         .map(|(index, exchange)| verify_one(&trust, exchange, at, &format!("exchanges[{index}]")))
         .collect::<Result<_, _>>()?;
-    verify_whole(bundle, &all)?;
+    verify_whole(bundle, &all, at)?;
     let mut asked = Vec::new();
     for (index, one) in all.iter().enumerate() {
         let selection = Selection::new(&one.body.query, table, one.body.audience.country())
@@ -265,7 +257,7 @@ struct One {
 }
 
 // All requests are of one question: one officer, one purpose, each asked once, and the identifier follows from them.
-fn verify_whole(bundle: &Bundle, all: &[One]) -> Result<(), Failed> {
+fn verify_whole(bundle: &Bundle, all: &[One], at: UnixMs) -> Result<(), Failed> {
     let fault = |part: &str, rule: &str| Failed { part: part.to_owned(), rule: rule.to_owned() };
     let mut ids: Vec<_> = all.iter().map(|one| one.body.request_id).collect();
     ids.sort_unstable();
@@ -288,6 +280,9 @@ fn verify_whole(bundle: &Bundle, all: &[One]) -> Result<(), Failed> {
     if all.iter().any(|one| collected.plus(SKEW_MS + 1000) < one.body.issued_at) {
         return Err(fault("collected_at", "earlier than a request"));
     }
+    if collected > at.plus(SKEW_MS) {
+        return Err(fault("collected_at", "later than now"));
+    }
     Ok(())
 }
 
@@ -295,7 +290,7 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let body = bytes(&exchange.body, part)?;
     let officer_signature = signature(&exchange.officer_signature, part)?;
     let card = bytes(&exchange.officer_card, part)?;
-    let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: chain(&error) };
+    let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: with_causes(&error) };
     let Some(reply) = &exchange.reply else {
         let (body, _) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
         // Without a signed reply the asker can claim no more than that none came, or none that could be believed.
@@ -306,6 +301,9 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
         };
         return Ok(One { body, reply: Err(why) });
     };
+    if exchange.without_reply.is_some() {
+        return Err(Failed { part: part.to_owned(), rule: "a reply, and a word that there was none".into() });
+    }
     let raw = RawReply {
         head: bytes(&reply.head, part)?,
         signature: signature(&reply.signature, part)?,

@@ -101,11 +101,13 @@ fn check_addresses(addresses: &Bounded<Text<64>, 4>) -> Result<(), &'static str>
     }
     for address in addresses.iter() {
         let address: SocketAddr = address.as_str().parse().map_err(|_| "an address is not IP:PORT")?;
-        let link_local = match address.ip() {
+        // An IPv4 address may be written as IPv6.
+        let ip = address.ip().to_canonical();
+        let link_local = match ip {
             std::net::IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
             std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
-        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() || link_local {
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || link_local {
             return Err("an address that nobody can be reached at");
         }
     }

@@ -318,7 +318,7 @@ pub struct Converted {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RecordsCall {
     /// All imports.
-    Imports,
+    Imports {},
     /// One import's report.
     Import {
         /// `imp-000003`.
@@ -344,7 +344,7 @@ pub enum RecordsCall {
         authority: String,
     },
     /// Copy the store, so that what was deleted is gone from the disk.
-    Compact,
+    Compact {},
 }
 
 /// JSON head of a command on euro reference rates. With `import` the file follows as body.
@@ -352,9 +352,9 @@ pub enum RecordsCall {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RatesCall {
     /// What is there.
-    Show,
+    Show {},
     /// Add the rates of a file.
-    Import,
+    Import {},
 }
 
 /// JSON head of a command on mappings.
@@ -362,7 +362,7 @@ pub enum RatesCall {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MappingCall {
     /// The mappings that ship with the node.
-    List,
+    List {},
     /// Whether a mapping can be imported with, and what is still open.
     Check {
         /// Its text.
@@ -392,7 +392,7 @@ pub enum EditionCall {
         cells: bool,
     },
     /// Publish.
-    Publish,
+    Publish {},
     /// Refuse an edition from now on, and tell those who received it.
     Withdraw {
         /// Its number.
@@ -401,7 +401,7 @@ pub enum EditionCall {
         reason: String,
     },
     /// All editions.
-    List,
+    List {},
     /// One edition; the current one without a number.
     Show {
         /// Its number.
@@ -418,7 +418,7 @@ pub enum EditionCall {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CoverageCall {
     /// What is declared.
-    Show,
+    Show {},
     /// Declare.
     Set {
         /// Kind of record.

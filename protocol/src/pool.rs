@@ -104,10 +104,11 @@ impl Pooled {
         self.number(0)
     }
 
-    /// A number of the measure by its place, over the members that show it.
+    /// A number of the measure by its place, over the members that show it; nothing if none does, which is not zero.
     pub fn number(&self, place: usize) -> Option<i64> {
         let sum = *self.sums.get(place)?;
-        i64::try_from(sum).ok().filter(|sum| !self.from.is_empty() && *sum <= NUMBER_MAX)
+        let shown = !self.from.is_empty() && !self.is_hidden_by_all(place);
+        i64::try_from(sum).ok().filter(|sum| shown && *sum <= NUMBER_MAX)
     }
 
     /// Whether some part of it hides the number at a place, so that the sum there is a lower bound.

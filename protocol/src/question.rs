@@ -413,7 +413,8 @@ pub fn verify_exchange(
         return Err(NotBelieved::Answer("it is from another edition than asked for"));
     }
     let edition = match (&reply.edition, answer.refusal()) {
-        (_, Some(_)) => None,
+        (Some(_), Some(_)) => return Err(NotBelieved::Answer("an edition's header beside a refusal")),
+        (None, Some(_)) => None,
         (None, None) => return Err(NotBelieved::Answer("the edition's header is missing")),
         (Some(document), None) => {
             let header: Verified<EditionHeader> = document
@@ -461,10 +462,10 @@ pub fn given(member: &NodeId, table: &Table, parts: Vec<Part>, theirs: Option<Op
     if let Some(theirs) = theirs {
         let other =
             theirs.and_then(|catalogue| catalogue.table(&table.name)).filter(|other| other.version == table.version);
-        for (index, measure) in table.measures.iter().enumerate() {
+        for index in 0..table.measures.len() {
             let reason = match other {
                 None => Some("the partner's edition was made under another version of the table".to_owned()),
-                Some(other) => table.incomparable(other, measure),
+                Some(other) => table.incomparable(other, index),
             };
             if let Some(reason) = reason {
                 incomparable.insert(index, reason);

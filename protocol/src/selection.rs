@@ -28,9 +28,12 @@ pub struct Selection {
 /// Why a query is off the grid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OffGrid {
-    /// Another version of the table, or not its number of dimensions.
+    /// Another version of the table.
     #[error("the query is not made for this version of the table")]
     Layout,
+    /// More or fewer dimensions than the table has.
+    #[error("the query does not name each dimension of the table")]
+    Dimensions,
     /// No such combination of levels.
     #[error("the table has no such combination of levels")]
     Levels,
@@ -53,8 +56,11 @@ impl Selection {
     pub fn new(query: &Query, table: &Table, country: &str) -> Result<Self, OffGrid> {
         let axes = table.axes(country).map_err(|_| OffGrid::Layout)?;
         let dims = query.dims.as_slice();
-        if query.table_id != table.id || query.table_version != table.version || dims.len() != axes.len() {
+        if query.table_id != table.id || query.table_version != table.version {
             return Err(OffGrid::Layout);
+        }
+        if dims.len() != axes.len() {
+            return Err(OffGrid::Dimensions);
         }
         let levels: Vec<u8> = dims.iter().map(|dim| dim.level).collect();
         let offered = table.measures_at(&levels).ok_or(OffGrid::Levels)?;

@@ -1,4 +1,4 @@
-//! Folding of words, so that spellings of one thing compare equal.
+//! Texts: spellings of one word folded, so that they compare equal; errors with their causes, for people.
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
@@ -71,6 +71,18 @@ pub fn shown(word: &str) -> String {
 pub fn is_note(text: &str) -> bool {
     (3..=200).contains(&text.trim().chars().count())
         && text.chars().all(|character| !character.is_control() && !is_invisible(character))
+}
+
+/// An error with its causes, each after a colon.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

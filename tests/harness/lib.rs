@@ -22,13 +22,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A program of the workspace, built beside the tests.
+/// A program of the workspace, built beside the tests or beside the program that runs.
 ///
 /// # Panics
 /// If it has not been built: `cargo build --profile ci` makes it.
 pub fn program(name: &str) -> PathBuf {
     let here = std::env::current_exe().unwrap();
-    let path = here.parent().and_then(Path::parent).unwrap().join(name);
+    let beside = here.parent().unwrap();
+    let path = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside }.join(name);
     assert!(path.is_file(), "{} is missing; build it first: cargo build --profile ci", path.display());
     path
 }

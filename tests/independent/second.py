@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from second import compare as verdicts
+from second.answer import compare
 from second.encoding import Refused, decode, to_json
 from second.evidence import milliseconds, verify
 from second.messages import STRUCTURES
@@ -27,7 +29,7 @@ def verify_file(arguments):
     now = milliseconds(arguments.now, "--now") if arguments.now else int(time.time() * 1000)
     raw = Path(arguments.file).read_bytes()
     try:
-        result = verify(raw, arguments.federation, arguments.lists, now)
+        result = verify(raw, arguments.federation, arguments.lists, now, comparison(arguments.answer))
     except Refused as refused:
         if arguments.json:
             print(json.dumps({"verified": False, "where": refused.where, "reason": refused.what}, indent=2))
@@ -41,8 +43,28 @@ def verify_file(arguments):
     return 0
 
 
+def compare_verdicts(arguments):
+    raw = Path(arguments.file).read_bytes()
+    altered = verdicts.flips(raw, arguments.flips, arguments.seed)
+    now = int(time.time() * 1000)
+    count, valid, differing = verdicts.compare(arguments.tool, raw, arguments.federation, arguments.lists, now, altered)
+    for name, own, told in differing:
+        print(f"DIFFERENCE {name}: here {own[1] or 'valid'}; the tool: {told[1] or 'valid'}")
+    print(f"{count} files, {valid} valid, {len(differing)} verdicts differ")
+    return 1 if differing else 0
+
+
+def comparison(path):
+    if path is None:
+        return None
+    report = json.loads(Path(path).read_text(encoding="utf-8"))
+    return lambda exchanges, rows, table: compare(report, exchanges, rows, table)
+
+
 def print_result(result):
     print("VERIFIED")
+    if result["compared"]:
+        print("the answer has the same {} values of members and {} pooled".format(*result["compared"]))
     for name in ("federation", "question_id", "table", "requester"):
         print(f"{name}: {result[name]}")
     for one in result["exchanges"]:
@@ -84,8 +106,17 @@ def main():
     command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
     command.add_argument("--lists", required=True, help="folder of the code lists")
     command.add_argument("--now", help="time to verify at, such as 2026-11-24T11:55:03Z; otherwise now")
+    command.add_argument("--answer", help="a file with the JSON that `accord ask` or `accord demo` printed, to compare")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=verify_file)
+    command = commands.add_parser("compare", help="verdicts of this verifier and of the tool on altered files")
+    command.add_argument("file")
+    command.add_argument("--tool", required=True, help="the program `accord`")
+    command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
+    command.add_argument("--lists", required=True, help="folder of the code lists")
+    command.add_argument("--flips", type=int, default=300)
+    command.add_argument("--seed", type=int, default=1)
+    command.set_defaults(run=compare_verdicts)
     command = commands.add_parser("decode", help="show one message as JSON")
     command.add_argument("name", choices=sorted([*STRUCTURES, *STRUCTURE_OF]))
     command.add_argument("file", help="a file with the hex of the message")

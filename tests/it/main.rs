@@ -17,6 +17,7 @@ mod independent;
 mod kinds;
 mod real_file;
 mod samples;
+mod second_implementation;
 mod simulation;
 mod spreadsheets;
 mod store;

@@ -1,6 +1,9 @@
 //! The rules of the house, as tests.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use accord_tests::root;
 
@@ -172,5 +175,20 @@ fn every_dependency_has_its_reason_beside_it() {
         let is_dependency = line.contains(" = ") && !line.starts_with('#');
         assert!(!is_dependency || own || before.starts_with('#'), "no reason beside `{line}`");
         before = line;
+    }
+}
+
+#[test]
+fn every_counter_of_the_door_is_explained_to_operators() {
+    let manual = std::fs::read_to_string(root().join("docs/operator.md")).unwrap();
+    let mut counters = BTreeSet::new();
+    for (_, text) in sources("node/src") {
+        for part in product(&text).split("door.add(\"").skip(1) {
+            counters.insert(part.split('"').next().unwrap().to_owned());
+        }
+    }
+    assert!(counters.len() >= 8, "{counters:?}");
+    for counter in counters {
+        assert!(manual.contains(&format!("`{counter}`")), "docs/operator.md does not say what {counter} is");
     }
 }

@@ -257,6 +257,9 @@ pub(super) fn position(asking: &Asking<'_>, member: &NodeId) -> Option<usize> {
     asking.partners.iter().position(|partner| partner == member)
 }
 
+/// Why nothing is used of a partner that answered from two editions.
+pub(crate) const MIXED: &str = "its answers to this question come from different editions";
+
 fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
     let status = answers.status(asking, member);
     let mut value = Map::new();
@@ -293,6 +296,9 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
                 value.insert("error".into(), json!(error));
             }
         }
+    }
+    if answers.is_mixed(member) {
+        value.insert("error".into(), json!(MIXED));
     }
     if let PartnerStatus::Refused(refusal) = status {
         value.insert("refusal".into(), json!({ "code": refusal.as_str(), "after_seconds": refusal.after_seconds() }));

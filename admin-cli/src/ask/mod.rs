@@ -336,15 +336,19 @@ impl Answers {
         hash.filter(|hash| *hash != ours).map(|hash| verified_catalogue(asking.trust, &self.catalogues, &hash))
     }
 
+    /// Whether a partner answered from more than one edition. It may have published a new one while it was asked: asking again gives
+    /// one whole answer.
+    pub(crate) fn is_mixed(&self, member: &NodeId) -> bool {
+        is_mixed(self.of(member).filter_map(|asked| match &asked.reply {
+            Replied::Verified(exchange, _) => Some(&**exchange),
+            Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+        }))
+    }
+
     /// How a partner stands: the worst of its requests.
     pub(crate) fn status(&self, asking: &Asking<'_>, member: &NodeId) -> PartnerStatus {
         let mut status = PartnerStatus::Answered;
-        let exchanges = self.of(member).filter_map(|asked| match &asked.reply {
-            Replied::Verified(exchange, _) => Some(&**exchange),
-            Replied::NotVerified(_) | Replied::Unreachable(_) => None,
-        });
-        if is_mixed(exchanges) {
-            // It published a new edition while it was asked: asking again gives one whole answer.
+        if self.is_mixed(member) {
             return PartnerStatus::NotVerified;
         }
         for asked in self.of(member) {

@@ -65,6 +65,9 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
                 Replied::NotVerified(error) | Replied::Unreachable(error) => detail.clone_from(error),
             }
         }
+        if answers.is_mixed(member) {
+            json::MIXED.clone_into(&mut detail);
+        }
         if let PartnerStatus::Refused(refusal) = status {
             detail = refusal.to_string();
         }

@@ -27,7 +27,7 @@ pub(crate) enum Coverage {
 impl Coverage {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let call = match self {
-            Self::Show => CoverageCall::Show,
+            Self::Show => CoverageCall::Show {},
             Self::Set { kind, periods, state } => CoverageCall::Set { kind, months: periods, state },
         };
         let reply = super::status::ask_node(global, MessageKind::Coverage, &call)?;

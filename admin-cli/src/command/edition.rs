@@ -48,12 +48,12 @@ impl Edition {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let call = match self {
             Self::Preview(look) => EditionCall::Preview { table: look.table, cells: look.cells },
-            Self::Publish => EditionCall::Publish,
+            Self::Publish => EditionCall::Publish {},
             Self::Withdraw { number, reason } => EditionCall::Withdraw { number, reason },
-            Self::List => EditionCall::List,
+            Self::List => EditionCall::List {},
             Self::Show { number, look } => EditionCall::Show { number, table: look.table, cells: look.cells },
         };
-        let (list, withdraw) = (matches!(call, EditionCall::List), matches!(call, EditionCall::Withdraw { .. }));
+        let (list, withdraw) = (matches!(call, EditionCall::List {}), matches!(call, EditionCall::Withdraw { .. }));
         let reply = ask_node(global, MessageKind::Edition, &call)?;
         Ok(Outcome::from_reply(reply, |result| {
             if list {

@@ -97,7 +97,7 @@ impl Import {
         match self.imported {
             None => self.file.run(global),
             Some(Imported::List) => {
-                let reply = super::status::ask_node(global, MessageKind::Records, &RecordsCall::Imports)?;
+                let reply = super::status::ask_node(global, MessageKind::Records, &RecordsCall::Imports {})?;
                 Ok(Outcome::from_reply(reply, list_text))
             }
             Some(Imported::Show { id }) => {

@@ -64,7 +64,7 @@ impl MappingCommand {
     }
 
     fn list(global: &Global) -> anyhow::Result<Outcome> {
-        let reply = ask_node(global, MessageKind::Mapping, &MappingCall::List)?;
+        let reply = ask_node(global, MessageKind::Mapping, &MappingCall::List {})?;
         let mut outcome = Outcome::from_reply(reply, |_| String::new());
         let mappings = outcome.result.as_ref().and_then(|result| result.get("mappings")).cloned().unwrap_or_default();
         let rows: Vec<Vec<String>> = mappings

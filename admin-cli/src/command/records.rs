@@ -92,7 +92,7 @@ fn case_text(result: &Value, verb: &str) -> String {
 
 /// `accord compact`
 pub(crate) fn compact(global: &Global) -> anyhow::Result<Outcome> {
-    let reply = ask_node(global, MessageKind::Records, &RecordsCall::Compact)?;
+    let reply = ask_node(global, MessageKind::Records, &RecordsCall::Compact {})?;
     Ok(Outcome::from_reply(reply, |result| {
         format!(
             "compacted: {} bytes before, {} after; what was deleted is gone from the node's files",
@@ -117,7 +117,7 @@ pub(crate) enum Rates {
 impl Rates {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let reply = match self {
-            Self::Show => ask_node(global, MessageKind::Rates, &RatesCall::Show)?,
+            Self::Show => ask_node(global, MessageKind::Rates, &RatesCall::Show {})?,
             Self::Import { file } => import_rates(global, &file)?,
         };
         Ok(Outcome::from_reply(reply, |result| {
@@ -143,7 +143,7 @@ fn import_rates(global: &Global, file: &std::path::Path) -> anyhow::Result<Perso
     block_on(async {
         let client = Client::connect(&profile, global).await?;
         let body = FileSource::new(bytes.as_slice(), indicatif::ProgressBar::hidden());
-        let mut reply: PersonReply<Value> = client.call_with(MessageKind::Rates, &RatesCall::Import, body).await?;
+        let mut reply: PersonReply<Value> = client.call_with(MessageKind::Rates, &RatesCall::Import {}, body).await?;
         reply.warnings.extend(client.warnings.clone());
         client.close().await;
         Ok(reply)

@@ -9,6 +9,7 @@ use std::{
 use accord_edge::{
     files,
     keyring::{KeyRing, RingKind},
+    random,
 };
 use accord_node::io::config;
 use accord_protocol::{
@@ -73,12 +74,29 @@ impl Init {
 
     fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         // Sockets are held until both ports are known, so that the two differ.
-        let bind = |wanted: SocketAddr| UdpSocket::bind(wanted).with_context(|| format!("cannot listen on {wanted}"));
         let members = bind(self.listen)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let people = bind(self.listen_people.unwrap_or(loopback))?;
         Ok((members.local_addr()?, people.local_addr()?))
     }
+}
+
+/// Ports that systems do not give to outgoing connections (Linux begins at 32,768), so that one that is free now still is when the
+/// node starts.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+/// How many of them are tried before the system chooses.
+const PORTS_TRIED: usize = 64;
+
+fn bind(wanted: SocketAddr) -> anyhow::Result<UdpSocket> {
+    if wanted.port() == 0 {
+        for _ in 0..PORTS_TRIED {
+            let port = PORTS.start + u16::from_be_bytes(random::bytes()?) % (PORTS.end - PORTS.start);
+            if let Ok(socket) = UdpSocket::bind(SocketAddr::new(wanted.ip(), port)) {
+                return Ok(socket);
+            }
+        }
+    }
+    UdpSocket::bind(wanted).with_context(|| format!("cannot listen on {wanted}"))
 }
 
 fn make(

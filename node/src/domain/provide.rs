@@ -180,7 +180,12 @@ pub fn permit(
     let selection = Selection::new(&body.query, table, me.country()).map_err(|error| {
         let refusal = match error {
             OffGrid::Layout => Refusal::Edition,
-            OffGrid::Levels | OffGrid::Measures | OffGrid::Code | OffGrid::Time | OffGrid::Size => Refusal::Query,
+            OffGrid::Dimensions
+            | OffGrid::Levels
+            | OffGrid::Measures
+            | OffGrid::Code
+            | OffGrid::Time
+            | OffGrid::Size => Refusal::Query,
         };
         checked.deny(refusal, error.to_string())
     })?;

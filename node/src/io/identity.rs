@@ -7,10 +7,8 @@ use std::{
 };
 
 use accord_edge::{
-    clock,
     files::{self, FileError},
     keyring::{KeyRing, RingError, RingKind},
-    tls::Admit,
 };
 use accord_protocol::{
     codec::{Cap, decode},
@@ -198,25 +196,5 @@ impl Standing {
         let list_holds = self.trust.officers(&self.me).is_some_and(|list| now < list.expires_at);
         let officer = self.cards.iter().any(|card| card.key == *key && card.valid_from <= now && now < card.valid_to);
         (list_holds && officer).then_some(KeyRole::Officer)
-    }
-}
-
-/// Admits active members.
-#[derive(Debug)]
-pub struct AdmitMembers(pub Arc<Standing>);
-
-impl Admit for AdmitMembers {
-    fn admits(&self, key: &PublicKey) -> bool {
-        self.0.trust.member_by_tls_key(key, clock::now()).is_some_and(|member| *member != self.0.me)
-    }
-}
-
-/// Admits the agency's own people.
-#[derive(Debug)]
-pub struct AdmitPeople(pub Arc<Standing>);
-
-impl Admit for AdmitPeople {
-    fn admits(&self, key: &PublicKey) -> bool {
-        self.0.person(key, clock::now()).is_some()
     }
 }

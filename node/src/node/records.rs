@@ -242,7 +242,7 @@ impl Node {
     /// Shows or declares coverage.
     pub fn coverage(&self, call: &CoverageCall) -> Reply {
         match call {
-            CoverageCall::Show => done(json!({ "coverage": self.coverage_json() })),
+            CoverageCall::Show {} => done(json!({ "coverage": self.coverage_json() })),
             CoverageCall::Set { kind, months, state } => {
                 let usage = |message: String| {
                     failed(2, "COVERAGE", message, "for example accord coverage set seizure 2011..2016 complete")

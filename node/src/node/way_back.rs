@@ -26,12 +26,12 @@ impl Node {
     /// Does one command on what was imported. Blocks on the store.
     pub fn on_records(&self, call: &RecordsCall) -> Reply {
         let done = match call {
-            RecordsCall::Imports => self.list_imports(),
+            RecordsCall::Imports {} => self.list_imports(),
             RecordsCall::Import { id } => self.with_import(id, |entry| self.show_import(&entry)),
             RecordsCall::Undo { id, reason } => self.with_import(id, |entry| self.undo(entry.number, reason)),
             RecordsCall::Case { case } => self.case(case, None),
             RecordsCall::Erase { case, authority } => self.case(case, Some(authority)),
-            RecordsCall::Compact => self.compact(),
+            RecordsCall::Compact {} => self.compact(),
         };
         done.unwrap_or_else(|error| store_failed(&error))
     }

@@ -12,8 +12,10 @@ use quinn::{
 };
 use ring::hmac;
 
-use crate::tls::{self, Admit, KeyExchange, TlsError};
+use crate::tls::{self, KeyExchange, TlsError};
 
+/// The one version of QUIC that is spoken (RFC 9000).
+const QUIC_V1: u32 = 1;
 /// Streams that one connection may have open at once.
 pub const STREAMS_MAX: u32 = 8;
 /// Bytes in flight on one stream.
@@ -94,15 +96,10 @@ fn transport(streams_in: u32) -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-/// A listening endpoint that admits the keys that `admit` says. It opens no connections of its own.
-pub fn listen(
-    address: SocketAddr,
-    key: Arc<SigningKey>,
-    admit: Arc<dyn Admit>,
-    exchange: KeyExchange,
-) -> Result<Endpoint, QuicError> {
+/// A listening endpoint. It opens no connections of its own; whoever connects may have proved any key, or none: see [`peer_key`].
+pub fn listen(address: SocketAddr, key: Arc<SigningKey>, exchange: KeyExchange) -> Result<Endpoint, QuicError> {
     let reset_key = ResetKey::of(&key);
-    let crypto = QuicServerConfig::try_from(tls::server(key, admit, exchange)?)?;
+    let crypto = QuicServerConfig::try_from(tls::server(key, exchange)?)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .transport_config(transport(STREAMS_MAX))
@@ -112,7 +109,9 @@ pub fn listen(
     let bind = || {
         let socket = std::net::UdpSocket::bind(address)?;
         let runtime = quinn::default_runtime().ok_or_else(|| std::io::Error::other("no runtime"))?;
-        Endpoint::new(EndpointConfig::new(Arc::new(reset_key)), Some(config), socket, runtime)
+        let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+        endpoint.supported_versions(vec![QUIC_V1]);
+        Endpoint::new(endpoint, Some(config), socket, runtime)
     };
     bind().map_err(|source| QuicError::Bind { address, source })
 }

@@ -90,19 +90,19 @@ fn certified(key: Arc<SigningKey>) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(vec![spki], Arc::new(HandshakeKey(key))))
 }
 
-/// Decides at the handshake which keys a socket admits; asked again at every stream by its owner.
-pub trait Admit: Send + Sync + std::fmt::Debug + 'static {
-    /// Whether this key may connect now.
-    fn admits(&self, key: &PublicKey) -> bool;
-}
-
+/// Lets everybody through who proves a sound Ed25519 key, or shows none at all: who that is, the socket's owner looks up before it
+/// takes a stream, and closes with one code. A handshake that failed here would tell a stranger by its alert whether the key that it
+/// tried belongs to a member.
 #[derive(Debug)]
-struct ClientPin {
-    admit: Arc<dyn Admit>,
+struct AnyClient {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientCertVerifier for ClientPin {
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -113,8 +113,8 @@ impl ClientCertVerifier for ClientPin {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let admitted = intermediates.is_empty() && from_spki(end_entity).is_some_and(|key| self.admit.admits(&key));
-        if admitted { Ok(ClientCertVerified::assertion()) } else { Err(refused()) }
+        let sound = intermediates.is_empty() && from_spki(end_entity).is_some();
+        if sound { Ok(ClientCertVerified::assertion()) } else { Err(refused()) }
     }
 
     fn verify_tls12_signature(
@@ -206,17 +206,13 @@ fn refused() -> Error {
     Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)
 }
 
-/// TLS for a listening socket.
-pub fn server(
-    key: Arc<SigningKey>,
-    admit: Arc<dyn Admit>,
-    exchange: KeyExchange,
-) -> Result<rustls::ServerConfig, TlsError> {
+/// TLS for a listening socket. The peer's key is proved where it shows one; its owner decides who may stay.
+pub fn server(key: Arc<SigningKey>, exchange: KeyExchange) -> Result<rustls::ServerConfig, TlsError> {
     let provider = provider(exchange);
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(ClientPin { admit, algorithms }))
+        .with_client_cert_verifier(Arc::new(AnyClient { algorithms }))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(key))));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A removed peer would come back through resumption, because the verifier is not called again.

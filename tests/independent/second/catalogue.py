@@ -20,7 +20,7 @@ PAIRS = "drug-pairs-1"
 PAIRS_ARE_OF = "drugs-1"
 DRUG_DIMENSION = "drug"
 LARGEST_CELL = 256
-FIRST_YEAR, LAST_YEAR = 1970, 9999
+FIRST_YEAR, LAST_YEAR = 1900, 9999
 
 
 class TimeAxis:
@@ -124,7 +124,7 @@ class Measure:
 
     def describes(self):
         """What must be equal for two measures to be comparable (section 10, pooling)."""
-        return self.id, self.unit, self.basis, self.bins, self.of, self.step
+        return self.unit, self.basis, self.bins, self.of, self.step
 
 
 class Table:

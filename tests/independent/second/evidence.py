@@ -9,7 +9,7 @@ from hashlib import sha256
 from second.catalogue import Catalogue
 from second.encoding import KIB, Refused, decode
 from second.keys import signed_by
-from second.layout import read_slice
+from second.layout import cells_of_query, read_slice
 from second.messages import STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
 from second.trust import SignedDocument, Trust
@@ -19,7 +19,9 @@ TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 TWO_MINUTES_MS = 120_000
 COLLECTED_BEFORE_MS = TWO_MINUTES_MS + 1_000
 WITHOUT_REPLY = ("unreachable", "not_verified")
-LARGEST_HEAD = 49_152
+LARGEST_HEAD = 4096
+# Section 6, coverage: months of the years 1900 to 9999.
+FIRST_MONTH, LAST_MONTH = 1900 * 12, 9999 * 12 + 11
 EVIDENCE_KEYS = (
     "accord_evidence", "federation", "question_id", "table", "collected_at", "documents", "exchanges", "pooled",
 )
@@ -37,6 +39,7 @@ class Exchange:
     head: dict | None = None
     catalogue_hash: bytes | None = None
     rows: dict = field(default_factory=dict)
+    asked: dict = field(default_factory=dict)
 
 
 def read_json(raw):
@@ -64,8 +67,11 @@ def need_type(value, kind, where):
     return value
 
 
-def need_keys(value, keys, where):
+def need_keys(value, keys, where, may_be_absent=()):
+    """An object with exactly these keys; one that may be absent is null then."""
     need_type(value, dict, where)
+    for key in may_be_absent:
+        value.setdefault(key, None)
     for key in keys:
         if key not in value:
             raise Refused(where, f"{key!r} is missing")
@@ -103,16 +109,19 @@ class Verifier:
         self.now = now
 
     def exchange(self, item, where):
-        need_keys(item, EXCHANGE_KEYS, where)
+        need_keys(item, EXCHANGE_KEYS, where, ("reply", "without_reply"))
         raw = need_hex(item["body"], f"{where}.body")
         body = self._request(item, raw, where)
         if item["reply"] is None:
             if item["without_reply"] not in WITHOUT_REPLY:
                 raise Refused(f"{where}.without_reply", f"{item['without_reply']!r} is not one of {WITHOUT_REPLY}")
-            return Exchange(body, sha256(raw).digest(), item["without_reply"])
-        if item["without_reply"] is not None:
+            exchange = Exchange(body, sha256(raw).digest(), item["without_reply"])
+        elif item["without_reply"] is not None:
             raise Refused(f"{where}.without_reply", "not null beside a reply")
-        return self._reply(item["reply"], body, sha256(raw).digest(), where)
+        else:
+            exchange = self._reply(item["reply"], body, sha256(raw).digest(), where)
+        exchange.asked = cells_of_query(self.table, body["query"], body["audience"][:2], f"{where}.body, query")
+        return exchange
 
     def _request(self, item, raw, where):
         """Section 7, order at the asker: card, purpose, officer signature, and an active partner."""
@@ -133,7 +142,7 @@ class Verifier:
         signature = need_hex(item["officer_signature"], f"{where}.officer_signature", 64)
         if not signed_by(card["key"], signature, "request-body", self.trust.federation, raw):
             raise Refused(f"{where}.officer_signature", "not the officer's signature of the body")
-        fault = self.trust.inactive(body["audience"], at)
+        fault = self.trust.no_provider(body["audience"], at)
         if fault:
             raise Refused(f"{where}.body", f"the audience {body['audience']} {fault}")
         if body["query"]["table_id"] != self.table.id:
@@ -142,7 +151,7 @@ class Verifier:
 
     def _reply(self, reply, body, body_hash, where):
         where = f"{where}.reply"
-        need_keys(reply, REPLY_KEYS, where)
+        need_keys(reply, REPLY_KEYS, where, ("edition",))
         raw = need_hex(reply["head"], f"{where}.head")
         if len(raw) > LARGEST_HEAD:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
@@ -160,8 +169,10 @@ class Verifier:
             raise Refused(f"{where}.slice", "not the slice whose hash the head holds")
         if head["decision"] == "refused":
             fault = refusal_fault(head)
-            if fault or reply["edition"] is not None:
-                raise Refused(f"{where}.head", fault or "a refusal with an edition's header beside it")
+            if fault:
+                raise Refused(f"{where}.head", fault)
+            if reply["edition"] is not None:
+                SignedDocument(need_hex(reply["edition"], f"{where}.edition"), self.trust.federation, f"{where}.edition")
             return Exchange(body, body_hash, "refused", head)
         header = self._edition(reply["edition"], head, sign_keys, f"{where}.edition")
         country = body["audience"][:2]
@@ -191,15 +202,18 @@ class Verifier:
                 raise Refused(where, f"edition {head['edition']}, asked for was {body['edition']}")
 
     def _edition(self, item, head, sign_keys, where):
-        """The header of the edition that a head names, signed once by the same member."""
+        """The header of the edition that a head names, signed by the same member; other signatures do not count."""
         if item is None:
             raise Refused(where, "the edition's header is missing")
         document = SignedDocument(need_hex(item, where), self.trust.federation, where, "edition")
-        if document.signature_count != 1 or not document.signers.intersection(sign_keys):
-            document.refuse("not signed once, by a signing key of the responder")
+        if not document.signers.intersection(sign_keys):
+            document.refuse("not signed by a signing key of the responder")
         header = document.content
         if header["number"] < 1 or (header["number"], header["commit"]) != (head["edition"], head["edition_commit"]):
             document.refuse("number and commit are not those of the head")
+        for row in header["coverage"]:
+            if not FIRST_MONTH <= row["from"] <= row["to"] <= LAST_MONTH:
+                document.refuse(f"coverage from month {row['from']} to {row['to']}")
         return header
 
     def other_table(self, catalogue_hash, lists):
@@ -208,21 +222,20 @@ class Verifier:
             return None
         try:
             text = self.trust.catalogues[catalogue_hash]
-            return Catalogue(text, lists, f"catalogue {catalogue_hash.hex()}").table(id=self.table.id)
+            table = Catalogue(text, lists, f"catalogue {catalogue_hash.hex()}").table(name=self.table.name)
         except Refused:
             return None
+        return table if table and table.version == self.table.version else None
 
 
 def refusal_fault(head):
     """Section 7: what a refusal's head must hold; None if it does."""
     if head["code"] is None:
         return "a refusal without a code"
-    if head["edition"] or any(head["edition_commit"]):
+    if head["edition"]:
         return "a refusal that names an edition"
     if head["slice_len"]:
         return "a refusal with a slice"
-    if (head["handling"]["code"], head["handling"]["tlp"]) != ("H0", "AMBER+STRICT"):
-        return f"a refusal with handling {head['handling']['code']} {head['handling']['tlp']}"
     return None
 
 
@@ -230,8 +243,11 @@ def question_id(body_hashes):
     return sha256(b"".join(sorted(body_hashes))).digest()[:16]
 
 
-def verify(raw, federation, lists, now):
-    """Verifies the bytes of an evidence file completely; what it proves, or Refused."""
+def verify(raw, federation, lists, now, answer=None):
+    """Verifies the bytes of an evidence file completely; what it proves, or Refused.
+
+    `answer` is called with the exchanges, the pooled rows and the table, to compare them with something else.
+    """
     file = need_keys(read_json(raw), EVIDENCE_KEYS, "$")
     if need_type(file["accord_evidence"], int, "$.accord_evidence") != 1:
         raise Refused("$.accord_evidence", f"version {file['accord_evidence']} is unknown")
@@ -260,8 +276,10 @@ def verify(raw, federation, lists, now):
             raise Refused("$.collected_at", f"more than 2 min 1 s before exchange {index} was issued")
     rows = pool(*together(exchanges, verifier, lists))
     need_equal(need_type(file["pooled"], list, "$.pooled"), rows, "$.pooled")
+    compared = answer(exchanges, rows, table) if answer else None
     return {
         "verified": True,
+        "compared": compared,
         "federation": file["federation"],
         "question_id": file["question_id"],
         "table": table.name,
@@ -293,21 +311,22 @@ def shape(query):
 
 
 def together(exchanges, verifier, lists):
-    """The answers by member, the names of all cells, and the measures."""
+    """The answers by member, the names of all cells that were asked, and the measures."""
     answers, names = {}, {}
     for index, one in enumerate(exchanges):
+        names.update(one.asked)
         member = answers.setdefault(one.body["audience"], MemberAnswers(one.body["audience"]))
+        for key in one.asked:
+            if key in member.cells:
+                raise Refused(f"$.exchanges[{index}].body", f"{member.member} is asked for the cell {names[key]} twice")
+            member.cells[key] = one.outcome
         if one.outcome != "answered":
-            member.reasons.append(one.outcome)
             continue
         member.editions.add((one.head["edition"], one.head["edition_commit"]))
         hidden = not_comparable(one, verifier, lists)
-        for key, (codes, numbers) in one.rows.items():
-            if key in member.cells:
-                raise Refused(f"$.exchanges[{index}].reply.slice", f"{member.member} gives the cell {codes} twice")
+        for key, numbers in one.rows.items():
             member.cells[key] = numbers
             member.not_comparable.update((key, position) for position in hidden)
-            names[key] = codes
     return answers.values(), names, verifier.table.chosen(exchanges[0].body["query"]["measures"])
 
 
@@ -336,7 +355,7 @@ def need_equal(found, computed, where):
     if type(found) is not type(computed):
         raise Refused(where, f"{json.dumps(found)[:80]} in the file, {json.dumps(computed)[:80]} computed")
     if isinstance(computed, dict):
-        need_keys(found, computed, where)
+        need_keys(found, computed, where, ("value",) if "value" in computed else ())
         for name in computed:
             need_equal(found[name], computed[name], f"{where}.{name}")
     elif isinstance(computed, list):

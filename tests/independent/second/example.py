@@ -70,7 +70,7 @@ class Federation:
         texts = [self._content("catalogue", text=text) for text in catalogues]
         self.documents += [self.document("catalogue", text, self.root_signers) for text in texts]
         self.catalogue_hashes = [sha256(encode(STRUCTURES["catalogue"][0], text)).digest() for text in texts]
-        self.catalogues = [Catalogue(text, lists, "example") for text in catalogues]
+        self.catalogues = [Catalogue(catalogues[0], lists, "example")]
         self.member_keys = {name: self._keys_of(name) for name in (self.requester, *providers)}
         roster = self._content(
             "roster", federation=self.federation, root_version=1, epoch=1, roster_version=1, prev_hash=ZERO, **dates(),

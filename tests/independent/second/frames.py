@@ -20,19 +20,24 @@ class Limits:
     head: int
     body_up: int | None
     body_down: int | None
+    spare_up: int = 64 * KIB
+    spare_down: int = 4 * MIB
 
+
+# Section 7, reply class: the stream bytes of a reply to a request.
+CLASSES = [16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB]
 
 KINDS = {
     "hello": Limits("people", 64 * KIB, None, MIB),
     "fetch": Limits("members", KIB, None, MIB),
-    "request": Limits("members", 64 * KIB, None, 4 * MIB),
+    "request": Limits("members", 64 * KIB, None, 4 * MIB, spare_up=256 * KIB),
     "notice": Limits("members", KIB, None, None),
     "ask": Limits("people", 64 * KIB, None, 4 * MIB),
     "relay": Limits("people", KIB, None, MIB),
     "status": Limits("people", 64 * KIB, None, MIB),
     "notices": Limits("people", 64 * KIB, None, 16 * MIB),
     "edition": Limits("people", 64 * KIB, None, GIB),
-    "import": Limits("people", 64 * KIB, 4 * GIB, 16 * MIB),
+    "import": Limits("people", 64 * KIB, 4 * GIB, 16 * MIB, spare_down=64 * MIB),
     "coverage": Limits("people", 64 * KIB, None, 16 * MIB),
     "records": Limits("people", 64 * KIB, None, 16 * MIB),
     "rates": Limits("people", 64 * KIB, 16 * MIB, 16 * MIB),
@@ -65,11 +70,18 @@ def frames_of(data):
         at += FRAME_HEADER + length
 
 
-def read_stream(data, from_server, head_limit, body_limit):
-    """Reads `progress* head (body|progress)* end? pad* FIN`; `body_limit` None means that no end may come."""
-    head, ended, padded, body, progress = None, False, False, bytearray(), []
+def read_stream(data, from_server, head_limit, body_limit, spare_limit):
+    """Reads `progress* head (body|progress)* end? pad* FIN`; `body_limit` None means that no end may come.
+
+    `spare_limit` bounds what pads, progress and empty bodies take with their headers.
+    """
+    head, ended, padded, body, progress, spare = None, False, False, bytearray(), [], 0
     for at, kind, payload in frames_of(data):
         where = f"byte {at}"
+        if kind in (KIND_PROGRESS, KIND_PAD) or (kind == KIND_BODY and not payload):
+            spare += FRAME_HEADER + len(payload)
+            if spare > spare_limit:
+                raise Refused(where, f"more than {spare_limit} bytes of pads, progress and empty bodies")
         if padded and kind != KIND_PAD:
             raise Refused(where, f"a frame of kind {kind} after a pad")
         if kind == KIND_HEAD:
@@ -158,13 +170,21 @@ def read_call(data, socket):
     limits = KINDS[kind]
     if limits.socket != socket:
         raise Refused("head", f"{kind} may not be opened on the {socket}' socket")
-    stream = read_stream(data, False, limits.head, limits.body_up)
+    stream = read_stream(data, False, limits.head, limits.body_up, limits.spare_up)
     return kind, decode(HEAD, stream.head, "head", limits.head)["payload"], stream.body
 
 
-def read_reply(data, kind):
-    """What a server answered to a call of a kind: the payload of the head, the body and the progress."""
-    stream = read_stream(data, True, 64 * KIB, KINDS[kind].body_down)
+def read_reply(data, kind, reply_class=None):
+    """What a server answered to a call of a kind: the payload of the head, the body and the progress.
+
+    A request names its `reply_class`: the reply has exactly its size, or that of class 0 with an empty body.
+    """
+    limits = KINDS[kind]
+    spare = limits.spare_down if reply_class is None else CLASSES[reply_class]
+    stream = read_stream(data, True, 64 * KIB, limits.body_down, spare)
+    if reply_class is not None and len(data) != CLASSES[reply_class]:
+        if stream.body or len(data) != CLASSES[0]:
+            raise Refused("reply", f"{len(data)} stream bytes, class {reply_class} has {CLASSES[reply_class]}")
     reply = decode(HEAD, stream.head, "head", 64 * KIB)
     if reply["kind"] != kind:
         raise Refused("head", f"a reply of kind {reply['kind']} to a {kind}")

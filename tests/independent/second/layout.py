@@ -79,42 +79,24 @@ def select(table, query, country, blocks):
     return bytes(out)
 
 
+def cells_of_query(table, query, country, where):
+    """The cells that a query asks for: code numbers to names, in the order of the slice."""
+    axes = axes_of_query(table, query, country, where)
+    return {key: [axis[code] for axis, code in zip(axes, key)] for key in product(*axes)}
+
+
 def read_slice(table, query, country, data, query_where, where):
-    """A slice as rows: code numbers and names of a cell, and the numbers of each requested measure."""
-    axes = axes_of_query(table, query, country, query_where)
+    """A slice as rows: the code numbers of a cell to the numbers of each requested measure."""
+    cells = cells_of_query(table, query, country, query_where)
     measures = table.chosen(query["measures"])
-    size = prod(map(len, axes)) * table.width(measures) * Number.SIZE
+    size = len(cells) * table.width(measures) * Number.SIZE
     if len(data) != size:
         raise Refused(where, f"{len(data)} bytes, the query's cells have {size}")
     reader = Reader(data, "slice", where)
     rows = {}
-    for key in product(*axes):
-        names = [axis[code] for axis, code in zip(axes, key)]
-        values = []
+    for key, names in cells.items():
+        rows[key] = []
         for measure in measures:
-            start = reader.at
             reader.path[1:] = [f"{names}.{measure.id}"]
-            numbers = [NUMBER.read(reader) for _ in range(measure.width)]
-            fault = impossible(measure, numbers)
-            if fault:
-                reader.refuse(fault, start)
-            values.append(numbers)
-        rows[key] = (names, values)
+            rows[key].append([NUMBER.read(reader) for _ in range(measure.width)])
     return rows
-
-
-def impossible(measure, numbers):
-    """Why an edition cannot hold these numbers of a measure, or None (section 6, numbers of a measure)."""
-    first, rest = numbers[0], numbers[1:]
-    if not isinstance(first, int):
-        if any(isinstance(number, int) for number in rest):
-            return f"{first}, but with a value among its further numbers"
-    elif measure.of == "mean":
-        total = rest[0]
-        if not isinstance(total, int):
-            return "the lines of a mean without their sum"
-        if total % first if first else total:
-            return f"sum {total} is no whole mean of {first} lines"
-    elif "not_available" in rest:
-        return "a bin that is not available beside a value"
-    return None

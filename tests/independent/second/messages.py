@@ -3,7 +3,7 @@
 from second.encoding import (
     KIB, MIB, Bytes, Code, Constant, Fixed, Key, List, Member, Number, Option, Struct, Text, UInt, Utf8,
 )
-from second.keys import LABELS
+from second.keys import LABELS, RESERVED
 
 U8, U16, U32, U64, MS = UInt(1), UInt(2), UInt(4), UInt(8), UInt(8)
 HASH, SIG, ID16 = Fixed(32), Fixed(64), Fixed(16)
@@ -23,7 +23,7 @@ def codes(size, **names):
     return Code(size, {number: name.replace("_", "-") for name, number in names.items()})
 
 
-LABEL = Code(2, {number: name for name, number in LABELS.items()})
+LABEL = Code(2, {number: name for name, number in (LABELS | RESERVED).items()})
 MESSAGE_KIND = codes(
     2, hello=101, fetch=102, request=103, notice=104, ask=110, relay=111, status=112, notices=113, edition=114,
     **{"import": 120}, coverage=121, records=122, rates=123, mapping=124,
@@ -32,7 +32,7 @@ STATE = codes(1, active=1, suspended=2, removed=3)
 MEMBER_ROLE = codes(1, provider=1, requester=2, witness=3)
 KEY_ROLES = {
     1: "root", 2: "administrator", 3: "tls", 4: "sign", 5: "log", 6: "witness", 7: "officer", 8: "operator",
-    9: "approver", 10: "auditor",
+    9: "approver", 10: "auditor", 11: "edition",
 }
 KEY_ROLE = Code(1, KEY_ROLES)
 PURPOSE = codes(2, strategic_analysis=1, early_warning=2, operational_support=3, method_exchange=4, test=5)
@@ -163,9 +163,9 @@ STRUCTURES = {
     "request-body": (REQUEST_BODY, 64 * KIB),
     "request": (REQUEST, 64 * KIB),
     "answer": (ANSWER_HEAD, 64 * KIB),
-    "fetch": (FETCH, KIB),
+    "fetch": (FETCH, 64 * KIB),
     "ask": (ASK_CALL, 64 * KIB),
-    "ask-reply": (ASK_REPLY, MIB),
-    "relay": (RELAY_CALL, KIB),
+    "ask-reply": (ASK_REPLY, 64 * KIB),
+    "relay": (RELAY_CALL, 64 * KIB),
     "cell": (NUMBER, Number.SIZE),
 }

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import cached_property
 from hashlib import sha256
 
 from second.encoding import MIB, Refused, decode
@@ -10,12 +11,15 @@ from second.messages import DOCUMENT, STRUCTURES
 
 DAY_MS = 86_400_000
 LONGEST_VALIDITY_MS = 400 * DAY_MS
-IN_A_SET = ("root", "roster", "member-keys", "officers", "catalogue")
-ADDRESS = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9a-f:.]+)\]):([1-9]\d{0,4})")
+IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "catalogue")
+ADDRESS = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):(\d{1,20})")
 
 
 class SignedDocument:
-    """A document, its decoded content and the keys that have signed it; a key counts once."""
+    """A document, its decoded content and the keys that have signed it; a key counts once.
+
+    Signers and content are found when they are first asked for: a document that does not count may hold anything.
+    """
 
     def __init__(self, data, federation, where, label=None):
         self.where = where
@@ -25,14 +29,21 @@ class SignedDocument:
             raise Refused(where, f"a document with label {self.label} instead of {label}")
         self.payload = document["payload"]
         self.hash = sha256(self.payload).digest()
-        self.signature_count = len(document["signatures"])
-        self.signers = {
+        self._signatures = document["signatures"]
+        self._federation = federation
+
+    @cached_property
+    def signers(self):
+        return {
             one["key"]
-            for one in document["signatures"]
-            if signed_by(one["key"], one["signature"], self.label, federation, self.payload)
+            for one in self._signatures
+            if signed_by(one["key"], one["signature"], self.label, self._federation, self.payload)
         }
+
+    @cached_property
+    def content(self):
         structure, cap = STRUCTURES[self.label]
-        self.content = decode(structure, self.payload, self.label, cap, where)
+        return decode(structure, self.payload, self.label, cap, self.where)
 
     def refuse(self, what):
         raise Refused(f"{self.where} ({self.label})", what)
@@ -46,6 +57,10 @@ class SignedDocument:
         missing = [key for key in keys if key not in self.signers]
         if missing:
             self.refuse(f"not signed by {whose} {missing[0].hex()}")
+
+    def need_version(self, field):
+        if self.content[field] < 1:
+            self.refuse("versions start at 1")
 
     def need_dates(self, longest=None):
         valid_for = self.content["expires_at"] - self.content["issued_at"]
@@ -65,15 +80,16 @@ class Trust:
         by_label = {label: [] for label in IN_A_SET}
         for index, data in enumerate(documents):
             document = SignedDocument(data, federation, f"{where}[{index}]")
-            if document.label not in by_label:
-                document.refuse("does not belong into a set of documents")
-            by_label[document.label].append(document)
+            if document.label in by_label:
+                by_label[document.label].append(document)
         self.root = self._last_root(by_label["root"])
         self.roster = self._roster(by_label["roster"])
         self.members = {member["node_id"]: member for member in self.roster["members"]}
         self.catalogues = self._catalogues(by_label["catalogue"])
         self.keys = self._member_keys(by_label["member-keys"])
         self.officers = self._officers(by_label["officers"])
+        if len(by_label["staff"]) > 1:
+            by_label["staff"][1].refuse("a second staff list")
 
     def _last_root(self, roots):
         """Section 5, Root: from version 1, whose hash is the federation's id, each signed by the one before."""
@@ -116,6 +132,12 @@ class Trust:
         self._need_federation(document)
         self._need_root(document)
         document.need_dates()
+        document.need_version("roster_version")
+        for member in document.content["members"]:
+            if member["valid_from"] >= member["valid_to"]:
+                document.refuse(f"{member['node_id']} is valid for no time")
+        if document.content["min_protocol"] > document.content["max_protocol"]:
+            document.refuse("the lowest protocol is above the highest")
         for field in ("epoch", "root_version"):
             if document.content[field] != self.root[field]:
                 document.refuse(f"{field} {document.content[field]}, that of the last root is {self.root[field]}")
@@ -123,9 +145,16 @@ class Trust:
 
     def _catalogues(self, documents):
         """All catalogues that the root has signed; the roster's must be one of them."""
+        catalogues = {}
         for document in documents:
-            self._need_root(document)
-        catalogues = {document.hash: document.content["text"] for document in documents}
+            if document.hash == self.roster["catalogue_hash"] and document.hash not in catalogues:
+                self._need_root(document)
+            if len(document.signers.intersection(self.root["keys"])) >= self.root["threshold"]:
+                try:
+                    catalogues[document.hash] = document.content["text"]
+                except Refused:
+                    if document.hash == self.roster["catalogue_hash"]:
+                        raise
         if self.roster["catalogue_hash"] not in catalogues:
             raise Refused(self.where, f"the roster's catalogue {self.roster['catalogue_hash'].hex()} is missing")
         return catalogues
@@ -133,10 +162,15 @@ class Trust:
     def _member_keys(self, documents):
         """Section 5, MemberKeys: only the document that the roster names as a member's anchor counts."""
         keys, owners = {}, {}
+        anchors = {member["anchor_hash"] for member in self.roster["members"]}
         for document in documents:
+            if document.hash not in anchors:
+                continue
             content = document.content
             member = self.members.get(content["node_id"])
             if not member or document.hash != member["anchor_hash"]:
+                continue
+            if content["node_id"] in keys:
                 continue
             if content["keys_version"] != member["anchor_version"]:
                 document.refuse(f"version {content['keys_version']}, the roster names {member['anchor_version']}")
@@ -146,16 +180,20 @@ class Trust:
                 if owner != content["node_id"]:
                     document.refuse(f"key {key.hex()} stands under {owner} too")
             keys[content["node_id"]] = content
+        for name, member in self.members.items():
+            if name not in keys and member["state"] != "removed":
+                raise Refused(self.where, f"no keys document of {name} that the roster names")
         return keys
 
     def _check_member_keys(self, document):
         content = document.content
         self._need_federation(document)
         document.need_dates(LONGEST_VALIDITY_MS)
+        document.need_version("keys_version")
         administrators, threshold = len(content["admin_keys"]), content["admin_threshold"]
         if not (2 <= threshold < administrators or threshold == administrators == 2):
             document.refuse(f"threshold {threshold} of {administrators} administrators")
-        for field in ("tls_keys", "sign_keys", "log_keys"):
+        for field in ("tls_keys", "sign_keys", "log_keys", "addresses"):
             if not content[field]:
                 document.refuse(f"{field} is empty")
         everything = keys_in(content)
@@ -169,24 +207,26 @@ class Trust:
                 document.refuse(f"address {address!r}: {fault}")
 
     def _officers(self, documents):
-        officers = {}
+        """Section 5, Officers: one list of a member, by its administrators.
+
+        A list that breaks another rule is not in force, and neither is that of nobody on the roster.
+        """
+        lists = {}
         for document in documents:
-            content = document.content
+            try:
+                content = document.content
+            except Refused:
+                continue
             name = content["node_id"]
-            self._need_federation(document)
-            if name in officers:
-                document.refuse(f"a second officers list of {name}")
             keys = self.keys.get(name)
             if not keys:
-                document.refuse(f"no keys document of {name} that the roster names")
-            document.need_dates(LONGEST_VALIDITY_MS)
+                continue
+            if name in lists:
+                document.refuse(f"a second officers list of {name}")
+            self._need_federation(document)
             document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
-            if content["list_version"] < keys["officers_version_min"]:
-                document.refuse(
-                    f"list version {content['list_version']}, at least {keys['officers_version_min']} wanted"
-                )
-            officers[name] = content
-        return officers
+            lists[name] = content | {"fault": officers_fault(content, keys)}
+        return lists
 
     def inactive(self, name, at):
         """Why a member is not active at a time, or None if it is."""
@@ -204,11 +244,20 @@ class Trust:
                 return f"is not active, {what} has expired"
         return None
 
+    def no_provider(self, name, at):
+        """Why a member is no provider at a time, or None if it is."""
+        fault = self.inactive(name, at)
+        if fault is None and "provider" not in self.members[name]["roles"]:
+            fault = "is no provider"
+        return fault
+
     def not_vouched(self, name, card_hash, card, at):
         """Why a member does not vouch for an officer's card at a time, or None if it does."""
         officers = self.officers.get(name)
         if not officers:
             return f"no officers list of {name}"
+        if officers["fault"]:
+            return f"the officers list of {name} {officers['fault']}"
         if at >= officers["expires_at"]:
             return f"the officers list of {name} has expired"
         if card_hash not in officers["cards"]:
@@ -216,6 +265,17 @@ class Trust:
         if not card["valid_from"] <= at < card["valid_to"]:
             return "the card is outside its validity"
         return None
+
+
+def officers_fault(officers, keys):
+    """Why an officers list that its administrators have signed is not in force, or None."""
+    valid_for = officers["expires_at"] - officers["issued_at"]
+    if not 0 < valid_for <= LONGEST_VALIDITY_MS:
+        return "is valid for no time, or for more than 400 days"
+    lowest = max(1, keys["officers_version_min"])
+    if officers["list_version"] < lowest:
+        return f"has version {officers['list_version']}, at least {lowest} wanted"
+    return None
 
 
 def keys_in(content):
@@ -227,13 +287,12 @@ def keys_in(content):
 def address_fault(address):
     """Why an address cannot be reached, or None."""
     parts = ADDRESS.fullmatch(address)
-    if not parts or int(parts[3]) > 65_535:
+    if not parts or not 0 < int(parts[3]) <= 65_535:
         return "not IP:PORT"
     try:
         ip = ipaddress.ip_address(parts[1] or parts[2])
     except ValueError as error:
         return str(error)
-    ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_unspecified or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255":
         return "unspecified, multicast, broadcast or link-local"
     return None

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from second.encoding import MIB, Refused, decode, encode
+from second.encoding import KIB, MIB, Refused, decode, encode
 from second.evidence import refusal_fault
 from second.frames import read_stream, write_stream
 from second.keys import LABELS, federation_id, fingerprint, key_fault, sign_input, signed_by
@@ -86,7 +86,7 @@ class Vectors:
 
     def _stream(self, name, size):
         data = self._bytes(name)
-        stream = read_stream(data, False, 64 * 1024, MIB)
+        stream = read_stream(data, False, 64 * KIB, MIB, 4 * MIB)
         if len(data) != size:
             self.notes.append((name, f"{len(data)} stream bytes, and not {size} as its name says"))
         return None if write_stream(stream, len(data)) == data else "is written as other bytes"

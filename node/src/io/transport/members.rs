@@ -16,6 +16,7 @@ use accord_protocol::{
     id::NodeId,
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
+    text::with_causes,
 };
 use quinn::{Connection, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -104,6 +105,7 @@ impl Members {
 
 pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Connection) {
     let Some(member) = member_of(&node, &connection) else {
+        node.door.add("strangers");
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };
@@ -155,7 +157,7 @@ impl Call {
             // The peer is authenticated, so it gets a signed answer. A stream that was cut, or that is too slow, gets none.
             Err(error @ (StreamError::Frame(_) | StreamError::Head(_))) => {
                 opened.incoming.stop();
-                return self.refuse(send, &error.to_string()).await;
+                return self.refuse(send, &with_causes(&error)).await;
             }
             Err(error) => {
                 opened.incoming.stop();

@@ -24,7 +24,6 @@ pub use partners::{PartnerReply, Partners};
 
 use crate::{
     domain::admission::{Admission, Verdict},
-    io::identity::{AdmitMembers, AdmitPeople},
     node::{DoorLog, Node},
 };
 
@@ -49,11 +48,9 @@ impl Sockets {
     /// Listens for members and for people.
     pub fn listen(node: Arc<Node>) -> Result<Self, QuicError> {
         let config = &node.config;
-        let members = Arc::new(AdmitMembers(Arc::clone(&node.standing)));
-        let people = Arc::new(AdmitPeople(Arc::clone(&node.standing)));
         Ok(Self {
-            members: quic::listen(config.listen_members, Arc::clone(&node.keys.tls), members, config.key_exchange)?,
-            people: quic::listen(config.listen_people, Arc::clone(&node.keys.tls), people, config.key_exchange)?,
+            members: quic::listen(config.listen_members, Arc::clone(&node.keys.tls), config.key_exchange)?,
+            people: quic::listen(config.listen_people, Arc::clone(&node.keys.tls), config.key_exchange)?,
             node,
         })
     }

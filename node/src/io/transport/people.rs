@@ -66,8 +66,10 @@ impl Drop for Seat {
 }
 
 pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<Seats>, connection: Connection) {
-    let Some(key) = quic::peer_key(&connection) else { return };
-    let Some(_seat) = seats.take(key) else {
+    // Strangers take no seat.
+    let person = quic::peer_key(&connection).filter(|key| node.standing.person(key, clock::now()).is_some());
+    let seat = person.and_then(|key| Some((key, seats.take(key)?)));
+    let Some((key, _seat)) = seat else {
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };
@@ -190,7 +192,7 @@ async fn for_operators(
     let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
     let reply = match kind {
         MessageKind::Edition => match parse::<EditionCall>(payload) {
-            Ok(EditionCall::Publish | EditionCall::Withdraw { .. }) if role != KeyRole::Operator => only_operators(),
+            Ok(EditionCall::Publish {} | EditionCall::Withdraw { .. }) if role != KeyRole::Operator => only_operators(),
             Ok(call) => blocking(node, move |node| edition(node, &call)).await?,
             Err(reply) => *reply,
         },
@@ -199,7 +201,7 @@ async fn for_operators(
             Err(reply) => *reply,
         },
         MessageKind::Records => match parse::<RecordsCall>(payload) {
-            Ok(call @ (RecordsCall::Imports | RecordsCall::Import { .. })) => {
+            Ok(call @ (RecordsCall::Imports {} | RecordsCall::Import { .. })) => {
                 blocking(node, move |node| node.on_records(&call)).await?
             }
             Ok(_) if role != KeyRole::Operator => only_operators(),
@@ -211,11 +213,11 @@ async fn for_operators(
             Err(reply) => *reply,
         },
         MessageKind::Rates => match parse::<RatesCall>(payload) {
-            Ok(RatesCall::Show) => {
+            Ok(RatesCall::Show {}) => {
                 opened.finish().await?;
                 blocking(node, Node::show_rates).await?
             }
-            Ok(RatesCall::Import) => {
+            Ok(RatesCall::Import {}) => {
                 let file = upload::whole(&mut opened.incoming).await?;
                 blocking(node, move |node| node.import_rates(&file)).await?
             }
@@ -248,9 +250,9 @@ fn article(role: KeyRole) -> String {
 fn edition(node: &Node, call: &EditionCall) -> Reply {
     match call {
         EditionCall::Preview { table, cells } => node.preview(table.as_deref(), *cells),
-        EditionCall::Publish => node.publish(),
+        EditionCall::Publish {} => node.publish(),
         EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason),
-        EditionCall::List => node.list_editions(),
+        EditionCall::List {} => node.list_editions(),
         EditionCall::Show { number, table, cells } => node.show(*number, table.as_deref(), *cells),
     }
 }
