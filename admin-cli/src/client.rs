@@ -8,8 +8,12 @@ use accord_edge::{
     tls::KeyExchange,
 };
 use accord_protocol::{
-    message::{HelloReply, MessageKind, Notice, PersonReply},
+    codec::{Cap, decode},
+    id::from_hex,
+    message::{HelloReply, MessageKind, Notice, PersonReply, TrustCall},
+    signed::Document,
     time::{DAY_MS, MINUTE_MS, UnixMs},
+    trust::digest,
 };
 use anyhow::Context;
 use quinn::{Connection, Endpoint};
@@ -51,7 +55,7 @@ impl Client {
             &endpoint,
             profile.node,
             Arc::clone(&key),
-            vec![profile.node_key],
+            profile.node_keys(),
             KeyExchange::PreferPostQuantum,
             CONNECT_WITHIN,
         )
@@ -75,8 +79,22 @@ impl Client {
             })?;
         if let Some(hello) = hello.result {
             client.check_clock(&hello)?;
+            client.catch_up(profile, &hello).await?;
         }
         Ok(client)
+    }
+
+    // What the node has learnt about who is trusted, the profile learns too.
+    async fn catch_up(&self, profile: &Profile, hello: &HelloReply) -> anyhow::Result<()> {
+        let (_, documents) = profile.trust()?;
+        if digest(&documents).to_string() == hello.trust {
+            return Ok(());
+        }
+        let reply: PersonReply<serde_json::Value> = self.call(MessageKind::Trust, &TrustCall::Show {}).await?;
+        let listed = reply.result.as_ref().and_then(|result| result.get("documents")).and_then(|list| list.as_array());
+        let document = |hex: &serde_json::Value| decode(&from_hex(hex.as_str()?)?, Cap::Document).ok();
+        let documents: Vec<Document> = listed.into_iter().flatten().filter_map(document).collect();
+        profile.take(&documents)
     }
 
     fn check_clock(&mut self, hello: &HelloReply) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use accord_edge::{
     files,
     keyring::{KeyRing, RingError, RingKind},
     linux,
+    trust_folder::TrustFolder,
 };
 use accord_protocol::{
     codec::{Cap, decode},
@@ -17,7 +18,7 @@ use accord_protocol::{
     key::{PublicKey, SigningKey},
     member_keys::KeyRole,
     officers::Card,
-    signed::{Document, FederationId},
+    signed::Document,
     trust::Trust,
 };
 use anyhow::Context;
@@ -75,7 +76,35 @@ impl Profile {
 
     /// The trust documents, verified under the pinned federation.
     pub(crate) fn trust(&self) -> anyhow::Result<(Trust, Vec<Document>)> {
-        load_trust(&self.dir.join("trust"))
+        let held = self.trust_folder()?;
+        Ok((held.trust, held.documents))
+    }
+
+    fn trust_folder(&self) -> anyhow::Result<TrustFolder> {
+        TrustFolder::open(&self.dir.join("trust"), &self.member).map_err(|error| {
+            let next = "ask your administrator for the federation's documents, then `accord-node install` and `accord profile new`";
+            Failure::refused("TRUST", format!("{:#}", anyhow::Error::new(error)), next).into()
+        })
+    }
+
+    /// Takes documents that one's own node holds and the profile does not: each counts by its signatures, never because of who hands
+    /// it in.
+    pub(crate) fn take(&self, documents: &[Document]) -> anyhow::Result<()> {
+        let before = self.trust_folder()?;
+        if let Ok(next) = before.with(documents) {
+            next.keep(&before)?;
+        }
+        Ok(())
+    }
+
+    /// Keys with which one's own node may prove itself: that of the profile, and those that its member lists.
+    pub(crate) fn node_keys(&self) -> Vec<PublicKey> {
+        let mut keys = vec![self.node_key];
+        if let Ok((trust, _)) = self.trust() {
+            let listed = trust.keys(&self.member).map(|keys| keys.tls_keys.as_slice().to_vec()).unwrap_or_default();
+            keys.extend(listed.into_iter().filter(|key| *key != self.node_key));
+        }
+        keys
     }
 
     /// The person's key.
@@ -97,25 +126,6 @@ impl Profile {
         let card = decode(&bytes, Cap::Small).with_context(|| path.display().to_string())?;
         Ok((bytes, card))
     }
-}
-
-/// Trust documents of a folder, verified under the federation that the folder pins.
-pub(crate) fn load_trust(folder: &Path) -> anyhow::Result<(Trust, Vec<Document>)> {
-    let failure = |message: String| {
-        let next = "ask your administrator for the federation's documents, then `accord-node install` and `accord profile new`";
-        anyhow::Error::new(Failure::refused("TRUST", message, next))
-    };
-    let pin = folder.join("federation");
-    let text = files::read_limited(&pin, 200).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
-    let federation: FederationId = String::from_utf8_lossy(&text)
-        .trim()
-        .parse()
-        .map_err(|error| failure(format!("{}: {error}", pin.display())))?;
-    let documents =
-        files::read_documents(folder).map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
-    let trust = Trust::build(&documents, Some(&federation))
-        .map_err(|error| failure(format!("{:#}", anyhow::Error::new(error))))?;
-    Ok((trust, documents))
 }
 
 /// Opens a key ring; its passphrase comes from `--passphrase-fd` or the terminal.

@@ -20,6 +20,8 @@ pub enum Cap {
     Head,
     /// Documents of 1 MiB: rosters, catalogues.
     Document,
+    /// Sets of documents that somebody hands in, 8 MiB.
+    Set,
 }
 
 impl Cap {
@@ -29,6 +31,7 @@ impl Cap {
             Self::Small => 1 << 10,
             Self::Head => 64 << 10,
             Self::Document => 1 << 20,
+            Self::Set => 8 << 20,
         }
     }
 }
@@ -84,6 +87,7 @@ pub fn decode<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> Result<T, Malfo
         Cap::Small => bincode::decode_from_slice(bytes, config::<{ 4 << 10 }>()),
         Cap::Head => bincode::decode_from_slice(bytes, config::<{ 256 << 10 }>()),
         Cap::Document => bincode::decode_from_slice(bytes, config::<{ 4 << 20 }>()),
+        Cap::Set => bincode::decode_from_slice(bytes, config::<{ 32 << 20 }>()),
     };
     let (value, used) = decoded.map_err(|error| Malformed::Decode(error.to_string()))?;
     if used != bytes.len() {

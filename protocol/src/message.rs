@@ -8,7 +8,8 @@ use crate::{
     frame::Limits,
     id::{Hash, NodeId},
     key::Signature,
-    signed::Label,
+    officers::Card,
+    signed::{Document, Label},
 };
 
 crate::codes! {
@@ -42,9 +43,13 @@ crate::codes! {
         Rates = 123 "rates",
         /// Mappings: list, check.
         Mapping = 124 "mapping",
+        /// Trust documents: hand in; see what is held.
+        Trust = 125 "trust",
     }
 }
 
+/// Largest set of trust documents that is handed in at once.
+pub const HANDED_BYTES_MAX: u64 = 8 << 20;
 /// Largest file of euro reference rates.
 pub const RATES_BYTES_MAX: u64 = 16 << 20;
 
@@ -109,7 +114,8 @@ impl MessageKind {
             | Self::Records
             | Self::Rates
             | Self::Notices
-            | Self::Mapping => false,
+            | Self::Mapping
+            | Self::Trust => false,
         }
     }
 
@@ -127,7 +133,8 @@ impl MessageKind {
             | Self::Records
             | Self::Rates
             | Self::Notices
-            | Self::Mapping => 64 << 10,
+            | Self::Mapping
+            | Self::Trust => 64 << 10,
         }
     }
 
@@ -136,6 +143,7 @@ impl MessageKind {
         match self {
             Self::Import => Some(4 << 30),
             Self::Rates => Some(RATES_BYTES_MAX),
+            Self::Trust => Some(HANDED_BYTES_MAX),
             Self::Hello
             | Self::Fetch
             | Self::Request
@@ -159,9 +167,13 @@ impl MessageKind {
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
             Self::Notice => None,
-            Self::Import | Self::Coverage | Self::Records | Self::Rates | Self::Mapping | Self::Notices => {
-                Some(16 << 20)
-            }
+            Self::Import
+            | Self::Coverage
+            | Self::Records
+            | Self::Rates
+            | Self::Mapping
+            | Self::Notices
+            | Self::Trust => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
         }
@@ -311,6 +323,25 @@ pub struct Converted {
     pub bytes: u64,
     /// The sheet of a workbook.
     pub sheet: Option<String>,
+}
+
+/// Trust documents that somebody hands in, or that are held.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Handed {
+    /// The documents.
+    pub documents: Bounded<Document, 4096>,
+    /// Cards of own officers.
+    pub cards: Bounded<Card, 1024>,
+}
+
+/// JSON head of a command on trust documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TrustCall {
+    /// Take the documents in the body, an encoded [`Handed`].
+    Publish {},
+    /// How trust stands.
+    Show {},
 }
 
 /// JSON head of a command on what was imported.
@@ -492,4 +523,6 @@ pub struct HelloReply {
     pub now_ms: u64,
     /// Program version.
     pub version: String,
+    /// Which trust documents the node holds: see [`crate::trust::digest`].
+    pub trust: String,
 }

@@ -9,7 +9,7 @@ use accord_protocol::{
     evidence::{Bundle, BundleExchange, BundleReply},
     id::to_hex,
     pool::PooledTable,
-    signed::Label,
+    trust::travels,
 };
 
 use super::{Answers, Asking, NOT_PROTECTED, Replied};
@@ -142,9 +142,7 @@ pub(crate) fn write_evidence(
     pooled: &PooledTable,
 ) -> anyhow::Result<()> {
     let mut documents = Vec::new();
-    for document in
-        asking.documents.iter().filter(|document| document.label() != Label::Staff).chain(&answers.catalogues)
-    {
+    for document in asking.documents.iter().filter(|document| travels(document)).chain(&answers.catalogues) {
         documents.push(to_hex(&encode(document)?));
     }
     let mut exchanges = Vec::new();

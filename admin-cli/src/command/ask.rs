@@ -15,7 +15,7 @@ use accord_protocol::{
 };
 use clap::Args;
 
-use super::{Global, history, tables};
+use super::{Global, history, status::catch_up, tables};
 use crate::{
     ask::{self, Asking},
     client::block_on,
@@ -79,6 +79,7 @@ pub(crate) struct Ask {
 impl Ask {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let profile = Profile::open(global)?;
+        catch_up(&profile, global);
         let (trust, documents) = profile.trust()?;
         let now = accord_edge::clock::now();
         let catalogue = trust.catalogue();

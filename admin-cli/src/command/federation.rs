@@ -21,6 +21,7 @@ use serde_json::json;
 use super::{
     Global,
     people::{read_claim, signing_ring},
+    publish::Publish,
 };
 use crate::output::{Failure, Outcome};
 
@@ -35,6 +36,8 @@ pub(crate) enum Federation {
     Propose(Propose),
     /// Say in plain words what a document contains and who has signed it.
     Show(ShowDocument),
+    /// Hand documents to one's own node, which spreads them: rosters, keys, lists, acceptances, suspensions.
+    Publish(Publish),
     /// Sign a document, after saying in plain words what it contains.
     Sign(Sign),
 }
@@ -169,6 +172,7 @@ impl Federation {
             Self::Catalogue(new) => new.run(),
             Self::Propose(propose) => propose.run(),
             Self::Show(show) => show.run(),
+            Self::Publish(publish) => publish.run(global),
             Self::Sign(sign) => sign.run(global),
         }
     }

@@ -10,6 +10,7 @@ mod import;
 mod mapping;
 mod people;
 mod profile;
+mod publish;
 mod records;
 mod status;
 mod tables;

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use accord_edge::files;
+use accord_edge::{files, trust_folder::TrustFolder};
 use accord_protocol::{
     codec::{Cap, decode},
     id::Hash,
     member_keys::KeyRole,
     officers::Card,
-    signed::{Document, FederationId, Label},
-    trust::Trust,
+    signed::{Document, FederationId},
+    trust::{Trust, travels},
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -138,12 +138,9 @@ impl NewProfile {
         node_key: &str,
         card: Option<&[u8]>,
     ) -> anyhow::Result<()> {
-        let trust = self.dir.join("trust");
-        files::make_dir(&trust)?;
-        for (index, document) in documents.iter().enumerate().filter(|(_, document)| document.label() != Label::Staff) {
-            files::write_document(&trust.join(format!("{index:02}-{}.accord", document.label())), document)?;
-        }
-        files::write_new(&trust.join("federation"), format!("{federation}\n").as_bytes())?;
+        files::make_dir(&self.dir)?;
+        let documents: Vec<Document> = documents.iter().filter(|document| travels(document)).cloned().collect();
+        TrustFolder::create(&self.dir.join("trust"), federation, &documents)?;
         if let Some(card) = card {
             files::write_new(&self.dir.join("officer.card"), card)?;
         }

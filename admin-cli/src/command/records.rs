@@ -7,12 +7,12 @@ use accord_protocol::message::{MessageKind, PersonReply, RATES_BYTES_MAX, RatesC
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Global, import::number, status::ask_node};
-use crate::{
-    client::{Client, FileSource, block_on},
-    output::{Failure, Outcome},
-    profile::Profile,
+use super::{
+    Global,
+    import::number,
+    status::{ask_node, send_to_node},
 };
+use crate::output::{Failure, Outcome};
 
 /// `accord case`
 #[derive(Debug, Subcommand)]
@@ -136,16 +136,8 @@ impl Rates {
 }
 
 fn import_rates(global: &Global, file: &std::path::Path) -> anyhow::Result<PersonReply<Value>> {
-    let profile = Profile::open(global)?;
     let bytes = files::read_limited(file, RATES_BYTES_MAX).map_err(|error| {
         Failure::usage("FILE", format!("{:#}", anyhow::Error::new(error)), "give eurofxref-hist.csv of the ECB")
     })?;
-    block_on(async {
-        let client = Client::connect(&profile, global).await?;
-        let body = FileSource::new(bytes.as_slice(), indicatif::ProgressBar::hidden());
-        let mut reply: PersonReply<Value> = client.call_with(MessageKind::Rates, &RatesCall::Import {}, body).await?;
-        reply.warnings.extend(client.warnings.clone());
-        client.close().await;
-        Ok(reply)
-    })
+    send_to_node(global, MessageKind::Rates, &RatesCall::Import {}, &bytes)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Global;
 use crate::{
-    client::{Client, block_on},
+    client::{Client, FileSource, block_on},
     output::Outcome,
     profile::Profile,
 };
@@ -25,6 +25,34 @@ pub(crate) fn ask_node(
         client.close().await;
         Ok(reply)
     })
+}
+
+/// A call in JSON with a body.
+pub(crate) fn send_to_node(
+    global: &Global,
+    kind: MessageKind,
+    call: &impl Serialize,
+    body: &[u8],
+) -> anyhow::Result<PersonReply<Value>> {
+    let profile = Profile::open(global)?;
+    block_on(async {
+        let client = Client::connect(&profile, global).await?;
+        let body = FileSource::new(body, indicatif::ProgressBar::hidden());
+        let mut reply: PersonReply<Value> = client.call_with(kind, call, body).await?;
+        reply.warnings.extend(client.warnings.clone());
+        client.close().await;
+        Ok(reply)
+    })
+}
+
+/// Lets the profile learn what its node knows of who is trusted, before anything is decided by it. Where the node does not answer
+/// the profile's own documents have to do; whoever needs the node finds that out.
+pub(crate) fn catch_up(profile: &Profile, global: &Global) {
+    let connected = block_on(async {
+        Client::connect(profile, global).await?.close().await;
+        Ok(())
+    });
+    drop(connected);
 }
 
 /// Shows how the own node is.

@@ -10,7 +10,7 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::Global;
+use super::{Global, status::catch_up};
 use crate::{
     output::{Outcome, table},
     profile::Profile,
@@ -22,6 +22,7 @@ const WARN_DAYS: u64 = 60;
 /// Shows the profile's trust documents.
 pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
     let profile = Profile::open(global)?;
+    catch_up(&profile, global);
     let (trust, _) = profile.trust()?;
     let now = clock::now();
     let dates = Dates::of(&profile, &trust, now);

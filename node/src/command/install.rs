@@ -9,15 +9,16 @@ use accord_edge::{
     files,
     keyring::{KeyRing, RingKind},
     linux,
+    trust_folder::{FEDERATION_FILE, TrustFolder},
 };
 use accord_node::io::{config::Config, identity};
 use accord_protocol::{
-    codec::{Cap, decode},
-    id::Hash,
+    codec::{Cap, decode, encode},
+    id::NodeId,
     member_keys::MemberKeys,
-    officers::{Card, Staff},
-    signed::{Document, FederationId, Label},
-    trust::Trust,
+    officers::Card,
+    signed::{Document, FederationId},
+    trust::{Remark, Trust},
 };
 use anyhow::Context;
 use clap::Args;
@@ -85,28 +86,41 @@ impl Install {
             self.files.iter().partition(|path| path.extension().is_some_and(|extension| extension == "card"));
         let documents: Vec<Document> =
             documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
-        let trust = Trust::build(&documents, Some(&federation)).context("nothing was installed")?;
         let folder = config.trust_dir();
-        refuse_going_back(&folder, &trust, &documents)?;
-        let cards: Vec<(Vec<u8>, Card)> = cards
+        let cards: Vec<Card> = cards
             .into_iter()
             .map(|path| {
                 let bytes = files::read_limited(path, 1024)?;
-                let card = decode(&bytes, Cap::Small).with_context(|| format!("{} is not a card", path.display()))?;
-                Ok((bytes, card))
+                decode(&bytes, Cap::Small).with_context(|| format!("{} is not a card", path.display()))
             })
             .collect::<anyhow::Result<_>>()?;
         let keys = identity::load_keys(&config.dir)?;
-        let own_profile = operator_profile(&self.dir).join("trust");
-        // Everything that the node checks at its start is checked on the new set before it takes the old one's place.
-        let fresh = write_beside(&folder, &federation, &documents, &cards)?;
-        let checked = identity::load_trust(&fresh, &config.member).and_then(|standing| standing.check_own_keys(&keys));
-        if let Err(error) = checked {
-            std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
-            return Err(anyhow::Error::new(error).context("nothing was installed"));
-        }
+        // The folder as it will be is made whole beside the one there is, and everything that the node checks at its start is checked
+        // on it; then the two change places in one step. A kill at any moment leaves the old set or the new one, never a mixture.
+        let fresh = empty_beside(&folder)?;
+        let made = fill(&fresh, &folder, (&federation, &config.member), &documents, &cards);
+        let checked = made.and_then(|()| {
+            let standing = identity::load_trust(&fresh, &config.member).context("nothing was installed")?;
+            standing.check_own_keys(&keys).context("nothing was installed")?;
+            Ok(standing)
+        });
+        let standing = match checked {
+            Ok(standing) => standing,
+            Err(error) => {
+                std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
+                return Err(error);
+            }
+        };
+        let trust = standing.trust();
         take_the_place(&fresh, &folder)?;
-        take_the_place(&write_beside(&own_profile, &federation, &documents, &cards)?, &own_profile)?;
+        let own_profile = operator_profile(&self.dir).join("trust");
+        let copy = empty_beside(&own_profile)?;
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let bytes = files::read_limited(&path, 1 << 21)?;
+            files::write_atomically(&copy.join(path.file_name().unwrap_or_default()), &bytes)?;
+        }
+        take_the_place(&copy, &own_profile)?;
         println!(
             "installed roster {} of {} with {} members",
             trust.roster().roster_version,
@@ -117,81 +131,58 @@ impl Install {
     }
 }
 
-// A version never goes back, whatever somebody hands in (K1).
-fn refuse_going_back(folder: &Path, new: &Trust, documents: &[Document]) -> anyhow::Result<()> {
-    if !folder.join(identity::FEDERATION_FILE).exists() {
-        return Ok(());
-    }
-    let old =
-        Trust::build(&files::read_documents(folder)?, None).context("the documents in force do not hold together")?;
-    if old.federation() != new.federation() {
-        return Err(Refused("these documents are of another federation than the node's".into()).into());
-    }
-    let (before, after) =
-        ((old.roster().epoch, old.roster().roster_version), (new.roster().epoch, new.roster().roster_version));
-    if after < before {
-        return Err(Refused(format!(
-            "roster {} is older than roster {} in force; nothing was changed",
-            after.1, before.1
-        ))
-        .into());
-    }
-    for member in old.roster().members.iter() {
-        let (Some(had), Some(gets)) = (old.officers(&member.node_id), new.officers(&member.node_id)) else { continue };
-        if gets.list_version < had.list_version || (gets.list_version == had.list_version && gets.hash() != had.hash())
-        {
-            return Err(Refused(format!(
-                "officers list {} of {} does not follow list {} in force; nothing was changed",
-                gets.list_version, member.node_id, had.list_version
-            ))
-            .into());
-        }
-    }
-    let staff_of = |documents: &[Document]| -> anyhow::Result<Option<Staff>> {
-        let document = documents.iter().find(|document| document.label() == Label::Staff);
-        Ok(document.map(Document::unverified).transpose()?)
-    };
-    if let (Some(had), Some(gets)) = (staff_of(&files::read_documents(folder)?)?, staff_of(documents)?)
-        && gets.list_version < had.list_version
-    {
-        let (gets, had) = (gets.list_version, had.list_version);
-        return Err(Refused(format!("staff list {gets} is older than list {had} in force; nothing was changed")).into());
-    }
-    if after == before && old.roster().hash() != new.roster().hash() {
-        return Err(Refused(format!(
-            "a second roster {} with another content: keep both files and tell the root holders",
-            after.1
-        ))
-        .into());
-    }
-    Ok(())
-}
-
-// The new set is written whole beside the old one, then the two folders change places in one step: a kill at any moment leaves
-// the old set or the new one, never a mixture.
-fn write_beside(
-    folder: &Path,
-    federation: &FederationId,
-    documents: &[Document],
-    cards: &[(Vec<u8>, Card)],
-) -> anyhow::Result<PathBuf> {
+fn empty_beside(folder: &Path) -> anyhow::Result<PathBuf> {
     let fresh = folder.with_extension("new");
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh).with_context(|| fresh.display().to_string())?;
     }
     files::make_dir(&fresh)?;
-    for document in documents {
-        let name = match document.label() {
-            Label::Roster => "roster".to_owned(),
-            label => format!("{label}-{}", short(&document.hash())),
-        };
-        files::write_document(&fresh.join(format!("{name}.accord")), document)?;
-    }
-    for (bytes, card) in cards {
-        files::write_atomically(&fresh.join(format!("{}.card", card.officer_id)), bytes)?;
-    }
-    files::write_atomically(&fresh.join(identity::FEDERATION_FILE), format!("{federation}\n").as_bytes())?;
     Ok(fresh)
+}
+
+// The first documents are vouched for by whoever installs them; later ones join what is there by their signatures alone.
+fn fill(
+    fresh: &Path,
+    folder: &Path,
+    (federation, me): (&FederationId, &NodeId),
+    documents: &[Document],
+    cards: &[Card],
+) -> anyhow::Result<()> {
+    let mut all_cards = cards.to_vec();
+    if folder.join(FEDERATION_FILE).exists() {
+        let before = identity::load_trust(folder, me).context("the documents in force do not hold together")?;
+        if before.trust().federation() != federation {
+            return Err(Refused("these documents are of another federation than the node's".into()).into());
+        }
+        let next = before.held.with(documents).context("nothing was installed")?;
+        if let Some(document) = documents.iter().find(|document| !next.holds(document)) {
+            return Err(Refused(not_taken(document, &next.trust)).into());
+        }
+        all_cards.extend(before.cards.iter().cloned());
+        next.copy_to(fresh)?;
+    } else {
+        TrustFolder::create(fresh, federation, documents).context("nothing was installed")?;
+    }
+    for card in &all_cards {
+        files::write_atomically(&fresh.join(identity::card_file(card)), &encode(card)?)?;
+    }
+    Ok(())
+}
+
+// Why a document did not join what is held.
+fn not_taken(document: &Document, trust: &Trust) -> String {
+    let named = |remark: &&Remark| match remark {
+        Remark::NotBelieved { hash, .. } | Remark::Waiting { hash, .. } => *hash == document.hash(),
+        Remark::Gap { label, .. } | Remark::Missing { label, .. } => *label == document.label(),
+        Remark::Equivocation { .. } | Remark::SharedKey { .. } | Remark::RootAhead { .. } => false,
+    };
+    match trust.remarks().iter().find(named) {
+        Some(remark) => format!("{remark}; nothing was changed"),
+        None => format!(
+            "the {} document is older than what is in force, or of no use here; nothing was changed",
+            document.label()
+        ),
+    }
 }
 
 fn take_the_place(fresh: &Path, folder: &Path) -> anyhow::Result<()> {
@@ -200,8 +191,4 @@ fn take_the_place(fresh: &Path, folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot exchange {} and {}", fresh.display(), folder.display()))?;
     files::sync_dir(folder.parent().unwrap_or(folder))?;
     std::fs::remove_dir_all(fresh).with_context(|| fresh.display().to_string())
-}
-
-fn short(hash: &Hash) -> String {
-    hash.to_string().chars().take(12).collect()
 }

@@ -9,20 +9,21 @@ use std::{
 use accord_edge::{
     files::{self, FileError},
     keyring::{KeyRing, RingError, RingKind},
+    trust_folder::{TrustFolder, TrustFolderError},
 };
 use accord_protocol::{
-    codec::{Cap, decode},
-    id::{Hash, NodeId, NotHex},
+    codec::{Cap, decode, encode},
+    id::{Hash, NodeId},
     key::{PublicKey, SigningKey},
     member_keys::KeyRole,
-    officers::{self, Card, Staff},
-    signed::{Document, FederationId, Label, NotVerified},
+    officers::Card,
+    signed::Document,
     time::UnixMs,
     trust::{Trust, TrustError},
 };
 
-/// File in the trust folder that pins the federation's id.
-pub const FEDERATION_FILE: &str = "federation";
+/// Extension of cards.
+const CARD: &str = "card";
 
 /// The private keys that a running node uses.
 #[derive(Debug)]
@@ -35,15 +36,11 @@ pub struct NodeKeys {
     pub edition_key: [u8; 32],
 }
 
-/// Trust documents with the staff, which is local.
+/// Trust documents, and who is trusted because of them, at one moment.
 #[derive(Debug)]
 pub struct Standing {
-    /// The federation's documents.
-    pub trust: Trust,
-    /// The documents as they lie on disk, for partners and tools that fetch them.
-    pub documents: Vec<Document>,
-    /// Who may work at this node.
-    pub staff: Option<Staff>,
+    /// The federation's documents and the member's own.
+    pub held: TrustFolder,
     /// Cards of this member's own officers, with the key of each.
     pub cards: Vec<Card>,
     me: NodeId,
@@ -64,27 +61,12 @@ pub enum IdentityError {
         #[source]
         source: RingError,
     },
-    /// The trust documents do not hold together.
-    #[error("the trust documents in {} do not hold together", path.display())]
-    Trust {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: TrustError,
-    },
-    /// The federation's id is not pinned.
-    #[error("{} does not hold the federation's id", path.display())]
-    NotPinned {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: NotHex,
-    },
-    /// The staff list is not believed.
-    #[error("the staff list is not believed")]
-    Staff(#[source] NotVerified),
+    /// The trust documents.
+    #[error(transparent)]
+    Folder(#[from] TrustFolderError),
+    /// The trust documents cannot be those of this node.
+    #[error("the trust documents do not hold together")]
+    Trust(#[from] TrustError),
     /// The roster does not list this node with these keys.
     #[error("{0}")]
     NotListed(String),
@@ -103,70 +85,87 @@ pub fn load_keys(dir: &Path) -> Result<NodeKeys, IdentityError> {
     Ok(NodeKeys { tls: Arc::new(tls), sign, edition_key })
 }
 
-/// Reads and verifies the trust documents; the federation's id is the pinned one.
+/// Reads and verifies the trust documents of a node.
 pub fn load_trust(dir: &Path, me: &NodeId) -> Result<Standing, IdentityError> {
-    let pin = dir.join(FEDERATION_FILE);
-    let text = files::read_limited(&pin, 200)?;
-    let federation: FederationId = String::from_utf8_lossy(&text)
-        .trim()
-        .parse()
-        .map_err(|source| IdentityError::NotPinned { path: pin, source })?;
-    let documents = files::read_documents(dir)?;
-    let trust = Trust::build(&documents, Some(&federation))
-        .map_err(|source| IdentityError::Trust { path: dir.to_owned(), source })?;
-    let keys = trust.keys(me).ok_or_else(|| IdentityError::NotListed(format!("the roster does not list {me}")))?;
-    let staff = documents
-        .iter()
-        .find(|document| document.label() == Label::Staff)
-        .map(|document| officers::verify_staff(document, &federation, keys.get()))
-        .transpose()
-        .map_err(IdentityError::Staff)?
-        .map(|staff| staff.get().clone());
-    let cards = load_cards(dir, &trust, me)?;
-    one_place_each(&trust, staff.as_ref(), &cards)?;
-    Ok(Standing { trust, documents, staff, cards, me: me.clone() })
+    let held = TrustFolder::open(dir, me)?;
+    for remark in held.trust.remarks() {
+        tracing::warn!(%remark, "trust documents");
+    }
+    Ok(Standing::of(held, read_cards(dir)?, me.clone())?)
 }
 
 // A key in two places is refused (`wire.md` D6): whoever held it would speak in two roles.
-fn one_place_each(trust: &Trust, staff: Option<&Staff>, cards: &[Card]) -> Result<(), IdentityError> {
+fn one_place_each(trust: &Trust, cards: &[Card]) -> Result<(), TrustError> {
     let members = trust.roster().members.iter().filter_map(|member| trust.keys(&member.node_id));
     let mut all: Vec<PublicKey> = trust.root().keys.as_slice().to_vec();
     all.extend(members.flat_map(|keys| keys.all_keys()));
-    all.extend(staff.into_iter().flat_map(|staff| staff.people.iter().map(|person| person.key)));
+    all.extend(trust.staff().into_iter().flat_map(|staff| staff.people.iter().map(|person| person.key)));
     // A renewed officer has two cards for one key, which is one place.
     all.extend(cards.iter().map(|card| card.key).collect::<BTreeSet<_>>());
     all.sort();
     match all.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
-        Some(_) => Err(IdentityError::NotListed("one key stands in two places of the trust documents".into())),
+        Some(_) => Err(TrustError::Inconsistent("one key stands in two places of the trust documents".into())),
         None => Ok(()),
     }
 }
 
-// Cards of own officers lie beside the documents; only those whose hash is on the signed list count.
-fn load_cards(dir: &Path, trust: &Trust, me: &NodeId) -> Result<Vec<Card>, FileError> {
+/// The file in which a card lies in the trust folder.
+pub fn card_file(card: &Card) -> String {
+    format!("{}.{CARD}", card.officer_id)
+}
+
+// Cards of own officers lie beside the documents.
+fn read_cards(dir: &Path) -> Result<Vec<Card>, FileError> {
     let mut cards = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(files::at("read", dir))?.filter_map(Result::ok) {
         let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "card") {
+        if path.extension().is_none_or(|extension| extension != CARD) {
             continue;
         }
-        let bytes = files::read_limited(&path, 1024)?;
-        let listed = trust.officers(me).is_some_and(|list| list.cards.as_slice().contains(&Hash::of(&bytes)));
-        match decode::<Card>(&bytes, Cap::Small) {
-            Ok(card) if listed => cards.push(card),
-            Ok(_) | Err(_) => {
-                tracing::warn!(file = %path.display(), "a card that the officers list does not vouch for is ignored");
-            }
+        if let Ok(card) = decode::<Card>(&files::read_limited(&path, 1024)?, Cap::Small) {
+            cards.push(card);
+        } else {
+            tracing::warn!(file = %path.display(), "what is no card is ignored");
         }
     }
     Ok(cards)
 }
 
 impl Standing {
+    fn of(held: TrustFolder, cards: Vec<Card>, me: NodeId) -> Result<Self, TrustError> {
+        let trust = &held.trust;
+        if trust.keys(&me).is_none() {
+            return Err(TrustError::Inconsistent(format!("the roster does not list {me} with keys that are believed")));
+        }
+        // Only cards that the signed list vouches for count.
+        let is_listed = |card: &Card| {
+            let hash = encode(card).map(|bytes| Hash::of(&bytes));
+            trust.officers(&me).is_some_and(|list| hash.is_ok_and(|hash| list.cards.as_slice().contains(&hash)))
+        };
+        let mut listed: Vec<Card> = Vec::new();
+        for card in cards.into_iter().filter(is_listed) {
+            if !listed.contains(&card) {
+                listed.push(card);
+            }
+        }
+        one_place_each(trust, &listed)?;
+        Ok(Self { held, cards: listed, me })
+    }
+
+    /// Who is trusted.
+    pub const fn trust(&self) -> &Trust {
+        &self.held.trust
+    }
+
+    /// What would be trusted with more documents and cards; nothing is written.
+    pub fn with(&self, documents: &[Document], cards: &[Card]) -> Result<Self, TrustError> {
+        Self::of(self.held.with(documents)?, [self.cards.as_slice(), cards].concat(), self.me.clone())
+    }
+
     /// Refuses to run under keys that the roster does not list (C117).
     pub fn check_own_keys(&self, keys: &NodeKeys) -> Result<(), IdentityError> {
-        if !self.trust.speaks(accord_protocol::PROTOCOL) {
-            let roster = self.trust.roster();
+        if !self.held.trust.speaks(accord_protocol::PROTOCOL) {
+            let roster = self.held.trust.roster();
             return Err(IdentityError::NotListed(format!(
                 "the roster asks for protocol {} to {}, and this program speaks {}: use another version of Accord",
                 roster.min_protocol,
@@ -174,7 +173,7 @@ impl Standing {
                 accord_protocol::PROTOCOL
             )));
         }
-        let listed = self.trust.keys(&self.me).is_some_and(|listed| {
+        let listed = self.held.trust.keys(&self.me).is_some_and(|listed| {
             listed.tls_keys.as_slice().contains(&keys.tls.public())
                 && listed.sign_keys.as_slice().contains(&keys.sign.public())
         });
@@ -187,14 +186,18 @@ impl Standing {
 
     /// The role in which a key may work at this node now.
     pub fn person(&self, key: &PublicKey, now: UnixMs) -> Option<KeyRole> {
-        let staff = self.staff.iter().filter(|staff| now < staff.expires_at).flat_map(|staff| staff.people.iter());
+        let staff = self.held.trust.staff().into_iter().filter(|staff| now < staff.expires_at);
+        let staff = staff.flat_map(|staff| staff.people.iter());
         let found =
             staff.into_iter().find(|person| person.key == *key && person.valid_from <= now && now < person.valid_to);
         if let Some(person) = found {
             return Some(person.role);
         }
-        let list_holds = self.trust.officers(&self.me).is_some_and(|list| now < list.expires_at);
-        let officer = self.cards.iter().any(|card| card.key == *key && card.valid_from <= now && now < card.valid_to);
-        (list_holds && officer).then_some(KeyRole::Officer)
+        let list_holds = self.held.trust.officers(&self.me).is_some_and(|list| now < list.expires_at);
+        let vouched_for = |card: &Card| {
+            encode(card)
+                .is_ok_and(|bytes| self.held.trust.officer(&self.me, &bytes, now).is_some_and(|card| card.key == *key))
+        };
+        (list_holds && self.cards.iter().any(vouched_for)).then_some(KeyRole::Officer)
     }
 }

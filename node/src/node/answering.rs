@@ -29,8 +29,8 @@ impl Node {
     /// Answers one request. Blocks on the store: call it from a blocking task. Never fails: what goes wrong inside is `E_BUSY`
     /// outside.
     pub fn answer(&self, peer: Peer<'_>, payload: &[u8]) -> SignedAnswer {
-        let grants = self.grants();
-        let provider = self.provider(&grants);
+        let (standing, grants) = (self.standing(), self.grants());
+        let provider = self.provider(&standing, &grants);
         let checked = match provider.check(peer, payload) {
             Ok(checked) => checked,
             Err(denied) => return self.refused(&provider, peer.member, &denied),
@@ -56,17 +56,21 @@ impl Node {
 
     /// A refusal for a stream whose bytes are no request at all.
     pub fn refuse_bytes(&self, peer: &NodeId, why: &str) -> SignedAnswer {
-        let grants = self.grants();
-        let (answer, denied) = self.provider(&grants).refuse_bytes(peer, why);
+        let (standing, grants) = (self.standing(), self.grants());
+        let (answer, denied) = self.provider(&standing, &grants).refuse_bytes(peer, why);
         self.log_refusal(peer, &denied);
         self.door.count(&Course::Refused(denied));
         answer
     }
 
-    fn provider<'a>(&'a self, grants: &'a crate::domain::access::Grants) -> Provider<'a> {
+    fn provider<'a>(
+        &'a self,
+        standing: &'a super::Standing,
+        grants: &'a crate::domain::access::Grants,
+    ) -> Provider<'a> {
         Provider {
             me: &self.config.member,
-            trust: &self.standing.trust,
+            trust: standing.trust(),
             grants,
             handling: &self.config.handling,
             key: &self.keys.sign,

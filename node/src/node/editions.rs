@@ -69,7 +69,8 @@ impl Node {
     fn load_edition(&self, entry: &EditionEntry) -> Result<LoadedEdition, StoreError> {
         let fault = |what: &str| StoreError::Read(format!("edition {}: {what}", entry.number));
         let header: EditionHeader = entry.header.unverified().map_err(|_| fault("its header does not decode"))?;
-        let in_force = self.standing.trust.catalogue();
+        let standing = self.standing();
+        let in_force = standing.trust().catalogue();
         let catalogue = if in_force.hash == header.catalogue_hash {
             Arc::clone(in_force)
         } else {
@@ -103,13 +104,14 @@ impl Node {
 
     /// Whether a member may receive anything at all: then it may see headers of editions.
     pub fn grants_anything(&self, member: &accord_protocol::id::NodeId) -> bool {
-        self.grants().anything(member, self.standing.trust.catalogue(), clock::now())
+        self.grants().anything(member, self.standing().trust().catalogue(), clock::now())
     }
 
     /// The signed document of a catalogue in force or of an edition, for partners.
     pub fn catalogue_document(&self, hash: &Hash) -> Result<Option<Document>, StoreError> {
-        let in_force = self
-            .standing
+        let standing = self.standing();
+        let in_force = standing
+            .held
             .documents
             .iter()
             .find(|document| document.label() == Label::Catalogue && document.hash() == *hash);
@@ -121,7 +123,8 @@ impl Node {
 
     fn filled(&self) -> Result<(Filled, u64), StoreError> {
         let fault = |error: accord_protocol::code::ListError| StoreError::Read(error.to_string());
-        let catalogue = self.standing.trust.catalogue();
+        let standing = self.standing();
+        let catalogue = standing.trust().catalogue();
         let country = self.config.member.country();
         let leaves = Leaves::new(catalogue, country).map_err(fault)?;
         let (coverage, sequence, index) = {
@@ -157,7 +160,8 @@ impl Node {
             Ok((filled, _)) => filled,
             Err(error) => return store_failed(&error),
         };
-        let catalogue = self.standing.trust.catalogue();
+        let standing = self.standing();
+        let catalogue = standing.trust().catalogue();
         if let Some(unknown) = unknown_table(catalogue, table) {
             return unknown;
         }
@@ -208,7 +212,8 @@ impl Node {
                 "declare what is complete: accord coverage set seizure 2011..2016 complete",
             ));
         }
-        let trust = &self.standing.trust;
+        let standing = self.standing();
+        let trust = standing.trust();
         let content = filled.content();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys.edition_key);
         let mut salt = [0; 32];

@@ -8,6 +8,7 @@ mod mappings;
 mod rates;
 mod records;
 mod status;
+mod trust;
 mod way_back;
 mod withdrawals;
 
@@ -62,8 +63,10 @@ pub struct Node {
     pub config: Config,
     /// Its keys.
     pub keys: NodeKeys,
-    /// Its trust documents.
-    pub standing: Arc<Standing>,
+    standing: RwLock<Arc<Standing>>,
+    taking_trust: Mutex<()>,
+    /// Counts changes of who is trusted, so that connections are looked at again.
+    pub trust_changes: tokio::sync::watch::Sender<u64>,
     store: Store,
     spool: PathBuf,
     records: Mutex<Records>,
@@ -176,7 +179,9 @@ impl Node {
             loaded: Mutex::new(BTreeMap::new()),
             in_flight: InFlight::default(),
             importing: tokio::sync::Mutex::new(()),
-            standing: Arc::new(standing),
+            standing: RwLock::new(Arc::new(standing)),
+            taking_trust: Mutex::default(),
+            trust_changes: tokio::sync::watch::Sender::new(0),
             config,
             keys,
             store,
@@ -191,7 +196,7 @@ impl Node {
 
     /// Reads the grants again; on an error the grants in force stay.
     pub fn reload_grants(&self) -> Result<usize, StartError> {
-        let grants = load_grants(&self.config, &self.standing)?;
+        let grants = load_grants(&self.config, &self.standing())?;
         let rows = grants.len();
         *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(grants);
         Ok(rows)
@@ -209,6 +214,11 @@ impl Node {
         // Replies that are decided meanwhile may be counted twice or not at all, until the next time.
         *self.replies() = counted;
         Ok(forgotten)
+    }
+
+    /// Who is trusted, at this moment.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     fn quota(&self) -> MutexGuard<'_, Quota> {
@@ -256,7 +266,7 @@ fn load_grants(config: &Config, standing: &Standing) -> Result<Grants, StartErro
         Err(error) => return Err(error.into()),
     };
     let text = String::from_utf8_lossy(&bytes);
-    let trust = &standing.trust;
+    let trust = standing.trust();
     Grants::parse(&text, trust.catalogue(), |member| trust.member(member).is_some())
         .map_err(|source| StartError::Grants { path, source })
 }

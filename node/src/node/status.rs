@@ -8,7 +8,8 @@ use super::{Node, Reply, done};
 impl Node {
     /// What the node holds and how it runs: counts and versions, nothing of any record.
     pub fn status(&self) -> Reply {
-        let trust = &self.standing.trust;
+        let standing = self.standing();
+        let trust = standing.trust();
         let now = clock::now();
         let (lines, editions) = {
             let records = self.records();

@@ -47,7 +47,7 @@ impl Node {
             at: clock::now(),
         };
         let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
-        document.add_signature(&self.keys.sign, self.standing.trust.federation());
+        document.add_signature(&self.keys.sign, self.standing().trust().federation());
         let to_tell: Vec<NodeId> = self.store.received(number)?;
         let mut batch = Batch::default();
         let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
@@ -87,7 +87,8 @@ impl Node {
 
     /// Takes a partner's statement that it has withdrawn an edition; false if it is not believed. Blocks on the store.
     pub fn take_notice(&self, from: &NodeId, document: &Document) -> Result<bool, StoreError> {
-        let trust = &self.standing.trust;
+        let standing = self.standing();
+        let trust = standing.trust();
         let Some((_, keys)) = trust.active(from, clock::now()) else { return Ok(false) };
         let believed = document.verify::<Withdrawal>(trust.federation(), keys.sign_keys.as_slice(), 1, &[]);
         let Ok(withdrawal) = believed else { return Ok(false) };
@@ -117,7 +118,7 @@ impl Node {
             let Ok(withdrawal) = entry?.document.unverified::<Withdrawal>() else { continue };
             if withdrawal.commit == *commit
                 && let Some(edition) = self.loaded_edition(withdrawal.number)?
-                && edition.frozen.header.catalogue_hash == self.standing.trust.catalogue().hash
+                && edition.frozen.header.catalogue_hash == self.standing().trust().catalogue().hash
                 && edition.frozen.holds_blocks_of(filled)
             {
                 return Ok(Some(withdrawal.number));

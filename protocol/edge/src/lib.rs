@@ -12,3 +12,4 @@ pub mod random;
 pub mod rows;
 pub mod stream;
 pub mod tls;
+pub mod trust_folder;

@@ -309,6 +309,22 @@ impl Trust {
     }
 }
 
+/// Whether a document goes to partners and to people's tools: staff lists, acceptances, and suspensions of partners and tables stay.
+pub fn travels(document: &Document) -> bool {
+    match document.label() {
+        Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Officers => true,
+        Label::Suspend => document.unverified::<Suspend>().is_ok_and(|suspend| suspend.travels()),
+        _ => false,
+    }
+}
+
+/// Names a set of documents, those that travel: two that hold the same have the same.
+pub fn digest(documents: &[Document]) -> Hash {
+    let travelling = documents.iter().filter(|document| travels(document));
+    let all: BTreeSet<Hash> = travelling.map(Document::hash).collect();
+    Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
+}
+
 /// Reads the catalogue inside its signed document.
 pub fn read_catalogue(document: &CatalogueDocument) -> Result<Catalogue, NotVerified> {
     std::str::from_utf8(document.text.as_slice())

@@ -110,3 +110,33 @@ impl Remark {
         }
     }
 }
+
+impl std::fmt::Display for Remark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Waiting { member, version, hash, why } => {
+                let why = match why {
+                    WhyWaiting::New => "the member is new",
+                    WhyWaiting::Anchored => "the root holders anchored it anew",
+                    WhyWaiting::NoContinuity => "its signing key did not sign the change",
+                };
+                write!(f, "keys {version} of {member} ({hash}) wait for acceptance: {why}")
+            }
+            Self::Equivocation { label, of, version, hashes: [one, other] } => {
+                write!(f, "two {label} documents of {of} with version {version}, {one} and {other}: neither counts")
+            }
+            Self::Missing { label, of } => write!(f, "{label} of {of} is missing"),
+            Self::Gap { label, of, version } => write!(f, "{label} {version} of {of} follows nothing that is held"),
+            Self::SharedKey { members: [one, other] } => write!(f, "one key under {one} and {other}: neither counts"),
+            Self::RootAhead { root_version } => {
+                write!(
+                    f,
+                    "root version {root_version} is in force, and no roster is signed under it yet: no data is exchanged"
+                )
+            }
+            Self::NotBelieved { label, of, hash, source } => {
+                write!(f, "{label} of {of} ({hash}) is not believed: {source}")
+            }
+        }
+    }
+}

@@ -112,7 +112,21 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
     let replaced = members.registry.enter(&member, &connection);
     node.door.add("connections");
     tracing::info!(peer = %member, replaced, "connected");
-    while let Ok((mut send, recv)) = connection.accept_bi().await {
+    let mut changes = node.trust_changes.subscribe();
+    loop {
+        let opened = tokio::select! {
+            opened = connection.accept_bi() => opened,
+            // Who is trusted has changed: whoever is so no more is cut off at once, in the middle of an answer too.
+            _ = changes.changed() => {
+                if member_of(&node, &connection).as_ref() == Some(&member) {
+                    continue;
+                }
+                tracing::info!(peer = %member, "no longer trusted: cut off");
+                connection.close(quic::CLOSE_REFUSED, b"");
+                break;
+            }
+        };
+        let Ok((mut send, recv)) = opened else { break };
         // The key is looked up again at each stream: whoever was removed meanwhile is gone.
         if member_of(&node, &connection).as_ref() != Some(&member) {
             connection.close(quic::CLOSE_REFUSED, b"");
@@ -138,7 +152,11 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
 
 fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     let key = quic::peer_key(connection)?;
-    node.standing.trust.member_by_tls_key(&key, clock::now()).filter(|member| **member != node.config.member).cloned()
+    node.standing()
+        .trust()
+        .member_by_tls_key(&key, clock::now())
+        .filter(|member| **member != node.config.member)
+        .cloned()
 }
 
 /// One stream that a member opened.
@@ -193,7 +211,8 @@ impl Call {
             | MessageKind::Records
             | MessageKind::Notices
             | MessageKind::Rates
-            | MessageKind::Mapping => self.refuse(send, "a message that members do not open").await,
+            | MessageKind::Mapping
+            | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }
 

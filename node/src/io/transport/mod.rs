@@ -117,7 +117,8 @@ impl Gate {
     }
 
     fn for_members(node: &Node) -> Self {
-        let trust = &node.standing.trust;
+        let standing = node.standing();
+        let trust = standing.trust();
         let members = trust.roster().members.iter().filter_map(|member| trust.keys(&member.node_id));
         Self::new(Some(Admission::new(members.flat_map(|keys| keys.socket_addresses()).map(|address| address.ip()))))
     }

@@ -132,7 +132,7 @@ impl Partners {
         if body.audience == self.node.config.member {
             return self.ask_myself(call).await;
         }
-        if self.node.standing.trust.provider(&body.audience, clock::now()).is_none() {
+        if self.node.standing().trust().provider(&body.audience, clock::now()).is_none() {
             return Err(AskError::Unreachable(format!(
                 "{} is not an active provider on this node's roster",
                 body.audience
@@ -197,7 +197,7 @@ impl Partners {
         let heard = |heard: Heard<'_>| {
             if let Heard::Head(head) = heard {
                 let mut heads = self.heads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                contradiction = heads.note(&self.node.standing.trust, body, body_hash, head);
+                contradiction = heads.note(self.node.standing().trust(), body, body_hash, head);
             }
         };
         let calling = stream::call(connection, request, NoBody, heard);
@@ -270,7 +270,7 @@ impl Partners {
             channel_binding,
         };
         let payload = encode(&request).map_err(too_long)?;
-        let signature = self.node.keys.sign.sign(Label::Request, self.node.standing.trust.federation(), &payload);
+        let signature = self.node.keys.sign.sign(Label::Request, self.node.standing().trust().federation(), &payload);
         let payload = Bounded::new(payload).ok_or_else(|| AskError::NotAReply("the request is too long".into()))?;
         encode(&SignedBytes { payload, signature }).map_err(too_long)
     }
@@ -285,7 +285,8 @@ impl Partners {
         if let Some(connection) = slot.as_ref().filter(usable) {
             return Ok((connection.clone(), true));
         }
-        let trust = &self.node.standing.trust;
+        let standing = self.node.standing();
+        let trust = standing.trust();
         let (_, keys) = trust
             .active(member, clock::now())
             .ok_or_else(|| AskError::Unreachable(format!("{member} is not an active member on this node's roster")))?;

@@ -16,9 +16,10 @@ use accord_protocol::{
     member_keys::KeyRole,
     message::{
         AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, MappingCall, MessageKind,
-        PersonReply, RatesCall, RecordsCall, RelayCall, Where,
+        PersonReply, RatesCall, RecordsCall, RelayCall, TrustCall, Where,
     },
     question::verify_request,
+    trust::digest,
 };
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
@@ -67,14 +68,26 @@ impl Drop for Seat {
 
 pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<Seats>, connection: Connection) {
     // Strangers take no seat.
-    let person = quic::peer_key(&connection).filter(|key| node.standing.person(key, clock::now()).is_some());
+    let person = quic::peer_key(&connection).filter(|key| node.standing().person(key, clock::now()).is_some());
     let seat = person.and_then(|key| Some((key, seats.take(key)?)));
     let Some((key, _seat)) = seat else {
         connection.close(quic::CLOSE_REFUSED, b"");
         return;
     };
-    while let Ok((mut send, recv)) = connection.accept_bi().await {
-        let Some(role) = node.standing.person(&key, clock::now()) else {
+    let mut changes = node.trust_changes.subscribe();
+    loop {
+        let opened = tokio::select! {
+            opened = connection.accept_bi() => opened,
+            _ = changes.changed() => {
+                if node.standing().person(&key, clock::now()).is_some() {
+                    continue;
+                }
+                connection.close(quic::CLOSE_REFUSED, b"");
+                break;
+            }
+        };
+        let Ok((mut send, recv)) = opened else { break };
+        let Some(role) = node.standing().person(&key, clock::now()) else {
             connection.close(quic::CLOSE_REFUSED, b"");
             break;
         };
@@ -91,7 +104,7 @@ pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<S
 /// Which roles may open what.
 fn may_open(role: KeyRole, kind: MessageKind) -> bool {
     match kind {
-        MessageKind::Hello | MessageKind::Status | MessageKind::Notices => true,
+        MessageKind::Hello | MessageKind::Status | MessageKind::Notices | MessageKind::Trust => true,
         MessageKind::Ask | MessageKind::Relay => role == KeyRole::Officer,
         MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
@@ -119,7 +132,7 @@ async fn serve_stream(
         return answer_json(send, kind, &fault(3, "ROLE", message, "use the profile of the right person (--profile)"))
             .await;
     }
-    if !matches!(kind, MessageKind::Import | MessageKind::Rates) {
+    if !matches!(kind, MessageKind::Import | MessageKind::Rates | MessageKind::Trust) {
         opened.finish().await?;
     }
     match kind {
@@ -129,6 +142,7 @@ async fn serve_stream(
                 role: role.to_string(),
                 now_ms: clock::now().0,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                trust: digest(&node.standing().held.documents).to_string(),
             };
             let reply = PersonReply { exit: 0, result: Some(reply), warnings: Vec::new(), error: None };
             answer_json(send, kind, &reply).await
@@ -136,7 +150,8 @@ async fn serve_stream(
         MessageKind::Ask => {
             let call: AskCall = decode(payload, Cap::Head)?;
             // The node hands on nothing that is not this very officer's: it puts its own signature beside it.
-            let trust = &node.standing.trust;
+            let standing = node.standing();
+            let trust = standing.trust();
             let request =
                 verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
             if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
@@ -145,7 +160,7 @@ async fn serve_stream(
             }
             let reply = partners.ask(&call).await;
             // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
-            if node.standing.person(&key, clock::now()) != Some(role) {
+            if node.standing().person(&key, clock::now()) != Some(role) {
                 return Ok(());
             }
             stream::reply(send, kind, encode(&reply.reply)?, Some(&reply.slice), None).await
@@ -173,6 +188,7 @@ async fn serve_stream(
         | MessageKind::Records
         | MessageKind::Mapping
         | MessageKind::Rates
+        | MessageKind::Trust
         | MessageKind::Import => {
             let reply = for_operators(node, (connection, role), (kind, payload), &mut opened, send).await?;
             answer_json(send, kind, &reply).await
@@ -221,6 +237,27 @@ async fn for_operators(
                 let file = upload::whole(&mut opened.incoming).await?;
                 blocking(node, move |node| node.import_rates(&file)).await?
             }
+            Err(reply) => {
+                opened.incoming.stop();
+                *reply
+            }
+        },
+        MessageKind::Trust => match parse::<TrustCall>(payload) {
+            Ok(TrustCall::Show {}) => {
+                opened.finish().await?;
+                blocking(node, Node::show_trust).await?
+            }
+            // Whoever signed a document decides, not who hands it in; but an operator answers for what the node does.
+            Ok(TrustCall::Publish {}) if role != KeyRole::Operator => {
+                opened.incoming.stop();
+                only_operators()
+            }
+            Ok(TrustCall::Publish {}) => match decode(&upload::whole(&mut opened.incoming).await?, Cap::Set) {
+                Ok(handed) => blocking(node, move |node| node.publish_documents(&handed)).await?,
+                Err(error) => {
+                    fault(2, "CALL", format!("these are no documents: {error}"), "use the same version of accord")
+                }
+            },
             Err(reply) => {
                 opened.incoming.stop();
                 *reply

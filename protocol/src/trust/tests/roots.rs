@@ -25,6 +25,7 @@ fn changed(version: u64, seeds: &[u8], threshold: u8, change: impl FnOnce(&mut R
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn k3_root_rotation_needs_the_old_and_the_new_threshold() {
     // Keys 1 to 5 with threshold 3 come first; 6 to 10 are new.
     let all = [1, 2, 3, 4, 5];

@@ -1,0 +1,53 @@
+//! Handing signed documents to one's own node, which takes them by their signatures and spreads them.
+
+use std::path::PathBuf;
+
+use accord_edge::files;
+use accord_protocol::{
+    codec::{Bounded, Cap, decode, encode},
+    message::{Handed, MessageKind, TrustCall},
+};
+use clap::Args;
+
+use super::{Global, federation::open_document, status::send_to_node};
+use crate::output::{Failure, Outcome};
+
+/// `accord federation publish`
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Documents (`.accord`) and cards of own officers (`.card`).
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Publish {
+    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        let (mut documents, mut cards) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            if path.extension().is_some_and(|extension| extension == "card") {
+                let card = decode(&files::read_limited(path, 1024)?, Cap::Small).map_err(|error| {
+                    Failure::refused("CARD", format!("{}: {error}", path.display()), "get the card again")
+                })?;
+                cards.push(card);
+            } else {
+                documents.push(open_document(path)?);
+            }
+        }
+        let too_many = || Failure::usage("TOO-MANY", "too many files at once", "hand in some, then the others");
+        let handed = Handed {
+            documents: Bounded::new(documents).ok_or_else(too_many)?,
+            cards: Bounded::new(cards).ok_or_else(too_many)?,
+        };
+        let reply = send_to_node(global, MessageKind::Trust, &TrustCall::Publish {}, &encode(&handed)?)?;
+        Ok(Outcome::from_reply(reply, |result| {
+            let count = |name: &str| result.get(name).and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+            format!(
+                "{} new, {} known already, {} not taken; roster {} is in force\n",
+                count("new"),
+                result.get("known").unwrap_or(&serde_json::Value::Null),
+                count("refused"),
+                result.pointer("/roster/version").unwrap_or(&serde_json::Value::Null),
+            )
+        }))
+    }
+}

@@ -1,0 +1,113 @@
+//! Trust documents that arrive while the node runs: what they change, kept before it counts.
+
+use accord_edge::files;
+use accord_protocol::{
+    message::Handed,
+    officers::Card,
+    signed::{Document, Label},
+    trust::{Remark, travels},
+};
+use serde_json::{Value, json};
+
+use super::{Node, Reply, done, failed, notice};
+use crate::io::identity::{self, IdentityError};
+
+/// What became of documents that somebody handed in.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// Those that are believed, of use, and new here.
+    pub new: Vec<Document>,
+    /// How many were known.
+    pub known: usize,
+    /// Those that are not taken.
+    pub refused: Vec<Document>,
+}
+
+impl Node {
+    /// Takes documents from whoever has them: a valid one counts whoever hands it in. They are durable before they count; versions
+    /// never go back. Blocks on the disk.
+    pub(crate) fn take_documents(&self, documents: &[Document], cards: &[Card]) -> Result<Taken, IdentityError> {
+        let _one_at_a_time = self.taking_trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = self.standing();
+        let next = before.with(documents, cards)?;
+        let mut taken = Taken::default();
+        for document in documents {
+            if before.held.holds(document) {
+                taken.known += 1;
+            } else if next.held.holds(document) {
+                taken.new.push(document.clone());
+            } else {
+                taken.refused.push(document.clone());
+            }
+        }
+        let new_cards: Vec<&Card> = next.cards.iter().filter(|card| !before.cards.contains(card)).collect();
+        if taken.new.is_empty() && new_cards.is_empty() {
+            return Ok(taken);
+        }
+        for card in new_cards {
+            let bytes = accord_protocol::codec::encode(card).unwrap_or_default();
+            files::write_atomically(&self.config.trust_dir().join(identity::card_file(card)), &bytes)?;
+        }
+        next.held.keep(&before.held)?;
+        for document in &taken.new {
+            tracing::info!(label = %document.label(), hash = %document.hash(), "a trust document is in force");
+        }
+        for remark in next.trust().remarks().iter().filter(|remark| !before.trust().remarks().contains(remark)) {
+            if matches!(remark, Remark::Equivocation { .. }) {
+                tracing::error!(%remark, "ALARM: trust documents contradict each other");
+            } else {
+                tracing::warn!(%remark, "trust documents");
+            }
+        }
+        *self.standing.write().unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(next);
+        self.trust_changes.send_modify(|count| *count += 1);
+        Ok(taken)
+    }
+
+    /// The documents that are held, for the tools of the node's own people: acceptances too, so that they trust the same, but no
+    /// staff lists.
+    pub(crate) fn show_trust(&self) -> Reply {
+        let standing = self.standing();
+        let hex = |document: &Document| {
+            json!(
+                accord_protocol::codec::encode(document)
+                    .map(|bytes| accord_protocol::id::to_hex(&bytes))
+                    .unwrap_or_default()
+            )
+        };
+        let for_tools = |document: &&Document| travels(document) || document.label() == Label::Accept;
+        let documents: Vec<Value> = standing.held.documents.iter().filter(for_tools).map(hex).collect();
+        done(
+            json!({ "documents": documents, "remarks": standing.trust().remarks().iter().map(Remark::to_string).collect::<Vec<_>>() }),
+        )
+    }
+
+    /// Takes documents that an operator hands in.
+    pub(crate) fn publish_documents(&self, handed: &Handed) -> Reply {
+        let documents = handed.documents.as_slice();
+        let cards: Vec<Card> = handed.cards.as_slice().to_vec();
+        let taken = match self.take_documents(documents, &cards) {
+            Ok(taken) => taken,
+            Err(error) => {
+                let message = accord_protocol::text::with_causes(&error);
+                return failed(3, "TRUST", message, "nothing was changed; hand in the documents that it names, too");
+            }
+        };
+        let standing = self.standing();
+        let named =
+            |document: &Document| json!({ "label": document.label().to_string(), "hash": document.hash().to_string() });
+        let all = |documents: &[Document]| documents.iter().map(named).collect::<Vec<Value>>();
+        let mut reply = done(json!({
+            "new": all(&taken.new), "known": taken.known, "refused": all(&taken.refused),
+            "roster": { "epoch": standing.trust().roster().epoch, "version": standing.trust().roster().roster_version },
+        }));
+        if !taken.refused.is_empty() {
+            reply.exit = 1;
+            reply.warnings.push(notice(
+                "NOT-TAKEN",
+                "some documents were not taken: they are older than what is in force, follow nothing that is here, or lack signatures",
+            ));
+        }
+        reply
+    }
+}
