@@ -155,8 +155,15 @@ pub struct Federation {
 impl Federation {
     /// A federation of these members, with the synthetic sample imported and an edition published at each.
     pub fn new(members: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let said = accord(dir.path(), &["demo", "--keep", "fed", "--members", &members.join(","), "--json"]);
+        // Whoever raises another federation at the same moment may take a port in between.
+        let (dir, said) = (0..3)
+            .map(|_| {
+                let dir = tempfile::tempdir().unwrap();
+                let said = accord(dir.path(), &["demo", "--keep", "fed", "--members", &members.join(","), "--json"]);
+                (dir, said)
+            })
+            .find(|(_, said)| !said.stdout.contains("Address already in use"))
+            .unwrap();
         assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
         let id = said.json()["result"]["federation"].as_str().unwrap().to_owned();
         Self { dir: std::sync::Arc::new(dir), members: members.iter().map(|member| (*member).to_owned()).collect(), id }

@@ -86,7 +86,7 @@ fn answer(answered: bool) -> Answer {
         slice_hash: sha256(b""),
         slice_len: 0,
         handling_code: 0,
-        tlp: 2,
+        tlp: if answered { 2 } else { 3 },
         embargo_until: 0,
         recipients: Vec::new(),
         provable_after: 0,
@@ -197,5 +197,5 @@ fn the_padded_stream_of_the_vectors_is_written_frame_by_frame() {
     stream.extend(body(b"body"));
     let missing = 79 - stream.len();
     stream.extend(frame(PAD, &vec![0; missing - 5]));
-    assert_eq!(hex(&stream), hex(&vectors()["stream-padded-to-64"]));
+    assert_eq!(hex(&stream), hex(&vectors()["stream-padded-to-79"]));
 }
