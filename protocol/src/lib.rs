@@ -18,6 +18,7 @@ pub mod distribution;
 pub mod edition;
 pub mod evidence;
 pub mod frame;
+pub mod greeting;
 pub mod id;
 pub mod key;
 pub mod layout;

@@ -15,6 +15,8 @@ use crate::{
 crate::codes! {
     /// What a stream is for.
     pub enum MessageKind: u16 {
+        /// Nodes greet each other: a signed `Hello` each way.
+        Greet = 105 "greet",
         /// A member tells those who received an edition that it was withdrawn.
         Notice = 104 "notice",
         /// A person's tool greets its own node and learns the node's time.
@@ -103,7 +105,7 @@ impl MessageKind {
     /// Whether members open it; all other kinds are opened by a node's own people.
     pub const fn is_for_members(self) -> bool {
         match self {
-            Self::Fetch | Self::Request | Self::Notice => true,
+            Self::Fetch | Self::Request | Self::Notice | Self::Greet => true,
             Self::Hello
             | Self::Ask
             | Self::Relay
@@ -124,6 +126,7 @@ impl MessageKind {
         match self {
             Self::Fetch | Self::Relay | Self::Notice => 1 << 10,
             Self::Hello
+            | Self::Greet
             | Self::Request
             | Self::Ask
             | Self::Status
@@ -145,6 +148,7 @@ impl MessageKind {
             Self::Rates => Some(RATES_BYTES_MAX),
             Self::Trust => Some(HANDED_BYTES_MAX),
             Self::Hello
+            | Self::Greet
             | Self::Fetch
             | Self::Request
             | Self::Ask
@@ -166,7 +170,7 @@ impl MessageKind {
             Self::Request | Self::Ask => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
-            Self::Notice => None,
+            Self::Notice | Self::Greet => None,
             Self::Import
             | Self::Coverage
             | Self::Records

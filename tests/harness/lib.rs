@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod ceremony;
 pub mod member;
 pub mod officer;
 pub mod seeded;

@@ -22,5 +22,6 @@ mod simulation;
 mod spreadsheets;
 mod store;
 mod tidy;
+mod trust;
 mod way_back;
 mod weak_keys;

@@ -154,6 +154,9 @@ fn fill(
         if before.trust().federation() != federation {
             return Err(Refused("these documents are of another federation than the node's".into()).into());
         }
+        if let Some(older) = documents.iter().find_map(|document| before.held.is_older(document)) {
+            return Err(Refused(format!("{older}; nothing was changed")).into());
+        }
         let next = before.held.with(documents).context("nothing was installed")?;
         if let Some(document) = documents.iter().find(|document| !next.holds(document)) {
             return Err(Refused(not_taken(document, &next.trust)).into());

@@ -16,6 +16,7 @@ pub mod disclosure;
 pub mod door;
 pub mod edition;
 pub mod erasure;
+pub mod freshness;
 pub mod import;
 pub mod provide;
 pub mod quota;

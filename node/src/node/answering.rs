@@ -36,6 +36,10 @@ impl Node {
             Err(denied) => return self.refused(&provider, peer.member, &denied),
         };
         let own = checked.body.requester == self.config.member;
+        if !own && !self.is_fresh() {
+            let why = "this node has not heard for seven days that its roster is the others' too";
+            return self.refused(&provider, peer.member, &checked.deny(Refusal::Unavailable, why));
+        }
         if !own && !self.quota().take(&checked.body.requester, &checked.card.key, self.since_start.ms()) {
             return self.refused(&provider, peer.member, &checked.deny(Refusal::Quota, "token bucket empty"));
         }

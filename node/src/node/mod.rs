@@ -4,6 +4,7 @@ mod answering;
 mod contradictions;
 mod edition_view;
 mod editions;
+mod greeting;
 mod mappings;
 mod rates;
 mod records;
@@ -39,6 +40,7 @@ use crate::{
         answering::Course,
         coverage::Coverage,
         door::Door,
+        freshness::{Freshness, Hints},
         import::index::Index,
         quota::Quota,
     },
@@ -65,6 +67,10 @@ pub struct Node {
     pub keys: NodeKeys,
     standing: RwLock<Arc<Standing>>,
     taking_trust: Mutex<()>,
+    freshness: Mutex<Freshness>,
+    hints: Mutex<Hints>,
+    /// Somebody said that it holds what is lacking here.
+    pub lacking: tokio::sync::Notify,
     /// Counts changes of who is trusted, so that connections are looked at again.
     pub trust_changes: tokio::sync::watch::Sender<u64>,
     store: Store,
@@ -181,6 +187,9 @@ impl Node {
             importing: tokio::sync::Mutex::new(()),
             standing: RwLock::new(Arc::new(standing)),
             taking_trust: Mutex::default(),
+            freshness: Mutex::new(Freshness::new(store.greetings()?)),
+            hints: Mutex::default(),
+            lacking: tokio::sync::Notify::new(),
             trust_changes: tokio::sync::watch::Sender::new(0),
             config,
             keys,
@@ -219,6 +228,14 @@ impl Node {
     /// Who is trusted, at this moment.
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn freshness(&self) -> MutexGuard<'_, Freshness> {
+        self.freshness.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn hints(&self) -> MutexGuard<'_, Hints> {
+        self.hints.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn quota(&self) -> MutexGuard<'_, Quota> {

@@ -2,10 +2,11 @@
 
 use accord_edge::files;
 use accord_protocol::{
-    message::Handed,
+    message::{Fetch, Handed},
     officers::Card,
+    root::Root,
     signed::{Document, Label},
-    trust::{Remark, travels},
+    trust::{Remark, is_for_tools, travels},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +33,9 @@ impl Node {
         let next = before.with(documents, cards)?;
         let mut taken = Taken::default();
         for document in documents {
-            if before.held.holds(document) {
+            if before.held.is_older(document).is_some() {
+                taken.refused.push(document.clone());
+            } else if before.held.holds(document) {
                 taken.known += 1;
             } else if next.held.holds(document) {
                 taken.new.push(document.clone());
@@ -64,6 +67,18 @@ impl Node {
         Ok(taken)
     }
 
+    /// A document that travels, by its hash; a root document by its version.
+    pub(crate) fn trust_document(&self, fetch: &Fetch) -> Option<Document> {
+        let is_meant = |document: &&Document| {
+            document.label() == fetch.label
+                && travels(document)
+                && (document.hash() == fetch.hash
+                    || (fetch.label == Label::Root
+                        && document.unverified::<Root>().is_ok_and(|root| root.root_version == fetch.number)))
+        };
+        self.standing().held.documents.iter().find(is_meant).cloned()
+    }
+
     /// The documents that are held, for the tools of the node's own people: acceptances too, so that they trust the same, but no
     /// staff lists.
     pub(crate) fn show_trust(&self) -> Reply {
@@ -75,7 +90,7 @@ impl Node {
                     .unwrap_or_default()
             )
         };
-        let for_tools = |document: &&Document| travels(document) || document.label() == Label::Accept;
+        let for_tools = |document: &&Document| is_for_tools(document);
         let documents: Vec<Value> = standing.held.documents.iter().filter(for_tools).map(hex).collect();
         done(
             json!({ "documents": documents, "remarks": standing.trust().remarks().iter().map(Remark::to_string).collect::<Vec<_>>() }),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use accord_protocol::{
     id::{Hash, NodeId, NotHex},
+    roster::Roster,
     signed::{Document, FederationId},
     trust::{Ground, Trust, TrustError},
 };
@@ -91,6 +92,14 @@ impl TrustFolder {
     /// Whether a document is held.
     pub fn holds(&self, document: &Document) -> bool {
         self.documents.iter().any(|held| held.label() == document.label() && held.hash() == document.hash())
+    }
+
+    /// Why a roster that somebody hands in does not count, if it is an older one than that in force (K1).
+    pub fn is_older(&self, document: &Document) -> Option<String> {
+        let roster: Roster = document.unverified().ok()?;
+        let now = self.trust.roster();
+        ((roster.epoch, roster.roster_version) < (now.epoch, now.roster_version))
+            .then(|| format!("roster {} is older than roster {} in force", roster.roster_version, now.roster_version))
     }
 
     /// What would be held with more documents. What is not believed, or of no use, is not in it; nothing is written.

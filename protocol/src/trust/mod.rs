@@ -18,7 +18,7 @@ use std::{
 use found::Found;
 use holdings::Kept;
 pub use remark::{Remark, WhyWaiting};
-pub use rosters::Mark;
+pub use rosters::RosterMark;
 use rosters::{FEDERATION, Rosters};
 
 use crate::{
@@ -42,7 +42,7 @@ pub struct Trust {
     root: Verified<Root>,
     roster: Verified<Roster>,
     // Rosters that led to the one in force, itself included.
-    chain: BTreeSet<Mark>,
+    chain: BTreeSet<RosterMark>,
     // A roster that nobody can name, or one under an older root: nothing is exchanged under it.
     in_doubt: bool,
     keys: BTreeMap<NodeId, Verified<MemberKeys>>,
@@ -196,7 +196,7 @@ impl Trust {
     }
 
     /// Rosters that led to the one in force, itself included.
-    pub const fn chain(&self) -> &BTreeSet<Mark> {
+    pub const fn chain(&self) -> &BTreeSet<RosterMark> {
         &self.chain
     }
 
@@ -278,6 +278,20 @@ impl Trust {
         (self.active(member, now).is_some() && !self.key_is_suspended(member, key, now)).then_some(member)
     }
 
+    /// The member whose TLS key this is and with whom greetings and documents are exchanged: also where the roster has run out, since
+    /// the new one has to come from somewhere, and with a member that is suspended, whose own documents still count.
+    pub fn greets(&self, key: &PublicKey, now: UnixMs) -> Option<&NodeId> {
+        let (member, _) = self.keys.iter().find(|(_, keys)| keys.tls_keys.as_slice().contains(key))?;
+        let entry = self.member(member).filter(|entry| entry.state != MemberState::Removed)?;
+        (entry.valid_from <= now && now < entry.valid_to && !self.key_is_suspended(member, key, now)).then_some(member)
+    }
+
+    /// The TLS keys with which a member's node may prove itself now; none if it is out.
+    pub fn reachable_by(&self, member: &NodeId, now: UnixMs) -> Vec<PublicKey> {
+        let keys = self.keys.get(member).map(|keys| keys.tls_keys.as_slice()).unwrap_or_default();
+        keys.iter().filter(|key| self.greets(key, now) == Some(member)).copied().collect()
+    }
+
     fn key_is_suspended(&self, member: &NodeId, key: &PublicKey, now: UnixMs) -> bool {
         self.is_suspended(member, Target::Key, now, |suspend| suspend.key().as_ref() == Some(key))
     }
@@ -318,10 +332,15 @@ pub fn travels(document: &Document) -> bool {
     }
 }
 
-/// Names a set of documents, those that travel: two that hold the same have the same.
+/// Whether a document goes to the tools of the member's own people: all that travel, and acceptances, so that they trust the same.
+pub fn is_for_tools(document: &Document) -> bool {
+    travels(document) || document.label() == Label::Accept
+}
+
+/// Names a set of documents, those for tools: two that hold the same have the same.
 pub fn digest(documents: &[Document]) -> Hash {
-    let travelling = documents.iter().filter(|document| travels(document));
-    let all: BTreeSet<Hash> = travelling.map(Document::hash).collect();
+    let for_tools = documents.iter().filter(|document| is_for_tools(document));
+    let all: BTreeSet<Hash> = for_tools.map(Document::hash).collect();
     Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
 }
 

@@ -13,7 +13,7 @@ use crate::{
 pub(super) const FEDERATION: &str = "the federation";
 
 /// A roster as others name it: epoch, version, hash.
-pub type Mark = (u32, u64, Hash);
+pub type RosterMark = (u32, u64, Hash);
 
 /// What the rosters say.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Rosters {
     /// The one that was installed by hand.
     pub(super) installed: Option<Verified<Roster>>,
     /// All that led to the one in force, itself included.
-    pub(super) chain: BTreeSet<Mark>,
+    pub(super) chain: BTreeSet<RosterMark>,
     /// Whether there are two that might be in force.
     pub(super) contested: bool,
     pub(super) kept: BTreeSet<Hash>,
@@ -102,11 +102,11 @@ impl Rosters {
     }
 }
 
-fn mark(roster: &Verified<Roster>) -> Mark {
+fn mark(roster: &Verified<Roster>) -> RosterMark {
     (roster.epoch, roster.roster_version, roster.hash())
 }
 
-fn ancestors(all: &[&Verified<Roster>], last: &Verified<Roster>) -> BTreeSet<Mark> {
+fn ancestors(all: &[&Verified<Roster>], last: &Verified<Roster>) -> BTreeSet<RosterMark> {
     let mut chain = BTreeSet::from([mark(last)]);
     let mut next = last.prev_hash;
     for roster in all.iter().rev() {

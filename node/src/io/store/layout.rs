@@ -35,6 +35,8 @@ accord_protocol::codes! {
         Catalogue = 0x6b "catalogue",
         /// Parts of contradictions of partners: `f`, hash, part.
         Contradiction = 0x66 "contradiction",
+        /// Last greetings of members: `h`, member.
+        Greeted = 0x68 "greeted",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
     }

@@ -6,6 +6,7 @@
 
 mod compact;
 mod contradictions;
+mod greetings;
 mod layout;
 mod manifest;
 mod open;

@@ -116,9 +116,10 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
     loop {
         let opened = tokio::select! {
             opened = connection.accept_bi() => opened,
-            // Who is trusted has changed: whoever is so no more is cut off at once, in the middle of an answer too.
+            // Who is trusted has changed: whoever is so no more is cut off at once, in the middle of an answer too. One that is
+            // suspended may come again, to greet.
             _ = changes.changed() => {
-                if member_of(&node, &connection).as_ref() == Some(&member) {
+                if is_active(&node, &connection) && member_of(&node, &connection).as_ref() == Some(&member) {
                     continue;
                 }
                 tracing::info!(peer = %member, "no longer trusted: cut off");
@@ -150,6 +151,7 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
     members.registry.leave(&member, &connection);
 }
 
+// The member behind a connection, with whom greetings and documents are exchanged. Whether it is answered is decided for each request.
 fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     let key = quic::peer_key(connection)?;
     node.standing()
@@ -157,6 +159,11 @@ fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
         .member_by_tls_key(&key, clock::now())
         .filter(|member| **member != node.config.member)
         .cloned()
+}
+
+fn is_active(node: &Node, connection: &Connection) -> bool {
+    quic::peer_key(connection)
+        .is_some_and(|key| node.standing().trust().member_by_tls_key(&key, clock::now()).is_some())
 }
 
 /// One stream that a member opened.
@@ -201,6 +208,7 @@ impl Call {
                 Ok(document) => self.serve_notice(send, document).await,
                 Err(error) => self.refuse(send, &format!("a notice: {error}")).await,
             },
+            MessageKind::Greet => self.serve_greeting(send, head.payload.as_slice().to_vec()).await,
             MessageKind::Hello
             | MessageKind::Ask
             | MessageKind::Relay
@@ -230,8 +238,9 @@ impl Call {
     }
 
     async fn send_answer(&self, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {
-        // Once more before anything leaves: a member that was removed while its request ran gets nothing.
-        if member_of(&self.node, &self.connection).as_ref() != Some(&self.member) {
+        // Once more before anything leaves: a member that was removed or suspended while its request ran gets nothing.
+        let still = answer.slice.is_empty() || is_active(&self.node, &self.connection);
+        if !still || member_of(&self.node, &self.connection).as_ref() != Some(&self.member) {
             self.connection.close(quic::CLOSE_REFUSED, b"");
             return Ok(());
         }
@@ -243,18 +252,33 @@ impl Call {
 
     async fn serve_fetch(&self, send: &mut SendStream, fetch: Fetch) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
-        let found =
-            tokio::task::spawn_blocking(
-                move || {
-                    if worker.grants_anything(&peer) { find(&worker, &fetch) } else { None }
-                },
-            );
+        let active = is_active(&self.node, &self.connection);
+        let found = tokio::task::spawn_blocking(move || {
+            let trust_document = worker.trust_document(&fetch);
+            trust_document
+                .or_else(|| if active && worker.grants_anything(&peer) { find(&worker, &fetch) } else { None })
+        });
         let found = found.await.map_err(|_| StreamError::Closed)?;
         let body = match &found {
             Some(document) => encode(document)?,
             None => Vec::new(),
         };
         within(stream::reply(send, MessageKind::Fetch, vec![u8::from(found.is_some())], Some(&body), None)).await
+    }
+
+    async fn serve_greeting(&self, send: &mut SendStream, payload: Vec<u8>) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        let heard = tokio::task::spawn_blocking(move || (worker.hear(&peer, &payload), worker.hello()));
+        match heard.await.map_err(|_| StreamError::Closed)? {
+            (Ok(lacking), hello) => {
+                if !lacking.is_empty() {
+                    // It is fetched over this node's own connection, like everything.
+                    self.node.lacking.notify_one();
+                }
+                within(stream::reply(send, MessageKind::Greet, hello, None, None)).await
+            }
+            (Err(error), _) => self.refuse(send, &error.to_string()).await,
+        }
     }
 
     async fn serve_notice(&self, send: &mut SendStream, document: Document) -> Result<(), StreamError> {
@@ -276,7 +300,6 @@ fn find(node: &Node, fetch: &Fetch) -> Option<Document> {
     match fetch.label {
         Label::Edition => node.edition_document(fetch.number).ok().flatten(),
         Label::Catalogue => node.catalogue_document(&fetch.hash).ok().flatten(),
-        // Trust documents reach a node through its own administrator: a partner that asks for one finds nothing.
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The network: serving members and people, asking partners.
 
+mod greeter;
 mod members;
 mod partners;
 mod people;
@@ -70,6 +71,10 @@ impl Sockets {
             let partners = Arc::clone(&partners);
             tokio::spawn(async move { partners.keep_telling().await })
         };
+        let greeting = {
+            let partners = Arc::clone(&partners);
+            tokio::spawn(async move { partners.keep_greeting().await })
+        };
         tokio::join!(
             accept(&self.node, &self.members, Gate::for_members(&self.node), move |connection| members::serve(
                 Arc::clone(&for_members),
@@ -81,6 +86,7 @@ impl Sockets {
             }),
         );
         telling.abort();
+        greeting.abort();
     }
 
     /// Stops listening and lets open streams end.

@@ -53,8 +53,9 @@ pub struct PartnerReply {
     pub slice: Vec<u8>,
 }
 
+/// Why nothing came of asking a partner.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub(super) enum AskError {
     #[error("{0}")]
     Unreachable(String),
     #[error("{0}")]
@@ -73,7 +74,7 @@ enum Happened {
 /// Connections to partners.
 #[derive(Debug)]
 pub struct Partners {
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     endpoints: Mutex<BTreeMap<bool, Endpoint>>,
     connections: tokio::sync::Mutex<HashMap<NodeId, Slot>>,
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
@@ -131,6 +132,11 @@ impl Partners {
             decode(call.body.as_slice(), Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
         if body.audience == self.node.config.member {
             return self.ask_myself(call).await;
+        }
+        if !self.node.is_fresh() {
+            let why =
+                "your own node has not heard from more than half of the members for seven days: no data is exchanged";
+            return Err(AskError::Unreachable(why.into()));
         }
         if self.node.standing().trust().provider(&body.audience, clock::now()).is_none() {
             return Err(AskError::Unreachable(format!(
@@ -277,7 +283,11 @@ impl Partners {
 
     /// A connection to a member, and whether it was kept from before. Never the one that has just failed. Whoever else wants one
     /// to the same member meanwhile waits and takes the same.
-    async fn connection(&self, member: &NodeId, failed: Option<usize>) -> Result<(Connection, bool), AskError> {
+    pub(super) async fn connection(
+        &self,
+        member: &NodeId,
+        failed: Option<usize>,
+    ) -> Result<(Connection, bool), AskError> {
         let slot = Arc::clone(self.connections.lock().await.entry(member.clone()).or_default());
         let mut slot = slot.lock().await;
         let usable =
@@ -286,10 +296,12 @@ impl Partners {
             return Ok((connection.clone(), true));
         }
         let standing = self.node.standing();
-        let trust = standing.trust();
-        let (_, keys) = trust
-            .active(member, clock::now())
-            .ok_or_else(|| AskError::Unreachable(format!("{member} is not an active member on this node's roster")))?;
+        let tls_keys = standing.trust().reachable_by(member, clock::now());
+        let keys = standing
+            .trust()
+            .keys(member)
+            .filter(|_| !tls_keys.is_empty())
+            .ok_or_else(|| AskError::Unreachable(format!("{member} is not a member on this node's roster")))?;
         let mut last = AskError::Unreachable("no address".into());
         for address in keys.socket_addresses() {
             let endpoint = self.endpoint(address)?;
@@ -297,12 +309,16 @@ impl Partners {
                 &endpoint,
                 address,
                 Arc::clone(&self.node.keys.tls),
-                keys.tls_keys.as_slice().to_vec(),
+                tls_keys.clone(),
                 self.node.config.key_exchange,
                 CONNECT_WITHIN,
             )
             .await;
             match connected {
+                Ok(connection) if !self.is_trusted(member, &connection) => {
+                    connection.close(quic::CLOSE_REFUSED, b"");
+                    last = AskError::Unreachable(format!("{member} lost this node's trust meanwhile"));
+                }
                 Ok(connection) => {
                     *slot = Some(connection.clone());
                     return Ok((connection, false));
@@ -384,7 +400,29 @@ impl Partners {
         }
     }
 
-    async fn fetch_over(&self, connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
+    /// Ends connections to whoever is no longer trusted with the key that it showed.
+    pub(super) async fn drop_untrusted(&self) {
+        let slots: Vec<(NodeId, Slot)> =
+            self.connections.lock().await.iter().map(|(member, slot)| (member.clone(), Arc::clone(slot))).collect();
+        for (member, slot) in slots {
+            // One that is being made is looked at when it is there.
+            let Ok(slot) = slot.try_lock() else { continue };
+            if let Some(connection) = slot.as_ref().filter(|connection| !self.is_trusted(&member, connection)) {
+                connection.close(quic::CLOSE_REFUSED, b"");
+            }
+        }
+    }
+
+    fn is_trusted(&self, member: &NodeId, connection: &Connection) -> bool {
+        let expected = self.node.standing().trust().reachable_by(member, clock::now());
+        quic::peer_key(connection).is_some_and(|key| expected.contains(&key))
+    }
+
+    pub(super) async fn fetch_over(
+        &self,
+        connection: &Connection,
+        fetch: &Fetch,
+    ) -> Result<Option<Document>, AskError> {
         let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
         let reply = stream::call(connection, stream::Call::new(MessageKind::Fetch, payload), NoBody, |_| {})
             .await

@@ -111,7 +111,7 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
         }
-        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => false,
+        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet => false,
     }
 }
 
@@ -193,7 +193,7 @@ async fn serve_stream(
             let reply = for_operators(node, (connection, role), (kind, payload), &mut opened, send).await?;
             answer_json(send, kind, &reply).await
         }
-        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice => Err(StreamError::Kind),
+        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet => Err(StreamError::Kind),
     }
 }
 
@@ -274,6 +274,7 @@ async fn for_operators(
         | MessageKind::Notices
         | MessageKind::Fetch
         | MessageKind::Request
+        | MessageKind::Greet
         | MessageKind::Notice => return Err(StreamError::Kind),
     };
     Ok(reply)

@@ -1,0 +1,88 @@
+//! Trust documents of a demo federation, changed and signed as a test wants.
+
+use std::path::Path;
+
+use accord_edge::{files, keyring::KeyRing};
+use accord_protocol::{
+    key::SigningKey,
+    member_keys::{KeyRole, MemberKeys},
+    roster::Roster,
+    signed::{Document, FederationId, Signable},
+};
+
+use crate::Federation;
+
+impl Federation {
+    /// The federation's id.
+    pub fn federation_id(&self) -> FederationId {
+        self.id.parse().unwrap()
+    }
+
+    /// Reads a document below the federation's folder.
+    pub fn document(&self, file: &str) -> Document {
+        files::read_document(&self.path().join(file)).unwrap()
+    }
+
+    /// Signs with the keys of some rings, by role, and writes the document to a file.
+    pub fn sign<T: Signable>(&self, file: &str, value: &T, rings: &[(&str, KeyRole)]) -> Document {
+        let mut document = Document::new(value).unwrap();
+        for (ring, role) in rings {
+            assert!(document.add_signature(&ring_key(&self.path().join(ring), *role), &self.federation_id()));
+        }
+        files::write_document(&self.path().join(file), &document).unwrap();
+        document
+    }
+
+    /// The roster after `previous`, changed, signed by two root holders.
+    pub fn next_roster(&self, previous: &str, file: &str, change: impl FnOnce(&mut Roster)) -> Document {
+        let before = self.document(previous);
+        let mut roster: Roster = before.unverified().unwrap();
+        roster.roster_version += 1;
+        roster.prev_hash = before.hash();
+        change(&mut roster);
+        let rings = [("root-1/root.ring", KeyRole::Root), ("root-2/root.ring", KeyRole::Root)];
+        self.sign(file, &roster, &rings)
+    }
+
+    /// A member's keys after `previous`, changed, signed by its two administrators and by its node's keys; with continuity, since the
+    /// signing key stays, unless the change takes it out.
+    pub fn next_keys(
+        &self,
+        member: &str,
+        previous: &str,
+        file: &str,
+        change: impl FnOnce(&mut MemberKeys),
+    ) -> Document {
+        let before = self.document(previous);
+        let mut keys: MemberKeys = before.unverified().unwrap();
+        keys.keys_version += 1;
+        keys.prev_hash = before.hash();
+        change(&mut keys);
+        let (first, second) = (format!("{member}/admin-1/admin.ring"), format!("{member}/admin-2/admin.ring"));
+        let node = format!("{member}/node/node.ring");
+        let of_node = [KeyRole::Tls, KeyRole::Sign, KeyRole::Log, KeyRole::Witness].map(|role| (node.as_str(), role));
+        let admins = [first.as_str(), second.as_str()].map(|ring| (ring, KeyRole::Administrator));
+        self.sign(file, &keys, &[admins.as_slice(), &of_node].concat())
+    }
+
+    /// A member's operator hands files to the node.
+    pub fn publish(&self, member: &str, documents: &[&str]) -> crate::Said {
+        self.operator(member, &[["federation", "publish", "--json"].as_slice(), documents].concat())
+    }
+
+    /// What the nodes have logged.
+    pub fn logs(&self) -> String {
+        let read = |member: &String| std::fs::read_to_string(self.path().join(format!("{member}-node.log"))).ok();
+        self.members.iter().filter_map(|member| Some(format!("{member}:\n{}", read(member)?))).collect()
+    }
+
+    /// The version of the roster that a member's node has in force.
+    pub fn roster_version(&self, member: &str) -> u64 {
+        let said = self.operator(member, &["status", "--json"]);
+        said.json()["result"]["roster"]["version"].as_u64().unwrap()
+    }
+}
+
+fn ring_key(ring: &Path, role: KeyRole) -> SigningKey {
+    KeyRing::open(ring, || None).unwrap().take(role).unwrap()
+}

@@ -1,0 +1,186 @@
+//! Trust documents that change while nodes run: they spread by themselves, versions never go back, contradictions stop the exchange.
+
+use std::time::{Duration, Instant};
+
+use accord_protocol::{
+    accept::{Accept, Compared},
+    codec::{Bounded, Text},
+    member_keys::KeyRole,
+    roster::MemberState,
+    signed::Preamble,
+    suspend::{Suspend, Target, Way},
+    time::UnixMs,
+};
+use accord_tests::Federation;
+use serde_json::Value;
+
+/// How long news may take on loopback.
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn until(federation: &Federation, what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < WITHIN, "not within {} s: {what}\n{}", WITHIN.as_secs(), federation.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn ask(federation: &Federation, partner: &str) -> (String, Value) {
+    let said =
+        federation.officer(&["ask", "seizures-year-drug", "--from", partner, "--period", "2023..2024", "--json"]);
+    let json = said.json();
+    (json["result"]["partners"][0]["status"].as_str().unwrap_or("").to_owned(), json)
+}
+
+fn suspend(roster: &mut accord_protocol::roster::Roster, member: &str, state: MemberState) {
+    let mut members = roster.members.as_slice().to_vec();
+    members.iter_mut().find(|entry| entry.node_id.as_str() == member).unwrap().state = state;
+    roster.members = Bounded::new(members).unwrap();
+}
+
+#[test]
+fn a_roster_handed_to_one_node_reaches_all_and_whoever_it_suspends_is_cut_off() {
+    let members = ["ES-AGENCY", "IT-AGENCY", "PT-AGENCY", "AT-AGENCY"];
+    let federation = Federation::new(&members);
+    let _nodes = federation.start_all();
+    assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
+
+    federation.next_roster("public/roster.accord", "roster-2.accord", |roster| {
+        suspend(roster, "IT-AGENCY", MemberState::Suspended);
+    });
+    let said = federation.publish("PT-AGENCY", &["roster-2.accord"]);
+    assert_eq!(said.code, 0, "{}", said.stdout);
+    for member in members {
+        until(&federation, &format!("{member} has roster 2"), || federation.roster_version(member) == 2);
+    }
+    let (status, json) = ask(&federation, "IT-AGENCY");
+    assert_ne!(status, "answered", "{json}");
+    assert_eq!(ask(&federation, "PT-AGENCY").0, "answered", "the others are not disturbed");
+    let shown = federation.officer(&["trust", "--json"]).json();
+    let listed = shown["result"]["members"].as_array().unwrap();
+    let it = listed.iter().find(|member| member["member"] == "IT-AGENCY").unwrap();
+    assert_eq!(it["state"], "suspended", "the officer's profile has learnt it from its node");
+
+    federation.next_roster("roster-2.accord", "roster-3.accord", |roster| {
+        suspend(roster, "IT-AGENCY", MemberState::Active);
+    });
+    assert_eq!(federation.publish("AT-AGENCY", &["roster-3.accord"]).code, 0);
+    until(&federation, "IT-AGENCY answers again", || ask(&federation, "IT-AGENCY").0 == "answered");
+}
+
+#[test]
+fn k1_an_older_roster_does_not_come_back_not_even_after_a_restart() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let mut nodes = federation.start_all();
+    federation.next_roster("public/roster.accord", "roster-2.accord", |_| {});
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-2.accord"]).code, 0);
+    let old = federation.publish("ES-AGENCY", &["public/roster.accord"]);
+    assert_eq!(old.code, 1, "{}", old.stdout);
+    assert_eq!(federation.roster_version("ES-AGENCY"), 2);
+    nodes.clear();
+    nodes = federation.start_all();
+    assert_eq!(federation.roster_version("ES-AGENCY"), 2);
+    // A version that follows nothing, and one that only one root holder has signed.
+    federation.next_roster("roster-2.accord", "roster-3.accord", |_| {});
+    federation.next_roster("roster-3.accord", "roster-4.accord", |_| {});
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-4.accord"]).code, 1);
+    assert_eq!(federation.roster_version("ES-AGENCY"), 2);
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-4.accord", "roster-3.accord"]).code, 0, "step by step");
+    assert_eq!(federation.roster_version("ES-AGENCY"), 4);
+    drop(nodes);
+}
+
+#[test]
+fn k2_two_rosters_of_one_version_stop_the_exchange_until_the_root_holders_say_which() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _nodes = federation.start_all();
+    federation.next_roster("public/roster.accord", "roster-2.accord", |_| {});
+    federation.next_roster("public/roster.accord", "other-2.accord", |roster| {
+        roster.expires_at = UnixMs(roster.expires_at.0 - 1_000);
+    });
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-2.accord"]).code, 0);
+    until(&federation, "IT-AGENCY has roster 2", || federation.roster_version("IT-AGENCY") == 2);
+    assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
+    assert_eq!(federation.publish("IT-AGENCY", &["other-2.accord"]).code, 0, "it is signed as it must be: evidence");
+    until(&federation, "nothing is exchanged", || ask(&federation, "IT-AGENCY").0 != "answered");
+    federation.next_roster("roster-2.accord", "roster-3.accord", |_| {});
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-3.accord"]).code, 0);
+    until(&federation, "IT-AGENCY answers again", || ask(&federation, "IT-AGENCY").0 == "answered");
+}
+
+#[test]
+fn k19_keys_without_continuity_are_not_used_before_an_administrator_here_accepts_them() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _nodes = federation.start_all();
+    let keys = "public/keys-IT-AGENCY.accord";
+    // With continuity it applies by itself, everywhere.
+    let second = federation.next_keys("IT-AGENCY", keys, "keys-2.accord", |keys| {
+        keys.expires_at = UnixMs(keys.expires_at.0 - 86_400_000);
+    });
+    assert_eq!(federation.publish("IT-AGENCY", &["keys-2.accord"]).code, 0);
+    let held = |member: &str, hash: &str| {
+        let folder = federation.path().join(member).join("node/trust");
+        folder.join(format!("member-keys-{}.accord", &hash[..16])).is_file()
+    };
+    until(&federation, "ES-AGENCY has the new keys", || held("ES-AGENCY", &second.hash().to_string()));
+    assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
+
+    // The root holders anchor the member anew, on keys that do not follow: an administrator here has to compare them.
+    let anew = federation.next_keys("IT-AGENCY", keys, "keys-9.accord", |keys| {
+        keys.keys_version = 9;
+        keys.prev_hash = accord_protocol::id::Hash::ZERO;
+    });
+    federation.next_roster("public/roster.accord", "roster-2.accord", |roster| {
+        let mut members = roster.members.as_slice().to_vec();
+        let entry = members.iter_mut().find(|entry| entry.node_id.as_str() == "IT-AGENCY").unwrap();
+        (entry.anchor_version, entry.anchor_hash) = (9, anew.hash());
+        roster.members = Bounded::new(members).unwrap();
+    });
+    assert_eq!(federation.publish("ES-AGENCY", &["keys-9.accord", "roster-2.accord"]).code, 0);
+    let (status, json) = ask(&federation, "IT-AGENCY");
+    assert_ne!(status, "answered", "{json}");
+    let accept = Accept {
+        preamble: Preamble,
+        federation: federation.federation_id(),
+        node_id: "ES-AGENCY".parse().unwrap(),
+        issued_at: UnixMs(1_790_000_000_000),
+        compared: Bounded::new(vec![Compared { member: "IT-AGENCY".parse().unwrap(), keys: anew.hash() }]).unwrap(),
+    };
+    federation.sign("accept.accord", &accept, &[("ES-AGENCY/admin-1/admin.ring", KeyRole::Administrator)]);
+    assert_eq!(federation.publish("ES-AGENCY", &["accept.accord"]).code, 0);
+    until(&federation, "IT-AGENCY answers again", || ask(&federation, "IT-AGENCY").0 == "answered");
+}
+
+#[test]
+fn one_administrator_suspends_an_officer_everywhere() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let _nodes = federation.start_all();
+    assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
+    let card = std::fs::read(federation.path().join("officer/officer.card")).unwrap();
+    let now = accord_edge::clock::now();
+    let suspend = |node_id: &str| Suspend {
+        preamble: Preamble,
+        federation: federation.federation_id(),
+        node_id: node_id.parse().unwrap(),
+        way: Way::Stops,
+        target: Target::Officer,
+        subject: Text::new(&accord_protocol::id::Hash::of(&card).to_string()).unwrap(),
+        reason: Text::new("laptop lost").unwrap(),
+        issued_at: now,
+        until: now.plus(86_400_000),
+    };
+    // Another member's administrator has no say.
+    let admin = |member: &str| format!("{member}/admin-2/admin.ring");
+    federation.sign("foreign.accord", &suspend("ES-AGENCY"), &[(&admin("IT-AGENCY"), KeyRole::Administrator)]);
+    assert_eq!(federation.publish("IT-AGENCY", &["foreign.accord"]).code, 1);
+    assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
+    let said =
+        federation.sign("suspend.accord", &suspend("ES-AGENCY"), &[(&admin("ES-AGENCY"), KeyRole::Administrator)]);
+    assert_eq!(federation.publish("ES-AGENCY", &["suspend.accord"]).code, 0);
+    let refused =
+        federation.officer(&["ask", "seizures-year-drug", "--from", "IT-AGENCY", "--period", "2024", "--json"]);
+    assert_ne!(refused.code, 0);
+    assert_eq!(refused.json()["error"]["code"], "NODE-REFUSED", "{}", refused.stdout);
+    let file = format!("IT-AGENCY/node/trust/suspend-{}.accord", &said.hash().to_string()[..16]);
+    until(&federation, "IT-AGENCY knows", || federation.path().join(&file).is_file());
+}
