@@ -64,7 +64,10 @@ impl Partners {
         for wait_ms in AGAIN_AFTER_MS {
             match tokio::time::timeout(WITHIN, self.greet(member)).await {
                 Ok(Some(())) => return,
-                Ok(None) | Err(_) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+                Ok(None) | Err(_) => {
+                    tracing::debug!(peer = %member, "a greeting was not heard");
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
             }
         }
     }
@@ -78,14 +81,14 @@ impl Partners {
         let heard = tokio::task::spawn_blocking(move || node.hear(&from, &reply.head)).await.ok()?;
         match heard {
             Ok(lacking) if lacking.is_empty() => {}
-            Ok(lacking) => self.fetch_lacking(member, &connection, &lacking).await,
+            Ok(lacking) => self.fetch_lacking(member, &connection, &lacking).await?,
             Err(error) => tracing::debug!(%error, "a greeting is not believed"),
         }
         Some(())
     }
 
     // A mark is a hint: what counts is what the documents say, and those that lead there.
-    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: &[Mark]) {
+    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: &[Mark]) -> Option<()> {
         let mut fetched: Vec<Document> = Vec::new();
         let mut bytes = 0;
         let mut seen: BTreeSet<Hash> = self.node.standing().held.documents.iter().map(Document::hash).collect();
@@ -96,7 +99,8 @@ impl Partners {
                     if fetched.len() >= FETCHED_MAX || bytes > FETCHED_BYTES_MAX {
                         break;
                     }
-                    let Ok(Some(document)) = self.fetch_over(connection, &fetch).await else { break };
+                    // A line that broke says nothing about the hint.
+                    let Some(document) = self.fetch_over(connection, &fetch).await.ok()? else { break };
                     next = before(&document).filter(|before| !seen.contains(&before.hash));
                     bytes += document.payload().len();
                     if !seen.insert(document.hash()) {
@@ -117,6 +121,7 @@ impl Partners {
         for mark in lacking.iter().filter(|mark| !holds(mark)) {
             self.node.hint_failed(member, mark);
         }
+        Some(())
     }
 
     // Root documents name no predecessor: those in between are fetched by their numbers.

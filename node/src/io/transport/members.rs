@@ -154,11 +154,7 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
 // The member behind a connection, with whom greetings and documents are exchanged. Whether it is answered is decided for each request.
 fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     let key = quic::peer_key(connection)?;
-    node.standing()
-        .trust()
-        .member_by_tls_key(&key, clock::now())
-        .filter(|member| **member != node.config.member)
-        .cloned()
+    node.standing().trust().greets(&key, clock::now()).filter(|member| **member != node.config.member).cloned()
 }
 
 fn is_active(node: &Node, connection: &Connection) -> bool {
