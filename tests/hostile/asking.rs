@@ -181,6 +181,7 @@ fn script(forge: Forge, rows: Arc<Vec<Row>>) -> Script {
 /// most four connections to its node.
 pub(crate) fn play(stage: &mut Stage, rows: Vec<Row>, manners: Manners, at_once: usize) -> Outcome {
     anew(stage);
+    stage.start(ATTACKER);
     stage.stop(HONEST);
     let log_from = fs::read(stage.log(ATTACKER)).map_or(0, |log| log.len());
     let rows = Arc::new(rows);

@@ -1,7 +1,8 @@
 //! Trust documents that change while nodes run: they spread by themselves, versions never go back, contradictions stop the exchange.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use accord_edge::clock::Stopwatch;
 use accord_protocol::{
     accept::{Accept, Compared},
     codec::{Bounded, Text},
@@ -18,9 +19,14 @@ use serde_json::Value;
 const WITHIN: Duration = Duration::from_secs(10);
 
 fn until(federation: &Federation, what: &str, mut holds: impl FnMut() -> bool) {
-    let since = Instant::now();
+    let since = Stopwatch::start();
     while !holds() {
-        assert!(since.elapsed() < WITHIN, "not within {} s: {what}\n{}", WITHIN.as_secs(), federation.logs());
+        assert!(
+            u128::from(since.ms()) < WITHIN.as_millis(),
+            "not within {} s: {what}\n{}",
+            WITHIN.as_secs(),
+            federation.logs()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }

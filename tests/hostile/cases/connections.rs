@@ -389,6 +389,7 @@ fn families(stage: &mut Stage) -> Outcome {
 
 fn wrong_member(stage: &mut Stage) -> Outcome {
     let (victim, other) = (stage.victim(), stage.address(HONEST));
+    stage.start(ATTACKER);
     let ask = |stage: &Stage| {
         let said =
             stage.federation.officer(&["ask", "seizures-year-drug", "--from", VICTIM, "--period", "2024", "--json"]);
@@ -415,7 +416,7 @@ fn wrong_member(stage: &mut Stage) -> Outcome {
     let connected = log.contains("connected peer=ES-AGENCY");
     stage.stop(HONEST);
     stage.federation.edit(settings, &victim.to_string(), &other.to_string());
-    stage.start(HONEST);
+    stage.stop(ATTACKER);
     stage.start(VICTIM);
     match wrong {
         Some(wrong) => Err(wrong),

@@ -347,6 +347,13 @@ fn uploads(stage: &mut Stage) -> Outcome {
 
 fn questions(stage: &mut Stage) -> Outcome {
     anew(stage);
+    stage.start(ATTACKER);
+    let outcome = questions_to(stage);
+    stage.stop(ATTACKER);
+    outcome
+}
+
+fn questions_to(stage: &mut Stage) -> Outcome {
     let before = Counts::of(stage, VICTIM)?;
     let means = Means::of(stage, ATTACKER);
     let body = means.body();

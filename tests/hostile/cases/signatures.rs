@@ -401,6 +401,8 @@ pub(crate) fn list_cards<'a>(
             &staff,
         ],
     );
-    stage.start(member);
+    if member == VICTIM {
+        stage.start(member);
+    }
     if said.code == 0 { Ok(()) } else { Err(format!("the list is not installed: {}", said.stderr)) }
 }

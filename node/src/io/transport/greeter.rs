@@ -62,13 +62,11 @@ impl Partners {
     // A connection may be cut just when there is something to say: whoever was suspended learns it by being cut off.
     async fn greet_until_heard(&self, member: &NodeId) {
         for wait_ms in AGAIN_AFTER_MS {
-            match tokio::time::timeout(WITHIN, self.greet(member)).await {
-                Ok(Some(())) => return,
-                Ok(None) | Err(_) => {
-                    tracing::debug!(peer = %member, "a greeting was not heard");
-                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                }
+            if tokio::time::timeout(WITHIN, self.greet(member)).await.is_ok_and(|heard| heard.is_some()) {
+                return;
             }
+            tracing::debug!(peer = %member, "a greeting was not heard");
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         }
     }
 
