@@ -88,7 +88,7 @@ const CALLS: [&str; 7] = [
     r#"{"do":"set","kind":"seizure","months":"2014-01..2014-02","state":"complete"}"#,
     r#"{"do":"check","text":"a"}"#,
     r#"{"do":"undo","id":"imp-000003","reason":"twice"}"#,
-    r#"{"member":"ES-AGENCY","role":"officer","now_ms":1,"version":"0.1.0"}"#,
+    r#"{"member":"ES-AGENCY","role":"officer","now_ms":1,"version":"0.1.0","trust":"00"}"#,
     r#"{"exit":0,"result":["a"],"warnings":[{"code":"A","message":"b"}],"error":null}"#,
     r#"{"kind":"seizure","mapping":{"name":"x"},"only":["a","b"],"coverage":null,"dry_run":false,"skip_bad":false,
         "file_name":"a.csv","correct":null,"format":"csv","sha256":"00","bytes":1,"converted":null,"import_key":"00"}"#,
