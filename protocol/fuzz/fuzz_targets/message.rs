@@ -163,7 +163,8 @@ fn head(bytes: &[u8]) -> bool {
     assert_eq!(head.to_bytes().unwrap(), bytes);
     assert!(bytes.len() <= head.kind.head_max());
     let limits = Some(head.kind.limits_up());
-    let member = matches!(head.kind, MessageKind::Fetch | MessageKind::Request | MessageKind::Notice);
+    let member =
+        matches!(head.kind, MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet);
     assert_eq!(opens, if member { [limits, None] } else { [None, limits] }, "one socket opens it, and only one");
     true
 }
