@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use accord_edge::clock::Stopwatch;
+use accord_edge::{clock::Stopwatch, trust_folder::TrustFolder};
+use accord_node::domain::freshness::{Freshness, Greeted};
 use accord_protocol::{
     accept::{Accept, Compared},
     codec::{Bounded, Text},
     member_keys::KeyRole,
-    roster::MemberState,
+    roster::{MemberState, Roster},
     signed::Preamble,
     suspend::{Suspend, Target, Way},
     time::UnixMs,
@@ -38,7 +39,7 @@ fn ask(federation: &Federation, partner: &str) -> (String, Value) {
     (json["result"]["partners"][0]["status"].as_str().unwrap_or("").to_owned(), json)
 }
 
-fn suspend(roster: &mut accord_protocol::roster::Roster, member: &str, state: MemberState) {
+fn suspend(roster: &mut Roster, member: &str, state: MemberState) {
     let mut members = roster.members.as_slice().to_vec();
     members.iter_mut().find(|entry| entry.node_id.as_str() == member).unwrap().state = state;
     roster.members = Bounded::new(members).unwrap();
@@ -189,4 +190,49 @@ fn one_administrator_suspends_an_officer_everywhere() {
     assert_eq!(refused.json()["error"]["code"], "NODE-REFUSED", "{}", refused.stdout);
     let file = format!("IT-AGENCY/node/trust/suspend-{}.accord", &said.hash().to_string()[..16]);
     until(&federation, "IT-AGENCY knows", || federation.path().join(&file).is_file());
+}
+
+/// What is special, whose last greeting was what, and whether that is fresh.
+type MetCase = (&'static str, Vec<(&'static str, Greeted)>, bool);
+
+#[test]
+fn d9_more_than_half_of_those_ever_met_must_have_greeted_within_seven_days_under_this_roster() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY", "PT-AGENCY", "AT-AGENCY"]);
+    let folder = TrustFolder::open(&federation.path().join("ES-AGENCY/node/trust"), &id("ES-AGENCY")).unwrap();
+    let second = federation.next_roster("public/roster.accord", "roster-2.accord", |_| {});
+    let trust = folder.with(&[second]).unwrap().trust;
+    let first: Roster = federation.document("public/roster.accord").unverified().unwrap();
+    let day = 86_400_000;
+    let now = first.issued_at.plus(30 * day);
+    let of = |at: UnixMs, version, hash| Greeted { at, epoch: 1, version, hash };
+    let before = federation.document("public/roster.accord").hash();
+    let (current, other) = (trust.roster().hash(), accord_protocol::id::Hash([7; 32]));
+    let recent = UnixMs(now.0 - day);
+    let old = UnixMs(now.0 - 8 * day);
+    let cases: Vec<MetCase> = vec![
+        ("nobody was ever met", vec![], true),
+        ("one, and it knows this roster", vec![("IT-AGENCY", of(recent, 2, current))], true),
+        ("one, and it knows the roster before", vec![("IT-AGENCY", of(recent, 1, before))], true),
+        ("one, and it names a roster that never was", vec![("IT-AGENCY", of(recent, 3, other))], false),
+        ("one, eight days ago", vec![("IT-AGENCY", of(old, 2, current))], false),
+        ("one of two", vec![("IT-AGENCY", of(recent, 2, current)), ("PT-AGENCY", of(old, 2, current))], false),
+        (
+            "two of three",
+            vec![
+                ("IT-AGENCY", of(recent, 2, current)),
+                ("PT-AGENCY", of(recent, 1, before)),
+                ("AT-AGENCY", of(old, 2, current)),
+            ],
+            true,
+        ),
+        ("nobody of the roster", vec![("FR-AGENCY", of(old, 2, current))], true),
+    ];
+    for (what, met, want) in cases {
+        let freshness = Freshness::new(met.into_iter().map(|(member, greeted)| (id(member), greeted)));
+        assert_eq!(freshness.is_fresh(&trust, &id("ES-AGENCY"), now), want, "{what}");
+    }
+}
+
+fn id(name: &str) -> accord_protocol::id::NodeId {
+    name.parse().unwrap()
 }
