@@ -8,7 +8,7 @@ use std::{
 
 use accord_edge::{
     files,
-    keyring::{KeyRing, RingError, RingKind},
+    keyring::{KeyRing, RingError, RingKind, Seal},
     linux,
     trust_folder::TrustFolder,
 };
@@ -138,6 +138,8 @@ pub(crate) fn open_ring(path: &Path, global: &Global) -> anyhow::Result<KeyRing>
             | RingError::Random(_)
             | RingError::DoesNotOpen
             | RingError::Cost
+            | RingError::Credential
+            | RingError::Full(_)
             | RingError::Kind { .. }
             | RingError::NoKey(_) => "check the file and its passphrase",
         };
@@ -167,7 +169,8 @@ pub(crate) fn create_ring(
         }
         Some(secret)
     };
-    let made = KeyRing::create(path, kind, roles, secret.as_ref().map(|secret| secret.as_str()));
+    let sealed = secret.as_ref().map_or(Seal::Open, |secret| Seal::Passphrase(secret));
+    let made = KeyRing::create(path, kind, roles, sealed);
     made.map_err(|error| {
         Failure::refused(
             "KEY-RING",

@@ -3,13 +3,14 @@
 //! Everything here is a pure function of its arguments: no clock, no randomness, no socket, no disk. Record types do not
 //! exist here, and the only numbers that can be encoded are cells that a node's disclosure control released.
 //!
-//! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`] (who said it);
+//! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`], [`signer`] (who said it);
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
-//! [`member_keys`], [`officers`], [`trust`] (who is trusted); [`request`], [`answer`], [`refusal`], [`message`] (the
+//! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`refusal`], [`message`] (the
 //! exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
 pub mod accept;
 pub mod answer;
+pub mod bundle;
 pub mod catalogue;
 pub mod cell;
 pub mod code;
@@ -35,6 +36,7 @@ pub mod root;
 pub mod roster;
 pub mod selection;
 pub mod signed;
+pub mod signer;
 pub mod suspend;
 pub mod text;
 pub mod time;

@@ -11,6 +11,7 @@ use crate::{
     codec::{Bounded, Cap, Malformed, decode, encode},
     id::Hash,
     key::{PublicKey, Signature, SigningKey},
+    signer::{Domain, NotSigned, Signer},
 };
 
 crate::codes! {
@@ -231,17 +232,23 @@ impl Document {
 
     /// Adds a signature; signing again with the same key changes nothing. `false` if there is no room.
     pub fn add_signature(&mut self, signer: &SigningKey, federation: &FederationId) -> bool {
+        self.add_signature_of(signer, federation).unwrap_or(false)
+    }
+
+    /// Adds a signature of whoever holds a key; `false` if there is no room for it.
+    pub fn add_signature_of(&mut self, signer: &dyn Signer, federation: &FederationId) -> Result<bool, NotSigned> {
         let key = signer.public();
         if self.signed_by().contains(&key) {
-            return true;
+            return Ok(true);
         }
-        let signature = signer.sign(self.label, federation, self.payload());
+        let domain = Domain::Statement { label: self.label, federation };
+        let signature = signer.sign_as(domain, self.payload())?;
         let mut list = self.signatures.as_slice().to_vec();
         list.push(Signed { key, signature });
-        Bounded::new(list).is_some_and(|list| {
+        Ok(Bounded::new(list).is_some_and(|list| {
             self.signatures = list;
             true
-        })
+        }))
     }
 
     /// Reads the payload without believing it: for showing a proposal to the person who is asked to sign it.

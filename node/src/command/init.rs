@@ -8,7 +8,7 @@ use std::{
 
 use accord_edge::{
     files,
-    keyring::{KeyRing, RingKind},
+    keyring::{KeyRing, RingKind, Seal},
     random,
 };
 use accord_node::io::config;
@@ -106,7 +106,7 @@ fn make(
     members: SocketAddr,
     people: SocketAddr,
 ) -> anyhow::Result<KeyClaim> {
-    let ring = KeyRing::create(&dir.join("node.ring"), RingKind::Node, &NODE_ROLES, None)?;
+    let ring = KeyRing::create(&dir.join("node.ring"), RingKind::Node, &NODE_ROLES, Seal::Open)?;
     let address = Text::new(&members.to_string()).unwrap_or_default();
     let keys = ring
         .keys()
@@ -125,7 +125,7 @@ fn make(
 
     let profile = operator_profile(dir);
     files::make_dir(&profile)?;
-    let operator = KeyRing::create(&profile.join("person.ring"), RingKind::Person, &[KeyRole::Operator], None)?;
+    let operator = KeyRing::create(&profile.join("person.ring"), RingKind::Person, &[KeyRole::Operator], Seal::Open)?;
     let operator_claim = KeyClaim {
         preamble: Preamble,
         name: Text::new("operator of the service host").unwrap_or_default(),

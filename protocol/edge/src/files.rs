@@ -8,6 +8,7 @@ use std::{
 };
 
 use accord_protocol::{
+    bundle::Bundle,
     codec::{Cap, Malformed, decode, encode},
     id::to_hex,
     signed::Document,
@@ -19,6 +20,10 @@ use crate::random;
 const DOCUMENT_MAGIC: &[u8; 8] = b"ACCORD1\n";
 /// Largest document file: the largest document and its signatures.
 const DOCUMENT_FILE_MAX: u64 = (1 << 20) + 16_384;
+/// First bytes of a file that goes from hand to hand.
+const BUNDLE_MAGIC: &[u8; 8] = b"ACCORDB\n";
+/// Largest such file.
+const BUNDLE_FILE_MAX: u64 = 8 << 20;
 
 /// What went wrong with a file, with its path.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +188,22 @@ pub fn read_document(path: &Path) -> Result<Document, FileError> {
         source: Malformed::Decode("the file does not begin with ACCORD1".into()),
     })?;
     decode(body, Cap::Document).map_err(|source| FileError::NotADocument { path: path.to_owned(), source })
+}
+
+/// Writes a file that goes from hand to hand.
+pub fn write_bundle(path: &Path, bundle: &Bundle) -> Result<(), FileError> {
+    let bytes = encode(bundle).map_err(|source| FileError::NotADocument { path: path.to_owned(), source })?;
+    make_dir(parent(path))?;
+    write_atomically(path, &[BUNDLE_MAGIC.as_slice(), &bytes].concat())
+}
+
+/// Reads a file that goes from hand to hand, or a single document as one that holds it alone; believing nothing.
+pub fn read_bundle(path: &Path) -> Result<Bundle, FileError> {
+    let bytes = read_limited(path, BUNDLE_FILE_MAX)?;
+    let Some(body) = bytes.strip_prefix(BUNDLE_MAGIC.as_slice()) else {
+        return read_document(path).map(Bundle::of);
+    };
+    decode(body, Cap::Set).map_err(|source| FileError::NotADocument { path: path.to_owned(), source })
 }
 
 /// Reads every `.accord` file of a folder, in the order of their names.

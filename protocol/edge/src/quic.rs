@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use accord_protocol::key::{PublicKey, SigningKey};
+use accord_protocol::{
+    key::{PublicKey, SigningKey},
+    signer::Signer,
+};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
     crypto::{
@@ -151,10 +154,10 @@ pub fn outgoing(address: SocketAddr) -> Result<Endpoint, QuicError> {
 
 /// Connects to the holder of one of `expected`. Over QUIC the peer may still refuse our key afterwards: only its first answer
 /// means "connected".
-pub async fn connect(
+pub async fn connect<K: Signer + ?Sized + 'static>(
     endpoint: &Endpoint,
     address: SocketAddr,
-    key: Arc<SigningKey>,
+    key: Arc<K>,
     expected: Vec<PublicKey>,
     exchange: KeyExchange,
     within: Duration,

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use accord_protocol::{ALPN, key::PublicKey, key::SigningKey};
+use accord_protocol::{
+    ALPN,
+    key::PublicKey,
+    signer::{Domain, Signer as KeyHolder},
+};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme,
     client::{
@@ -57,13 +61,13 @@ pub fn from_spki(spki: &[u8]) -> Option<PublicKey> {
     PublicKey::try_from(key).ok()
 }
 
-/// Signs handshakes with a key that stays in ring.
-#[derive(Debug, Clone)]
-struct HandshakeKey(Arc<SigningKey>);
+/// Signs handshakes with a key that stays with its holder.
+#[derive(Debug)]
+struct HandshakeKey<K: ?Sized>(Arc<K>);
 
-impl rustls::sign::SigningKey for HandshakeKey {
+impl<K: KeyHolder + ?Sized + 'static> rustls::sign::SigningKey for HandshakeKey<K> {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered.contains(&SignatureScheme::ED25519).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        offered.contains(&SignatureScheme::ED25519).then(|| Box::new(Self(Arc::clone(&self.0))) as Box<dyn Signer>)
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -75,9 +79,10 @@ impl rustls::sign::SigningKey for HandshakeKey {
     }
 }
 
-impl Signer for HandshakeKey {
+impl<K: KeyHolder + ?Sized + 'static> Signer for HandshakeKey<K> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(self.0.sign_raw(message).0.to_vec())
+        let signed = self.0.sign_as(Domain::Handshake, message);
+        signed.map(|signature| signature.0.to_vec()).map_err(|error| Error::General(error.to_string()))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -85,7 +90,7 @@ impl Signer for HandshakeKey {
     }
 }
 
-fn certified(key: Arc<SigningKey>) -> Arc<CertifiedKey> {
+fn certified<K: KeyHolder + ?Sized + 'static>(key: Arc<K>) -> Arc<CertifiedKey> {
     let spki = CertificateDer::from(to_spki(&key.public()));
     Arc::new(CertifiedKey::new(vec![spki], Arc::new(HandshakeKey(key))))
 }
@@ -207,7 +212,10 @@ fn refused() -> Error {
 }
 
 /// TLS for a listening socket. The peer's key is proved where it shows one; its owner decides who may stay.
-pub fn server(key: Arc<SigningKey>, exchange: KeyExchange) -> Result<rustls::ServerConfig, TlsError> {
+pub fn server<K: KeyHolder + ?Sized + 'static>(
+    key: Arc<K>,
+    exchange: KeyExchange,
+) -> Result<rustls::ServerConfig, TlsError> {
     let provider = provider(exchange);
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -224,8 +232,8 @@ pub fn server(key: Arc<SigningKey>, exchange: KeyExchange) -> Result<rustls::Ser
 }
 
 /// TLS for connecting to the holder of one of these keys.
-pub fn client(
-    key: Arc<SigningKey>,
+pub fn client<K: KeyHolder + ?Sized + 'static>(
+    key: Arc<K>,
     expected: Vec<PublicKey>,
     exchange: KeyExchange,
 ) -> Result<rustls::ClientConfig, TlsError> {
