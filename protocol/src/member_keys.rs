@@ -114,18 +114,26 @@ fn check_addresses(addresses: &Bounded<Text<64>, 4>) -> Result<(), &'static str>
     Ok(())
 }
 
-/// Believes a member's keys: its own administrators' threshold has signed, and so has every key that it lists (possession).
+/// Believes a member's keys by themselves: its own administrators' threshold has signed, and for the first version so has every key
+/// that it lists (possession). Of a later version the keys that are new prove it, see [`follows`].
 pub fn verify(document: &Document, federation: &FederationId) -> Result<Verified<MemberKeys>, NotVerified> {
     let claimed: MemberKeys = document.unverified()?;
     if claimed.federation != *federation {
         return Err(NotVerified::Rule("the keys are for another federation"));
     }
-    document.verify(
-        federation,
-        claimed.admin_keys.as_slice(),
-        usize::from(claimed.admin_threshold),
-        &claimed.all_keys(),
-    )
+    let possession = if claimed.keys_version == 1 { claimed.all_keys() } else { Vec::new() };
+    document.verify(federation, claimed.admin_keys.as_slice(), usize::from(claimed.admin_threshold), &possession)
+}
+
+/// Whether keys follow others: they are the next version, the administrators' threshold of those before has signed them too, and so
+/// has every key that those before do not list (`wire.md` D8). An administrator who stays need not be there.
+pub fn follows(before: &MemberKeys, keys: &MemberKeys, document: &Document, federation: &FederationId) -> bool {
+    let known = before.all_keys();
+    let new: Vec<PublicKey> = keys.all_keys().into_iter().filter(|key| !known.contains(key)).collect();
+    let signed = document.valid_signers(federation, before.admin_keys.as_slice());
+    keys.keys_version == before.keys_version + 1
+        && signed.len() >= usize::from(before.admin_threshold)
+        && document.valid_signers(federation, &new).len() == new.len()
 }
 
 crate::codes! {

@@ -63,3 +63,15 @@ pub fn ask_secret(prompt: &str) -> io::Result<Zeroizing<String>> {
     terminal.write_all(b"\n")?;
     line
 }
+
+/// Asks for a line on the terminal; an error where there is no terminal, so that nothing hangs.
+pub fn ask_line(prompt: &str) -> io::Result<String> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(prompt.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new((&terminal).take(1024)).read_line(&mut line)?;
+    while line.ends_with(['\n', '\r']) {
+        line.pop();
+    }
+    Ok(line)
+}

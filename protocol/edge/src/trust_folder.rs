@@ -89,6 +89,11 @@ impl TrustFolder {
         write_all(dir, &self.federation, &self.installed, &self.documents)
     }
 
+    /// The federation that was pinned at the installation.
+    pub const fn federation(&self) -> &FederationId {
+        &self.federation
+    }
+
     /// Whether a document is held.
     pub fn holds(&self, document: &Document) -> bool {
         self.documents.iter().any(|held| held.label() == document.label() && held.hash() == document.hash())

@@ -10,7 +10,7 @@ use crate::{
     id::{Hash, NodeId},
     member_keys::{self, MemberKeys},
     roster::Member,
-    signed::{Document, FederationId, Label, Verified},
+    signed::{Document, FederationId, Label, NotVerified, Verified},
 };
 
 /// Versions of one member's keys that are followed, at most: whoever goes beyond is anchored anew by the root holders.
@@ -29,7 +29,7 @@ pub(super) struct Lineage {
 
 /// Follows a member's keys from its anchor. `accepted` says which documents were compared by an administrator here.
 ///
-/// A document follows another if it names it, is the next version, and the other's administrators' threshold has signed it too.
+/// A document follows another if it names it and is as [`member_keys::follows`] says.
 /// It counts here if it was accepted, or follows one that counts and was signed by that one's signing key (continuity).
 pub(super) fn follow(
     documents: &Kept<'_>,
@@ -66,7 +66,7 @@ pub(super) fn follow(
     // Versions go up by exactly one, so that one pass in their order finds all.
     for (keys, document) in &believed {
         let hash = keys.hash();
-        let before = known.get(&keys.prev_hash).filter(|before| follows(before, keys, document, federation));
+        let before = known.get(&keys.prev_hash).filter(|before| member_keys::follows(before, keys, document, federation));
         let anchored = hash == member.anchor_hash && keys.keys_version == member.anchor_version;
         if anchored || (before.is_some() && from_anchor.contains(&keys.prev_hash)) {
             from_anchor.insert(hash);
@@ -80,6 +80,17 @@ pub(super) fn follow(
         }
     }
     lineage.kept = from_anchor.union(&counts).copied().collect();
+    for (keys, _) in believed.iter().filter(|(keys, _)| keys.keys_version > member.anchor_version) {
+        if lineage.kept.contains(&keys.hash()) {
+            continue;
+        }
+        lineage.remarks.push(if known.contains_key(&keys.prev_hash) {
+            let rule = NotVerified::Rule("it does not follow the keys before: too few of their administrators, or a new key has not signed");
+            Remark::not_believed(Label::MemberKeys, of.as_str(), keys.hash(), rule)
+        } else {
+            Remark::Gap { label: Label::MemberKeys, of: of.to_string(), version: keys.keys_version }
+        });
+    }
     if !from_anchor.contains(&member.anchor_hash) {
         lineage.remarks.push(Remark::Missing { label: Label::MemberKeys, of: of.to_string() });
         return lineage;
@@ -118,9 +129,4 @@ pub(super) fn follow(
         lineage.in_force = last.cloned();
     }
     lineage
-}
-
-fn follows(before: &MemberKeys, keys: &MemberKeys, document: &Document, federation: &FederationId) -> bool {
-    let signed = document.valid_signers(federation, before.admin_keys.as_slice());
-    keys.keys_version == before.keys_version + 1 && signed.len() >= usize::from(before.admin_threshold)
 }

@@ -97,20 +97,31 @@ impl Trust {
     /// `expected` is the federation's id from outside; without it the documents' own is taken, which only a caller may do that
     /// pins it now for later.
     pub fn build(documents: &[Document], expected: Option<&FederationId>) -> Result<Self, TrustError> {
-        let trust = Self::put_together(documents, expected, None)?;
+        let trust = Self::gather(documents, expected, None)?;
         trust.remarks.iter().find_map(Remark::as_error).map_or(Ok(()), Err)?;
         Ok(trust)
     }
 
+    /// Puts together what somebody has at hand who compares keys himself: what does not hold is left out and remarked upon. `of` is the
+    /// member whose staff counts.
+    pub fn gather(
+        documents: &[Document],
+        expected: Option<&FederationId>,
+        of: Option<&NodeId>,
+    ) -> Result<Self, TrustError> {
+        Self::put_together(documents, expected, None, of)
+    }
+
     /// Puts together what a node holds. Documents that do not hold are left out and remarked upon.
     pub fn hold(documents: &[Document], ground: &Ground<'_>) -> Result<Self, TrustError> {
-        Self::put_together(documents, Some(ground.federation), Some(ground))
+        Self::put_together(documents, Some(ground.federation), Some(ground), Some(ground.me))
     }
 
     fn put_together(
         documents: &[Document],
         expected: Option<&FederationId>,
         ground: Option<&Ground<'_>>,
+        me: Option<&NodeId>,
     ) -> Result<Self, TrustError> {
         let kept = Kept::new(documents);
         let mut found = Found::default();
@@ -147,7 +158,7 @@ impl Trust {
             officers.extend(list.in_force.map(|list| (member.clone(), list)));
         }
         let mut staff = None;
-        if let Some(keys) = ground.and_then(|ground| keys.get(ground.me)) {
+        if let Some(keys) = me.and_then(|me| keys.get(me)) {
             let list = lists::latest::<Staff>(&kept, &federation, keys);
             found.keep(Label::Staff, list.kept);
             found.remarks.extend(list.remarks);

@@ -102,6 +102,7 @@ fn k4_one_key_counts_once_and_k9_every_new_key_proves_possession() {
     for (what, document, want) in [
         ("both administrators, possession, continuity", with_possession(&sound, &[]), 100),
         ("the new key has not signed", signed(&sound, &federation(), &[30, 31, 32, 34, 35, 36]), tls),
+        ("both administrators, the third one away", signed(&sound, &federation(), &[a, b, 100, 34]), 100),
         ("one administrator", signed(&sound, &federation(), &[a, 100, 34, 35, 36]), tls),
         ("one administrator twice", signed(&sound, &federation(), &[a, a, 100, 34, 35, 36]), tls),
     ] {
