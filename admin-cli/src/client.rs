@@ -41,19 +41,20 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and greets: only the node's own answer means "connected".
     pub(crate) async fn connect(profile: &Profile, global: &Global) -> anyhow::Result<Self> {
+        let node = profile.node()?;
         let key = profile.key(global)?;
         let unreachable = |error: String| {
             Failure::fault(
                 "NODE-UNREACHABLE",
-                format!("your own node at {} does not answer: {error}", profile.node),
+                format!("your own node at {node} does not answer: {error}"),
                 "start it with `accord-node run DIR`, and check `node` in the profile's profile.toml",
             )
         };
-        let any: SocketAddr = if profile.node.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
+        let any: SocketAddr = if node.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
         let endpoint = quic::outgoing(any)?;
         let connection = quic::connect(
             &endpoint,
-            profile.node,
+            node,
             Arc::clone(&key),
             profile.node_keys(),
             KeyExchange::PreferPostQuantum,
@@ -64,7 +65,7 @@ impl Client {
         let mut client = Self {
             connection,
             endpoint,
-            node: profile.node,
+            node,
             skew_ms: 0,
             warnings: Vec::new(),
             progress: indicatif::ProgressBar::hidden(),
@@ -73,7 +74,7 @@ impl Client {
             client.call(MessageKind::Hello, &serde_json::json!({})).await.map_err(|error| {
                 Failure::refused(
                     "NODE-REFUSED",
-                    format!("your own node at {} does not accept your key: {error:#}", profile.node),
+                    format!("your own node at {node} does not accept your key: {error:#}"),
                     "check that you use the right --profile and that your card or staff entry is valid",
                 )
             })?;

@@ -1,5 +1,6 @@
 //! `accord`, the tool for people: parse, run, print.
 
+mod agent;
 mod ask;
 mod client;
 mod command;
@@ -8,6 +9,7 @@ mod mapping;
 mod output;
 mod profile;
 mod sheet;
+mod trusting;
 
 use std::process::ExitCode;
 
@@ -15,6 +17,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     accord_edge::linux::owner_only_umask();
+    // Where that is not possible (an old kernel in a container) the tool still works; there is nobody to tell yet.
+    let _ = accord_edge::linux::keep_memory_private();
     let json = std::env::args_os().any(|argument| argument == "--json");
     match command::Cli::try_parse() {
         Ok(cli) => {

@@ -10,15 +10,16 @@ use accord_edge::{
     files,
     keyring::{KeyRing, RingError, RingKind, Seal},
     linux,
-    trust_folder::TrustFolder,
+    trust_folder::{FEDERATION_FILE, TrustFolder},
 };
 use accord_protocol::{
-    codec::{Cap, decode},
+    codec::{Cap, decode, encode},
     id::NodeId,
     key::{PublicKey, SigningKey},
     member_keys::KeyRole,
     officers::Card,
     signed::Document,
+    signer::Signer,
     trust::Trust,
 };
 use anyhow::Context;
@@ -36,10 +37,8 @@ pub(crate) struct Profile {
     pub(crate) member: NodeId,
     /// The person's role.
     pub(crate) role: KeyRole,
-    /// Their node.
-    pub(crate) node: SocketAddr,
-    /// The node's TLS key.
-    pub(crate) node_key: PublicKey,
+    /// Their node, with its TLS key; administrators have none, since their keys never connect.
+    node: Option<(SocketAddr, PublicKey)>,
 }
 
 #[derive(Deserialize)]
@@ -47,14 +46,18 @@ pub(crate) struct Profile {
 struct Raw {
     member: String,
     role: String,
-    node: SocketAddr,
-    node_key: String,
+    node: Option<SocketAddr>,
+    node_key: Option<String>,
 }
 
 impl Profile {
     /// Opens the profile that the command line names.
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
-        let dir = global.profile_dir()?;
+        Self::open_at(global.profile_dir()?)
+    }
+
+    /// Opens the profile in a folder.
+    pub(crate) fn open_at(dir: PathBuf) -> anyhow::Result<Self> {
         let path = dir.join("profile.toml");
         let bad = |message: String| {
             let next = "name a profile with --profile DIR: `accord-node init` makes one for the operator (DIR/operator), `accord profile new` for officers";
@@ -68,16 +71,82 @@ impl Profile {
             member: raw.member.parse().map_err(|error| bad(format!("{}: {error}", path.display())))?,
             role: KeyRole::from_word(&raw.role)
                 .ok_or_else(|| bad(format!("{}: `{}` is no role", path.display(), raw.role)))?,
-            node: raw.node,
-            node_key: raw.node_key.parse().map_err(|error| bad(format!("{}: node_key: {error}", path.display())))?,
+            node: match (raw.node, raw.node_key) {
+                (Some(node), Some(key)) => {
+                    Some((node, key.parse().map_err(|error| bad(format!("{}: node_key: {error}", path.display())))?))
+                }
+                (None, None) => None,
+                _ => return Err(bad(format!("{}: `node` and `node_key` go together", path.display()))),
+            },
             dir,
         })
+    }
+
+    /// Opens the profile if there is one. One that the command line names must be there.
+    pub(crate) fn open_if_there(global: &Global) -> anyhow::Result<Option<Self>> {
+        let is_there = global.profile_dir().is_ok_and(|dir| dir.join("profile.toml").exists());
+        if global.profile.is_none() && !is_there {
+            return Ok(None);
+        }
+        Self::open(global).map(Some)
+    }
+
+    /// Where one's own node is.
+    pub(crate) fn node(&self) -> anyhow::Result<SocketAddr> {
+        self.node.map(|(address, _)| address).ok_or_else(|| {
+            let message = format!("the profile of this {} names no node: such keys never connect", self.role);
+            Failure::usage("NO-NODE", message, "an operator hands documents in: use the operator's profile (--profile)")
+                .into()
+        })
+    }
+
+    /// Cards of officers that an administrator keeps.
+    pub(crate) fn kept_cards(&self) -> anyhow::Result<Vec<Card>> {
+        let mut cards = Vec::new();
+        let Ok(entries) = std::fs::read_dir(self.dir.join("cards")) else { return Ok(cards) };
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            let bytes = files::read_limited(&path, 1024)?;
+            cards.push(decode(&bytes, Cap::Small).with_context(|| path.display().to_string())?);
+        }
+        Ok(cards)
+    }
+
+    /// Keeps a card that was made here.
+    pub(crate) fn keep_card(&self, card: &Card) -> anyhow::Result<()> {
+        let folder = self.dir.join("cards");
+        files::make_dir(&folder)?;
+        files::write_atomically(&folder.join(format!("{}.card", card.officer_id)), &encode(card)?)?;
+        Ok(())
+    }
+
+    /// Remembers a file that others still have to sign.
+    pub(crate) fn remember_proposal(&self, file: &Path) -> anyhow::Result<()> {
+        let list = self.dir.join("proposals");
+        let line = std::path::absolute(file)?.display().to_string();
+        let mut lines = self.proposals();
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+        files::write_atomically(&list, format!("{}\n", lines.join("\n")).as_bytes())?;
+        Ok(())
+    }
+
+    /// The files that are remembered and still there.
+    pub(crate) fn proposals(&self) -> Vec<String> {
+        let text = files::read_limited(&self.dir.join("proposals"), 64 << 10).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().filter(|line| Path::new(line).is_file()).map(str::to_owned).collect()
     }
 
     /// The trust documents, verified under the pinned federation.
     pub(crate) fn trust(&self) -> anyhow::Result<(Trust, Vec<Document>)> {
         let held = self.trust_folder()?;
         Ok((held.trust, held.documents))
+    }
+
+    /// The folder of trust documents, if the profile has one yet.
+    pub(crate) fn trust_folder_if_there(&self) -> anyhow::Result<Option<TrustFolder>> {
+        if self.dir.join("trust").join(FEDERATION_FILE).exists() { self.trust_folder().map(Some) } else { Ok(None) }
     }
 
     fn trust_folder(&self) -> anyhow::Result<TrustFolder> {
@@ -99,18 +168,30 @@ impl Profile {
 
     /// Keys with which one's own node may prove itself: that of the profile, and those that its member lists.
     pub(crate) fn node_keys(&self) -> Vec<PublicKey> {
-        let mut keys = vec![self.node_key];
+        let mut keys: Vec<PublicKey> = self.node.map(|(_, key)| key).into_iter().collect();
         if let Ok((trust, _)) = self.trust() {
             let listed = trust.keys(&self.member).map(|keys| keys.tls_keys.as_slice().to_vec()).unwrap_or_default();
-            keys.extend(listed.into_iter().filter(|key| *key != self.node_key));
+            keys.extend(listed.into_iter().filter(|key| self.node.is_none_or(|(_, known)| known != *key)));
         }
         keys
     }
 
-    /// The person's key.
-    pub(crate) fn key(&self, global: &Global) -> anyhow::Result<Arc<SigningKey>> {
+    /// The person's key: from the agent where it is unlocked, else from the ring.
+    pub(crate) fn key(&self, global: &Global) -> anyhow::Result<Arc<dyn Signer>> {
+        if let Some(key) = crate::agent::unlocked(self) {
+            return Ok(Arc::from(key));
+        }
+        Ok(Arc::new(self.key_of_ring(global)?))
+    }
+
+    /// The person's key out of the ring: of an officer the one that the card is for, since a ring may hold the next one too.
+    pub(crate) fn key_of_ring(&self, global: &Global) -> anyhow::Result<SigningKey> {
         let mut ring = open_ring(&self.dir.join("person.ring"), global)?.expect_kind(RingKind::Person)?;
-        Ok(Arc::new(ring.take(self.role)?))
+        let of_card = self.card().ok().and_then(|(_, card)| ring.take_public(&card.key));
+        Ok(match of_card {
+            Some(key) => key,
+            None => ring.take(self.role)?,
+        })
     }
 
     /// An officer's card, as bytes and read.
@@ -130,7 +211,7 @@ impl Profile {
 
 /// Opens a key ring; its passphrase comes from `--passphrase-fd` or the terminal.
 pub(crate) fn open_ring(path: &Path, global: &Global) -> anyhow::Result<KeyRing> {
-    let opened = KeyRing::open(path, || passphrase(global, &format!("Passphrase of {}: ", path.display())));
+    let opened = KeyRing::open(path, || passphrase_of(path, global));
     opened.map_err(|error| {
         let next = match &error {
             RingError::PassphraseNeeded => "give the passphrase on a terminal, or with --passphrase-fd N",
@@ -155,20 +236,7 @@ pub(crate) fn create_ring(
     unprotected: bool,
     global: &Global,
 ) -> anyhow::Result<KeyRing> {
-    let secret = if unprotected {
-        None
-    } else {
-        let secret = new_passphrase(global)?;
-        if secret.chars().count() < 8 {
-            return Err(Failure::usage(
-                "PASSPHRASE",
-                "the passphrase has fewer than 8 characters",
-                "choose a longer one",
-            )
-            .into());
-        }
-        Some(secret)
-    };
+    let secret = if unprotected { None } else { Some(ask_new_passphrase(global)?) };
     let sealed = secret.as_ref().map_or(Seal::Open, |secret| Seal::Passphrase(secret));
     let made = KeyRing::create(path, kind, roles, sealed);
     made.map_err(|error| {
@@ -181,13 +249,32 @@ pub(crate) fn create_ring(
     })
 }
 
+/// The passphrase, or the credential, of a ring that has one.
+pub(crate) fn passphrase_of(path: &Path, global: &Global) -> Option<Zeroizing<String>> {
+    passphrase(global, &format!("Passphrase of {}: ", path.display()))
+}
+
+/// A new passphrase, long enough.
+pub(crate) fn ask_new_passphrase(global: &Global) -> anyhow::Result<Zeroizing<String>> {
+    let secret = new_passphrase(global)?;
+    if secret.chars().count() < 8 {
+        let message = "the passphrase has fewer than 8 characters";
+        return Err(Failure::usage("PASSPHRASE", message, "choose a longer one").into());
+    }
+    Ok(secret)
+}
+
 fn passphrase(global: &Global, prompt: &str) -> Option<Zeroizing<String>> {
-    // A pipe can be read once; a command that opens two rings takes the same line for both.
-    static FROM_DESCRIPTOR: OnceLock<Option<Zeroizing<String>>> = OnceLock::new();
     match global.passphrase_fd {
-        Some(descriptor) => FROM_DESCRIPTOR.get_or_init(|| linux::read_secret_line(descriptor).ok()).clone(),
+        Some(descriptor) => from_descriptor(descriptor).map(|[first, _]| first.clone()),
         None => linux::ask_secret(prompt).ok(),
     }
+}
+
+// A pipe can be read once; a command that opens two rings takes the same line for both. A second line is a new passphrase.
+fn from_descriptor(descriptor: u32) -> Option<&'static [Zeroizing<String>; 2]> {
+    static LINES: OnceLock<Option<[Zeroizing<String>; 2]>> = OnceLock::new();
+    LINES.get_or_init(|| linux::read_secret_lines(descriptor).ok()).as_ref()
 }
 
 fn new_passphrase(global: &Global) -> Result<Zeroizing<String>, Failure> {
@@ -198,10 +285,11 @@ fn new_passphrase(global: &Global) -> Result<Zeroizing<String>, Failure> {
             "give it with --passphrase-fd N, or make a ring without one with --unprotected",
         )
     };
-    let first = passphrase(global, "New passphrase (8 characters or more): ").ok_or_else(nobody)?;
-    if global.passphrase_fd.is_some() {
-        return Ok(first);
+    if let Some(descriptor) = global.passphrase_fd {
+        let [first, second] = from_descriptor(descriptor).ok_or_else(nobody)?;
+        return Ok(if second.is_empty() { first.clone() } else { second.clone() });
     }
+    let first = passphrase(global, "New passphrase (8 characters or more): ").ok_or_else(nobody)?;
     let again = passphrase(global, "Again: ").ok_or_else(nobody)?;
     if *first == *again {
         Ok(first)

@@ -21,6 +21,8 @@ pub struct Bundle {
     pub held: Bounded<Document, 1_024>,
     /// Cards of the officers whom a proposed list names.
     pub cards: Bounded<Card, 1_024>,
+    /// For whom the file is, where it invites somebody: TOML, for the tool.
+    pub note: Bounded<u8, 4_096>,
 }
 
 impl Bundle {
@@ -42,7 +44,8 @@ impl Bundle {
 
     /// The claims whose every key has signed them.
     pub fn claims(&self) -> Vec<Verified<KeyClaim>> {
-        let claims = self.proposed.iter().chain(self.held.iter()).filter(|document| document.label() == Label::KeyClaim);
+        let claims =
+            self.proposed.iter().chain(self.held.iter()).filter(|document| document.label() == Label::KeyClaim);
         claims.filter_map(|document| crate::member_keys::verify_claim(document).ok()).collect()
     }
 }

@@ -25,6 +25,10 @@ crate::codes! {
         Table = 3 "table",
         /// An own key of the node: it counts for nothing.
         Key = 4 "key",
+        /// The own node: it answers and asks nobody. Local, never sent.
+        Node = 5 "node",
+        /// The stop of a node whose clock runs behind what others have said; it is only ever lifted. Local, never sent.
+        Clock = 6 "clock",
     }
 }
 
@@ -76,7 +80,7 @@ impl Suspend {
     pub const fn travels(&self) -> bool {
         match self.target {
             Target::Officer | Target::Key => true,
-            Target::Partner | Target::Table => false,
+            Target::Partner | Target::Table | Target::Node | Target::Clock => false,
         }
     }
 }
@@ -93,6 +97,8 @@ impl Signable for Suspend {
             Target::Key => self.key().is_some(),
             Target::Partner => self.subject.as_str().parse::<NodeId>().is_ok(),
             Target::Table => !self.subject.as_str().is_empty(),
+            Target::Node => self.subject.as_str() == self.node_id.as_str(),
+            Target::Clock => self.subject.as_str() == self.node_id.as_str() && self.way == Way::Lifts,
         };
         if sound { Ok(()) } else { Err("the subject is not of the kind that it claims") }
     }

@@ -20,7 +20,7 @@ impl Federation {
 
     /// Reads a document below the federation's folder.
     pub fn document(&self, file: &str) -> Document {
-        files::read_document(&self.path().join(file)).unwrap()
+        files::read_bundle(&self.path().join(file)).unwrap().proposed.as_slice()[0].clone()
     }
 
     /// Signs with the keys of some rings, by role, and writes the document to a file.

@@ -23,6 +23,7 @@ use accord_protocol::{
     request::{DELIVER_WITHIN_MS, LegalBasis, Query, RequestBody},
     selection::Selection,
     signed::{Document, Label, Preamble},
+    signer::{Domain, Signer},
     time::UnixMs,
     trust::Trust,
 };
@@ -130,7 +131,7 @@ pub(crate) async fn run(asking: &Asking<'_>, global: &Global) -> anyhow::Result<
     let mut requests = Vec::new();
     for member in asking.partners {
         for query in asking.question.queries(asking.table, member.country())? {
-            requests.push(request(asking, member, query, asked_at, &key)?);
+            requests.push(request(asking, member, query, asked_at, key.as_ref())?);
         }
     }
     let progress = if global.shows_progress() {
@@ -196,7 +197,7 @@ fn request(
     member: &NodeId,
     query: Query,
     now: UnixMs,
-    key: &accord_protocol::key::SigningKey,
+    key: &dyn Signer,
 ) -> anyhow::Result<Prepared> {
     let selection = Selection::new(&query, asking.table, member.country())?;
     // Fresh salt for each audience, so that two partners cannot see that one case stands behind both requests.
@@ -227,7 +228,8 @@ fn request(
         query,
     };
     let bytes = encode(&body)?;
-    let signature = key.sign(Label::RequestBody, asking.trust.federation(), &bytes);
+    let domain = Domain::Statement { label: Label::RequestBody, federation: asking.trust.federation() };
+    let signature = key.sign_as(domain, &bytes)?;
     Ok(Prepared { member: member.clone(), body, bytes, signature, salt })
 }
 

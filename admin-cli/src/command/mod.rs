@@ -1,23 +1,38 @@
 //! The subcommands, one file for each group.
 
+mod accept;
 mod ask;
 mod coverage;
+mod drill;
 mod edition;
+mod enrol;
 mod evidence;
 mod federation;
 mod history;
 mod import;
+mod join;
+mod key;
+mod leaver;
+mod lists;
 mod mapping;
+mod member;
 mod people;
 mod profile;
+mod propose;
 mod publish;
 mod records;
+mod root;
+mod roster;
+mod sheet;
 mod status;
+mod suspend;
 mod tables;
 mod trust;
+mod unlock;
 
 use std::path::PathBuf;
 
+use accord_protocol::{id::NodeId, suspend::Way};
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Failure, Outcome};
@@ -117,26 +132,52 @@ pub(crate) enum Command {
     Edition(edition::Edition),
     /// Show how the own node is.
     Status,
-    /// Show who is trusted, and what needs attention.
-    Trust,
+    /// Show who is trusted, and what needs attention; accept keys, learn news.
+    Trust(trust::Trust),
     /// Root keys: made and kept offline.
     #[command(subcommand)]
-    Root(people::Root),
+    Root(root::Root),
     /// Administrators of a member.
     #[command(subcommand)]
-    Admin(people::Admin),
+    Admin(member::Admin),
     /// Officers of a member.
     #[command(subcommand)]
-    Officer(people::Officer),
+    Officer(lists::Officer),
     /// Operators, approvers and auditors of a node.
     #[command(subcommand)]
-    Staff(people::StaffCommand),
-    /// A member's own keys document.
+    Staff(lists::StaffCommand),
+    /// A member: invite one; its keys and addresses.
     #[command(subcommand)]
-    Member(federation::Member),
+    Member(member::Member),
+    /// Join a federation with a new node, from an invitation.
+    Join(join::Join),
+    /// Make an officer's key and profile on this machine, from an invitation.
+    Enrol(enrol::Enrol),
+    /// Stop a partner, an own table or an own key at once: one administrator is enough.
+    #[command(subcommand)]
+    Suspend(suspend::Suspend),
+    /// Allow again what was stopped: as many administrators as widen anything.
+    #[command(subcommand)]
+    Lift(suspend::Suspend),
+    /// Stop the whole node from answering and asking, at once; one administrator is enough.
+    Isolate(suspend::Isolate),
+    /// Key rings: show, rotate, seal anew.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Root, roster and catalogue of a federation.
     #[command(subcommand)]
     Federation(federation::Federation),
+    /// Everything that a person who leaves still holds; does or prepares each removal.
+    Leaver(leaver::Leaver),
+    /// What would stop working, and when, if something happened; changes nothing.
+    #[command(subcommand)]
+    Drill(drill::Drill),
+    /// Keep one's own key unlocked for some hours; never a root or administrator's key.
+    Unlock(unlock::Unlock),
+    /// End that at once.
+    Lock,
+    #[command(hide = true)]
+    Agent(unlock::Agent),
     /// Profiles of people.
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
@@ -160,12 +201,23 @@ impl Command {
             Self::Coverage(_) => "coverage",
             Self::Edition(_) => "edition",
             Self::Status => "status",
-            Self::Trust => "trust",
+            Self::Trust(_) => "trust",
             Self::Root(_) => "root",
             Self::Admin(_) => "admin",
             Self::Officer(_) => "officer",
             Self::Staff(_) => "staff",
             Self::Member(_) => "member",
+            Self::Join(_) => "join",
+            Self::Enrol(_) => "enrol",
+            Self::Suspend(_) => "suspend",
+            Self::Lift(_) => "lift",
+            Self::Isolate(_) => "isolate",
+            Self::Key(_) => "key",
+            Self::Leaver(_) => "leaver",
+            Self::Drill(_) => "drill",
+            Self::Unlock(_) => "unlock",
+            Self::Lock => "lock",
+            Self::Agent(_) => "agent",
             Self::Federation(_) => "federation",
             Self::Profile(_) => "profile",
             Self::Demo(_) => "demo",
@@ -194,12 +246,23 @@ impl Cli {
             Command::Coverage(command) => command.run(global),
             Command::Edition(command) => command.run(global),
             Command::Status => status::show(global),
-            Command::Trust => trust::show(global),
+            Command::Trust(command) => command.run(global),
             Command::Root(command) => command.run(global),
             Command::Admin(command) => command.run(global),
             Command::Officer(command) => command.run(global),
             Command::Staff(command) => command.run(global),
             Command::Member(command) => command.run(global),
+            Command::Join(command) => command.run(global),
+            Command::Enrol(command) => command.run(global),
+            Command::Suspend(command) => command.run(Way::Stops, global),
+            Command::Lift(command) => command.run(Way::Lifts, global),
+            Command::Isolate(command) => command.run(global),
+            Command::Key(command) => command.run(global),
+            Command::Leaver(command) => command.run(global),
+            Command::Drill(command) => command.run(global),
+            Command::Unlock(command) => command.run(global),
+            Command::Lock => unlock::lock(global),
+            Command::Agent(command) => command.run(global),
             Command::Federation(command) => command.run(global),
             Command::Profile(command) => command.run(global),
             Command::Demo(command) => command.run(global),
@@ -207,7 +270,7 @@ impl Cli {
     }
 }
 
-/// Whether a text is a member's name.
-pub(crate) fn member_name(text: &str) -> anyhow::Result<()> {
-    people::member_id(text).map(|_| ())
+/// Reads a member's name.
+pub(crate) fn member_id(text: &str) -> anyhow::Result<NodeId> {
+    text.parse().map_err(|error| Failure::usage("MEMBER", format!("{error}"), "for example ES-AGENCY").into())
 }

@@ -6,32 +6,40 @@ use accord_edge::files;
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
     message::{Handed, MessageKind, TrustCall},
+    signed::Document,
 };
 use clap::Args;
 
-use super::{Global, federation::open_document, status::send_to_node};
-use crate::output::{Failure, Outcome};
+use super::{Global, status::send_to_node};
+use crate::{
+    output::{Failure, Outcome},
+    trusting::desk::open_bundle,
+};
 
 /// `accord federation publish`
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// Documents (`.accord`) and cards of own officers (`.card`).
+    /// Files that are signed (`.accord`), and cards of own officers (`.card`).
     #[arg(required = true)]
     files: Vec<PathBuf>,
 }
 
 impl Publish {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let (mut documents, mut cards) = (Vec::new(), Vec::new());
+        let (mut documents, mut cards): (Vec<Document>, Vec<_>) = (Vec::new(), Vec::new());
         for path in &self.files {
             if path.extension().is_some_and(|extension| extension == "card") {
                 let card = decode(&files::read_limited(path, 1024)?, Cap::Small).map_err(|error| {
                     Failure::refused("CARD", format!("{}: {error}", path.display()), "get the card again")
                 })?;
                 cards.push(card);
-            } else {
-                documents.push(open_document(path)?);
+                continue;
             }
+            let bundle = open_bundle(path)?;
+            documents.extend(
+                bundle.documents().into_iter().filter(|document| !documents.contains(document)).collect::<Vec<_>>(),
+            );
+            cards.extend(bundle.cards.iter().cloned());
         }
         let too_many = || Failure::usage("TOO-MANY", "too many files at once", "hand in some, then the others");
         let handed = Handed {

@@ -105,7 +105,7 @@ impl Demo {
             .into());
         }
         for (index, member) in members.iter().enumerate() {
-            crate::command::member_name(member)?;
+            crate::command::member_id(member)?;
             if members.iter().take(index).any(|before| before == member) {
                 let message = format!("{member} stands twice in --members");
                 return Err(Failure::usage("MEMBER-TWICE", message, "name each member once").into());

@@ -35,11 +35,14 @@ impl Stage {
         self.step("three root holders found a federation");
         let federation = self.found()?;
         self.step("each agency makes its node, keys and administrators");
-        for member in &self.plan.members {
-            self.member(member)?;
-        }
+        let heard = self
+            .plan
+            .members
+            .iter()
+            .map(|member| self.member(member, &federation))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         self.step("two of three root holders sign the roster");
-        self.roster()?;
+        self.roster(&heard)?;
         for member in &self.plan.members {
             self.install(member, &federation)?;
         }
@@ -94,6 +97,13 @@ impl Stage {
         self.checked(&std::env::current_exe()?, arguments, &[0])
     }
 
+    /// The same with `--json`: its result.
+    fn said(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let output = self.accord(&[arguments, &["--json"]].concat())?;
+        let mut envelope: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(envelope.get_mut("result").map(Value::take).unwrap_or_default())
+    }
+
     fn node(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         self.checked(&node_program()?, arguments, &[0])
     }
@@ -116,7 +126,8 @@ impl Stage {
             self.accord(&["root", "new", &ring, "--name", &format!("root holder {number}"), "--unprotected"])?;
         }
         let claims = "root-1/root.claim,root-2/root.claim,root-3/root.claim";
-        let made = self.accord(&[
+        let root = "public/root.accord";
+        let made = self.said(&[
             "federation",
             "new",
             "--name",
@@ -126,144 +137,86 @@ impl Stage {
             "--threshold",
             "2",
             "--out",
-            "public/root.accord",
-            "--json",
+            root,
         ])?;
-        let made: Value = serde_json::from_slice(&made.stdout)?;
         let rings = ["--ring", "root-1/root.ring", "--ring", "root-2/root.ring", "--ring", "root-3/root.ring"];
-        self.accord(&[["federation", "sign", "public/root.accord"].as_slice(), &rings].concat())?;
-        self.accord(&["federation", "catalogue", "--out", "public/catalogue.accord"])?;
-        self.sign_by_two("public/catalogue.accord")?;
-        made.pointer("/result/federation").and_then(Value::as_str).map(str::to_owned).context("no federation id")
+        self.accord(&[["federation", "sign", root, "--yes"].as_slice(), &rings].concat())?;
+        self.accord(&["federation", "catalogue", "--with", root, "--out", "public/catalogue.accord"])?;
+        self.sign_by_two("public/catalogue.accord", &[])?;
+        text_of(&made, "/federation")
     }
 
-    fn sign_by_two(&self, file: &str) -> anyhow::Result<()> {
-        self.accord(&[
-            "federation",
-            "sign",
-            file,
-            "--root",
-            "public/root.accord",
-            "--ring",
-            "root-1/root.ring",
-            "--ring",
-            "root-2/root.ring",
-        ])?;
+    fn sign_by_two(&self, file: &str, heard: &[String]) -> anyhow::Result<()> {
+        let mut arguments =
+            vec!["federation", "sign", file, "--ring", "root-1/root.ring", "--ring", "root-2/root.ring", "--yes"];
+        for heard in heard {
+            arguments.extend(["--heard", heard]);
+        }
+        self.accord(&arguments)?;
         Ok(())
     }
 
-    fn member(&self, member: &str) -> anyhow::Result<()> {
+    // Returns what an administrator reads out when the root holders ask for the member's fingerprint.
+    fn member(&self, member: &str, federation: &str) -> anyhow::Result<String> {
         let node = format!("{member}/node");
         files::make_dir(&self.plan.dir.join(member))?;
-        self.node(&[
-            "init",
-            &node,
-            "--member",
-            member,
-            "--name",
-            &format!("Agency of {member}"),
-            "--listen",
-            "127.0.0.1:0",
-        ])?;
+        let (name, invitation) = (format!("Agency of {member}"), format!("{member}/invitation.accord"));
+        let root = ["--with", "public/root.accord"];
+        self.accord(&[["member", "invite", member, "--name", &name, "--out", &invitation].as_slice(), &root].concat())?;
+        self.node(&["init", &node, "--member", member, "--name", &name, "--listen", "127.0.0.1:0"])?;
+        let mut claims = Vec::new();
         for number in 1..=2 {
             let ring = format!("{member}/admin-{number}/admin.ring");
-            self.accord(&[
-                "admin",
-                "new",
-                &ring,
-                "--member",
-                member,
-                "--name",
-                &format!("administrator {number}"),
-                "--unprotected",
-            ])?;
+            let name = format!("administrator {number}");
+            self.accord(&["admin", "new", &ring, "--member", member, "--name", &name, "--unprotected"])?;
+            claims.push(format!("{member}/admin-{number}/admin.claim"));
         }
-        let (first, second) = (format!("{member}/admin-1/admin"), format!("{member}/admin-2/admin"));
-        let keys = format!("public/keys-{member}.accord");
-        let (claim, admins) = (format!("{node}/claim.accord"), format!("{first}.claim,{second}.claim"));
-        self.accord(&[
-            "member",
-            "keys",
-            "--root",
-            "public/root.accord",
-            "--claim",
-            &claim,
-            "--admins",
-            &admins,
-            "--out",
-            &keys,
-        ])?;
-        let rings = [format!("{first}.ring"), format!("{second}.ring")];
-        self.accord(&[
-            "federation",
-            "sign",
-            &keys,
-            "--root",
-            "public/root.accord",
-            "--ring",
-            &rings[0],
-            "--ring",
-            &rings[1],
-        ])?;
-        self.node(&["possess", &node, &keys])?;
-        let lists = ["--root", "public/root.accord", "--keys", &keys, "--ring", &rings[0], "--ring", &rings[1]];
+        let (keys, claims) = (format!("public/keys-{member}.accord"), claims.join(","));
+        let from_outside = ["--federation", federation];
+        let joined = self.said(
+            &[["join", &invitation, "--node", &node, "--admins", &claims, "--out", &keys].as_slice(), &from_outside]
+                .concat(),
+        )?;
+        let rings = [format!("{member}/admin-1/admin.ring"), format!("{member}/admin-2/admin.ring")];
+        let by_two = ["--ring", &rings[0], "--ring", &rings[1], "--yes"];
+        self.accord(&[["federation", "sign", &keys].as_slice(), &from_outside, &by_two].concat())?;
         let (operator, staff) = (format!("{node}/operator/operator.claim"), format!("{member}/staff.accord"));
-        self.accord(&[["staff", "add"].as_slice(), &lists, &["--claim", &operator, "--out", &staff]].concat())?;
+        let of_member = ["--with", &keys];
+        self.accord(
+            &[["staff", "add", &operator, "--out", &staff].as_slice(), &of_member, &from_outside, &by_two].concat(),
+        )?;
         if member == self.asker() {
             let ring = format!("{member}/officer-laptop/officer.ring");
             self.accord(&["officer", "new", &ring, "--member", member, "--name", "liaison officer", "--unprotected"])?;
-            let (claim, out, cards) = (
-                format!("{member}/officer-laptop/officer.claim"),
-                format!("public/officers-{member}.accord"),
-                format!("{member}/cards"),
-            );
-            let purposes = "strategic-analysis,early-warning";
-            self.accord(
-                &[
-                    ["officer", "add"].as_slice(),
-                    &lists,
-                    &["--claim", &claim, "--purposes", purposes, "--out", &out, "--cards", &cards],
-                ]
-                .concat(),
-            )?;
+            let (claim, out) =
+                (format!("{member}/officer-laptop/officer.claim"), format!("public/officers-{member}.accord"));
+            let purposes = ["--purposes", "strategic-analysis,early-warning"];
+            let adding = ["officer", "add", &claim, "--out", &out];
+            self.accord(&[adding.as_slice(), &purposes, &of_member, &from_outside, &by_two].concat())?;
         }
-        Ok(())
+        let fingerprint = text_of(&joined, "/fingerprint")?;
+        let groups: Vec<&str> = fingerprint.split(' ').take(2).collect();
+        Ok(format!("{member}={}", groups.join(",")))
     }
 
-    fn roster(&self) -> anyhow::Result<()> {
+    fn roster(&self, heard: &[String]) -> anyhow::Result<()> {
         let keys: Vec<String> = self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")).collect();
-        let claims: Vec<String> =
-            self.plan.members.iter().map(|member| format!("{member}/node/claim.accord")).collect();
         self.accord(&[
             "federation",
             "propose",
-            "--root",
-            "public/root.accord",
-            "--catalogue",
-            "public/catalogue.accord",
-            "--member-keys",
+            "--with",
+            "public/root.accord,public/catalogue.accord",
+            "--add",
             &keys.join(","),
-            "--claims",
-            &claims.join(","),
             "--out",
             "public/roster.accord",
         ])?;
-        self.sign_by_two("public/roster.accord")
+        self.sign_by_two("public/roster.accord", heard)
     }
 
+    // The roster's file holds all that it builds on; officers lists come beside it.
     fn public_files(&self) -> Vec<String> {
-        let mut files: Vec<String> =
-            ["root", "roster", "catalogue"].map(|name| format!("public/{name}.accord")).to_vec();
-        files.extend(self.plan.members.iter().map(|member| format!("public/keys-{member}.accord")));
-        files.push(format!("public/officers-{}.accord", self.asker()));
-        files
-    }
-
-    fn card(&self) -> anyhow::Result<String> {
-        let folder = self.plan.dir.join(self.asker()).join("cards");
-        let card =
-            std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path()).next().context("no card")?;
-        Ok(card.display().to_string())
+        vec!["public/roster.accord".to_owned(), format!("public/officers-{}.accord", self.asker())]
     }
 
     fn install(&self, member: &str, federation: &str) -> anyhow::Result<()> {
@@ -272,9 +225,6 @@ impl Stage {
         let mut arguments = vec!["install".to_owned(), node.clone(), "--federation".to_owned(), federation.to_owned()];
         arguments.extend(self.public_files());
         arguments.push(staff);
-        if member == self.asker() {
-            arguments.push(self.card_relative()?);
-        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
         let settings = self.plan.dir.join(&node).join("node.toml");
@@ -293,12 +243,6 @@ impl Stage {
             files::write_atomically(&self.plan.dir.join(&node).join("grants.toml"), grant.as_bytes())?;
         }
         Ok(())
-    }
-
-    fn card_relative(&self) -> anyhow::Result<String> {
-        let card = self.card()?;
-        let name = Path::new(&card).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(format!("{}/cards/{name}", self.asker()))
     }
 
     fn start(&self, member: &str) -> anyhow::Result<Running> {
@@ -371,7 +315,7 @@ impl Stage {
     fn officer_profile(&self, federation: &str, nodes: &[Running]) -> anyhow::Result<()> {
         let asker = self.asker();
         let people = nodes.iter().find(|node| node.member == asker).map_or("", |node| node.people.as_str());
-        let (ring, card) = (format!("{asker}/officer-laptop/officer.ring"), self.card_relative()?);
+        let ring = format!("{asker}/officer-laptop/officer.ring");
         let mut arguments = [
             "profile",
             "new",
@@ -380,8 +324,6 @@ impl Stage {
             asker,
             "--ring",
             &ring,
-            "--card",
-            &card,
             "--node",
             people,
             "--federation",
@@ -510,6 +452,10 @@ impl Stage {
         text += &format!("  {accord} evidence verify evidence.json --federation {federation}\n");
         Ok(text)
     }
+}
+
+fn text_of(value: &Value, path: &str) -> anyhow::Result<String> {
+    value.pointer(path).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {path} in a reply"))
 }
 
 /// `accord-node` beside this program, or on the search path.

@@ -6,7 +6,7 @@ use accord_edge::{files, trust_folder::TrustFolder};
 use accord_protocol::{
     bundle::Bundle,
     codec::Bounded,
-    id::{Hash, NodeId},
+    id::NodeId,
     member_keys::{self, KeyClaim, MemberKeys},
     officers::{self, Card, Officers, Staff},
     root::{self, Root, Roots},
@@ -99,6 +99,7 @@ impl Desk {
             claim_documents.extend(all.filter(|document| document.label() == Label::KeyClaim).cloned());
             cards.extend(bundle.cards.iter().cloned());
         }
+        cards.extend(profile.as_ref().map(Profile::kept_cards).transpose()?.unwrap_or_default());
         let roots = root::follow(&documents, expected.as_ref()).map_err(|error| {
             let next = "name the federation's root document: --with root.accord, or use a profile (--profile); all root holders sign it first";
             Failure::refused("ROOT", format!("{:#}", anyhow::Error::new(error)), next)
@@ -170,7 +171,8 @@ impl Desk {
     pub(crate) fn officers(&self, keys: &Verified<MemberKeys>) -> Option<Verified<Officers>> {
         match &self.trust {
             Some(trust) if trust.keys(&keys.node_id).is_some() => trust.officers(&keys.node_id).cloned(),
-            _ => self.highest(|document| officers::verify(document, self.federation(), keys).ok(), |list| list.list_version),
+            _ => self
+                .highest(|document| officers::verify(document, self.federation(), keys).ok(), |list| list.list_version),
         }
     }
 
@@ -178,7 +180,10 @@ impl Desk {
     pub(crate) fn staff(&self, keys: &Verified<MemberKeys>) -> Option<Verified<Staff>> {
         let of_trust = self.trust.as_ref().and_then(|trust| trust.staff()).filter(|list| list.node_id == keys.node_id);
         of_trust.cloned().or_else(|| {
-            self.highest(|document| officers::verify_staff(document, self.federation(), keys).ok(), |list| list.list_version)
+            self.highest(
+                |document| officers::verify_staff(document, self.federation(), keys).ok(),
+                |list| list.list_version,
+            )
         })
     }
 
@@ -188,11 +193,6 @@ impl Desk {
         version: impl Fn(&T) -> u64,
     ) -> Option<Verified<T>> {
         self.documents.iter().filter_map(believe).max_by_key(|list| version(list.get()))
-    }
-
-    /// A document at hand, by the hash of what is signed.
-    pub(crate) fn document(&self, label: Label, hash: &Hash) -> Option<&Document> {
-        self.documents.iter().find(|document| document.label() == label && document.hash() == *hash)
     }
 
     /// A proposal with what it builds on: the root documents, and those of the kinds and members that `wanted` says; claims and
@@ -210,11 +210,13 @@ impl Desk {
         let mut held: Vec<Document> = self.documents.iter().filter(is_kept).cloned().collect();
         held.extend(self.claim_documents.iter().cloned());
         held.dedup();
-        let too_much = || Failure::refused("TOO-LARGE", "the proposal holds too many documents", "propose less at once");
+        let too_much =
+            || Failure::refused("TOO-LARGE", "the proposal holds too many documents", "propose less at once");
         Ok(Bundle {
             proposed: Bounded::new(proposed).ok_or_else(too_much)?,
             held: Bounded::new(held).ok_or_else(too_much)?,
             cards: Bounded::new(cards).ok_or_else(too_much)?,
+            note: Bounded::default(),
         })
     }
 }

@@ -40,7 +40,9 @@ impl Heard {
         let groups: Vec<&str> = fingerprint.split(' ').collect();
         let differs = || {
             let message = format!("what you heard is not the fingerprint of {what}: nothing was signed");
-            let next = format!("{who_reads} reads it out again; if it still differs, somebody has put other keys in between: call the root holders");
+            let next = format!(
+                "{who_reads} reads it out again; if it still differs, somebody has put other keys in between: call the root holders"
+            );
             anyhow::Error::new(Failure::refused("FINGERPRINT", message, next))
         };
         if let Some((_, heard)) = self.0.iter().find(|(name, _)| name == what) {
@@ -50,7 +52,8 @@ impl Heard {
             let Some(expected) = groups.get(place) else { return Err(differs()) };
             let prompt = format!("{who_reads} reads out the fingerprint of {what}. Group {} of 8: ", place + 1);
             let typed = linux::ask_line(&prompt).map_err(|_| {
-                let message = format!("the fingerprint of {what} has to be compared, and there is no terminal to ask on");
+                let message =
+                    format!("the fingerprint of {what} has to be compared, and there is no terminal to ask on");
                 let next = format!("{who_reads} reads it out; give two of its groups: --heard {what}=GROUP,GROUP");
                 Failure::usage("HEARD", message, next)
             })?;

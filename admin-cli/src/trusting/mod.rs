@@ -6,4 +6,5 @@ pub(crate) mod desk;
 pub(crate) mod heard;
 pub(crate) mod memory;
 pub(crate) mod signers;
+pub(crate) mod signing;
 pub(crate) mod words;

@@ -6,7 +6,7 @@ use accord_protocol::{
     key::PublicKey,
     member_keys::{KeyRole, MemberKeys},
     officers::{Officers, Staff},
-    root::{self, Root},
+    root::Root,
     roster::Roster,
     signed::{Document, FederationId, Label},
     suspend::{Suspend, Way},
@@ -112,7 +112,8 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
         Label::Roster => {
             let roster: Roster = document.unverified()?;
             let root = desk.roots.version(roster.root_version).ok_or_else(|| {
-                let message = format!("the roster is signed under root document {}, which is not at hand", roster.root_version);
+                let message =
+                    format!("the roster is signed under root document {}, which is not at hand", roster.root_version);
                 Failure::refused("ROOT", message, "name it: --with root.accord")
             })?;
             let who = "root holders".to_owned();
@@ -178,7 +179,8 @@ fn root_needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<Vec<Ne
         return Ok(vec![need("root holders, all for the first", listed, listed.len())]);
     }
     let before = desk.and_then(|desk| desk.roots.version(root.root_version - 1)).ok_or_else(|| {
-        let message = format!("root document {} continues {}, which is not at hand", root.root_version, root.root_version - 1);
+        let message =
+            format!("root document {} continues {}, which is not at hand", root.root_version, root.root_version - 1);
         Failure::refused("ROOT", message, "name it: --with root.accord")
     })?;
     let fresh: Vec<PublicKey> = listed.iter().filter(|key| !before.keys.as_slice().contains(key)).copied().collect();
@@ -204,16 +206,36 @@ fn keys_needs(
     let admins = keys.admin_keys.as_slice();
     if let Some(before) = &before {
         let who = format!("administrators of {of} until now");
-        all.push(need(who, KeyRole::Administrator, before.admin_keys.as_slice(), usize::from(before.admin_threshold), false));
+        all.push(need(
+            who,
+            KeyRole::Administrator,
+            before.admin_keys.as_slice(),
+            usize::from(before.admin_threshold),
+            false,
+        ));
     }
     let who = format!("administrators of {of}");
     all.push(need(who, KeyRole::Administrator, admins, usize::from(keys.admin_threshold), false));
-    // The product asks every listed key for possession, those that stay too (`member_keys::verify`).
-    all.push(need(format!("administrators of {of}, each listed one"), KeyRole::Administrator, admins, admins.len(), false));
-    let of_node: Vec<PublicKey> = keys.all_keys().into_iter().filter(|key| !admins.contains(key)).collect();
-    all.push(need(format!("the node of {of}"), KeyRole::Sign, &of_node, of_node.len(), true));
+    // Keys that are listed for the first time prove that somebody holds them.
+    let known = before.as_ref().map(|before| before.all_keys()).unwrap_or_default();
+    let fresh: Vec<PublicKey> = keys.all_keys().into_iter().filter(|key| !known.contains(key)).collect();
+    let (fresh_admins, fresh_of_node): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|key| admins.contains(key));
+    if !fresh_admins.is_empty() {
+        let who = format!("new administrators of {of}, each");
+        all.push(need(who, KeyRole::Administrator, &fresh_admins, fresh_admins.len(), false));
+    }
+    if !fresh_of_node.is_empty() {
+        let who = format!("the node of {of}, with each new key");
+        all.push(need(who, KeyRole::Sign, &fresh_of_node, fresh_of_node.len(), true));
+    }
     if let Some(before) = &before {
-        all.push(need(format!("the node of {of}, with a signing key until now"), KeyRole::Sign, before.sign_keys.as_slice(), 1, true));
+        all.push(need(
+            format!("the node of {of}, with a signing key until now"),
+            KeyRole::Sign,
+            before.sign_keys.as_slice(),
+            1,
+            true,
+        ));
     }
     Ok(all)
 }

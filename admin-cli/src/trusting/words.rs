@@ -45,6 +45,8 @@ pub(crate) fn suspend_words(suspend: &Suspend) -> String {
         Target::Partner => format!("{subject} as a partner of {of}"),
         Target::Table => format!("table {subject} of {of}"),
         Target::Key => format!("key {subject} of {of}"),
+        Target::Node => format!("the node of {of}: it answers and asks nobody"),
+        Target::Clock => format!("the node of {of}, which stopped because its clock ran behind"),
     };
     match suspend.way {
         Way::Stops => format!("stops {what} until {}: {}", suspend.until, suspend.reason.as_str()),
@@ -94,7 +96,9 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             let administrators = keys.admin_keys.as_slice().len();
             lines.push(format!("  administrators: {}", threshold_words(keys.admin_threshold, administrators)));
             let listed = listed_keys(&keys);
-            lines.extend(listed.iter().map(|(role, key)| format!("  {role} key {}", key.fingerprint(role.as_str(), of))));
+            lines.extend(
+                listed.iter().map(|(role, key)| format!("  {role} key {}", key.fingerprint(role.as_str(), of))),
+            );
             lines.extend(keys.addresses.iter().map(|address| format!("  reached at {}", address.as_str())));
             lines.push(format!("  valid until {}", keys.expires_at));
         }
@@ -130,7 +134,9 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             lines.push(format!("acceptance by an administrator of {}", accept.node_id));
             let print = |hash, member: &str| keys_fingerprint(hash, member);
             let compared = accept.compared.iter();
-            lines.extend(compared.map(|one| format!("  keys of {} {}", one.member, print(&one.keys, one.member.as_str()))));
+            lines.extend(
+                compared.map(|one| format!("  keys of {} {}", one.member, print(&one.keys, one.member.as_str()))),
+            );
         }
         label => {
             let message = format!("a document of kind {label} cannot be explained here, so it is not signed");

@@ -82,18 +82,8 @@ impl Install {
         let federation: FederationId =
             self.federation.parse().map_err(|error| Usage(format!("--federation: {error}")))?;
         let config = Config::load(&self.dir)?;
-        let (cards, documents): (Vec<_>, Vec<_>) =
-            self.files.iter().partition(|path| path.extension().is_some_and(|extension| extension == "card"));
-        let documents: Vec<Document> =
-            documents.into_iter().map(|path| files::read_document(path)).collect::<Result<_, _>>()?;
+        let (cards, documents) = self.read()?;
         let folder = config.trust_dir();
-        let cards: Vec<Card> = cards
-            .into_iter()
-            .map(|path| {
-                let bytes = files::read_limited(path, 1024)?;
-                decode(&bytes, Cap::Small).with_context(|| format!("{} is not a card", path.display()))
-            })
-            .collect::<anyhow::Result<_>>()?;
         let keys = identity::load_keys(&config.dir)?;
         // The folder as it will be is made whole beside the one there is, and everything that the node checks at its start is checked
         // on it; then the two change places in one step. A kill at any moment leaves the old set or the new one, never a mixture.
@@ -128,6 +118,27 @@ impl Install {
             trust.roster().members.as_slice().len()
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Install {
+    fn read(&self) -> anyhow::Result<(Vec<Card>, Vec<Document>)> {
+        let (mut cards, mut documents): (Vec<Card>, Vec<Document>) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            if path.extension().is_some_and(|extension| extension == "card") {
+                let bytes = files::read_limited(path, 1024)?;
+                cards.push(decode(&bytes, Cap::Small).with_context(|| format!("{} is not a card", path.display()))?);
+                continue;
+            }
+            let bundle = files::read_bundle(path)?;
+            for document in bundle.documents() {
+                if !documents.contains(&document) {
+                    documents.push(document);
+                }
+            }
+            cards.extend(bundle.cards.iter().cloned());
+        }
+        Ok((cards, documents))
     }
 }
 

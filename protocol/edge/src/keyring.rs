@@ -166,6 +166,17 @@ impl KeyRing {
         Self::read(kind, &plain)
     }
 
+    /// What a ring is sealed with; the secret itself is empty.
+    pub fn sealed_with(path: &Path) -> Result<Seal<'static>, RingError> {
+        let bytes = Zeroizing::new(read_secret(path, RING_MAX)?);
+        match bytes.strip_prefix(MAGIC.as_slice()).and_then(|rest| rest.get(1)) {
+            Some(&KDF_NONE) => Ok(Seal::Open),
+            Some(&KDF_ARGON2ID) => Ok(Seal::Passphrase("")),
+            Some(&KDF_CREDENTIAL) => Ok(Seal::Credential("")),
+            _ => Err(RingError::DoesNotOpen),
+        }
+    }
+
     /// Seals a ring anew; its keys stay.
     pub fn reseal(path: &Path, before: Seal<'_>, after: Seal<'_>) -> Result<Self, RingError> {
         let (kind, plain) = open_with(path, before)?;
@@ -208,6 +219,13 @@ impl KeyRing {
     pub fn take_public(&mut self, public: &PublicKey) -> Option<SigningKey> {
         let index = self.keys.iter().position(|(_, key)| key.public() == *public)?;
         Some(self.keys.remove(index).1)
+    }
+
+    /// The ring with those keys alone.
+    #[must_use]
+    pub fn keep_only(mut self, wanted: impl Fn(&PublicKey) -> bool) -> Self {
+        self.keys.retain(|(_, key)| wanted(&key.public()));
+        self
     }
 
     /// Takes the key of a role out of the ring.
@@ -321,8 +339,8 @@ fn unseal(
     let hardened = *kdf == KDF_ARGON2ID;
     if hardened
         && (!within(cost.memory_kib, ARGON_FLOOR.memory_kib, ARGON_CEILING.memory_kib)
-        || !within(cost.passes, ARGON_FLOOR.passes, ARGON_CEILING.passes)
-        || !within(cost.lanes, ARGON_FLOOR.lanes, ARGON_CEILING.lanes))
+            || !within(cost.passes, ARGON_FLOOR.passes, ARGON_CEILING.passes)
+            || !within(cost.lanes, ARGON_FLOOR.lanes, ARGON_CEILING.lanes))
     {
         return Err(RingError::Cost);
     }
@@ -362,7 +380,8 @@ mod tests {
     fn a_ring_opens_with_its_passphrase_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("officer.ring");
-        let made = KeyRing::create(&path, RingKind::Person, &[KeyRole::Officer], Seal::Passphrase("correct horse")).unwrap();
+        let made =
+            KeyRing::create(&path, RingKind::Person, &[KeyRole::Officer], Seal::Passphrase("correct horse")).unwrap();
         let opened = KeyRing::open(&path, secret("correct horse")).unwrap();
         assert_eq!(opened.key(KeyRole::Officer).unwrap().public(), made.key(KeyRole::Officer).unwrap().public());
         assert!(matches!(KeyRing::open(&path, secret("wrong")), Err(RingError::DoesNotOpen)));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::termios::{LocalModes, OptionalActions};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use zeroize::Zeroizing;
 
 /// Files and folders made from now on are for their owner alone.
@@ -35,10 +36,11 @@ pub fn write_descriptor(descriptor: u32) -> io::Result<File> {
     File::options().write(true).open(format!("/proc/self/fd/{descriptor}"))
 }
 
-/// Reads one line of at most 1 KiB from an inherited file descriptor.
-pub fn read_secret_line(descriptor: u32) -> io::Result<Zeroizing<String>> {
+/// Reads the first line, and a second one if there is one, of at most 1 KiB from an inherited file descriptor.
+pub fn read_secret_lines(descriptor: u32) -> io::Result<[Zeroizing<String>; 2]> {
     let file = File::open(format!("/proc/self/fd/{descriptor}"))?;
-    first_line(BufReader::new(file.take(1024)))
+    let mut reader = BufReader::new(file.take(1024));
+    Ok([first_line(&mut reader)?, first_line(&mut reader)?])
 }
 
 fn first_line(mut reader: impl BufRead) -> io::Result<Zeroizing<String>> {
@@ -74,4 +76,29 @@ pub fn ask_line(prompt: &str) -> io::Result<String> {
         line.pop();
     }
     Ok(line)
+}
+
+/// From here on this process, and whatever it starts, is killed if it tries to open a socket or to connect one. It cannot be undone.
+pub fn forbid_network() -> io::Result<()> {
+    // io_uring opens and connects sockets without these calls.
+    let calls = [libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_io_uring_setup];
+    let rules = calls.into_iter().map(|call| (call, Vec::new())).collect();
+    let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(io::Error::other)?;
+    seccompiler::apply_filter(&program).map_err(io::Error::other)
+}
+
+/// Nobody else may look into this process: no core dump, no debugger, no `/proc` of other processes of the same user.
+pub fn keep_memory_private() -> io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}
+
+/// Leaves the session of whoever started this process, so that it lives on when they log out of a terminal.
+pub fn detach() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
 }

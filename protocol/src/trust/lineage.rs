@@ -66,7 +66,8 @@ pub(super) fn follow(
     // Versions go up by exactly one, so that one pass in their order finds all.
     for (keys, document) in &believed {
         let hash = keys.hash();
-        let before = known.get(&keys.prev_hash).filter(|before| member_keys::follows(before, keys, document, federation));
+        let before =
+            known.get(&keys.prev_hash).filter(|before| member_keys::follows(before, keys, document, federation));
         let anchored = hash == member.anchor_hash && keys.keys_version == member.anchor_version;
         if anchored || (before.is_some() && from_anchor.contains(&keys.prev_hash)) {
             from_anchor.insert(hash);
@@ -85,7 +86,9 @@ pub(super) fn follow(
             continue;
         }
         lineage.remarks.push(if known.contains_key(&keys.prev_hash) {
-            let rule = NotVerified::Rule("it does not follow the keys before: too few of their administrators, or a new key has not signed");
+            let rule = NotVerified::Rule(
+                "it does not follow the keys before: too few of their administrators, or a new key has not signed",
+            );
             Remark::not_believed(Label::MemberKeys, of.as_str(), keys.hash(), rule)
         } else {
             Remark::Gap { label: Label::MemberKeys, of: of.to_string(), version: keys.keys_version }
