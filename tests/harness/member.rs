@@ -38,8 +38,8 @@ impl Member {
     /// The member whose node lies in `folder/member/node`, speaking to `partner`.
     pub fn open(folder: &Path, member: &str, partner: &str) -> Self {
         let mut ring = KeyRing::open(&folder.join(member).join("node/node.ring"), || None).unwrap();
-        let keys = accord_edge::files::read_document(&folder.join(format!("public/keys-{partner}.accord"))).unwrap();
-        let keys: MemberKeys = keys.unverified().unwrap();
+        let keys = accord_edge::files::read_bundle(&folder.join(format!("public/keys-{partner}.accord"))).unwrap();
+        let keys: MemberKeys = keys.proposed.as_slice()[0].unverified().unwrap();
         Self {
             tls: Arc::new(ring.take(KeyRole::Tls).unwrap()),
             sign: ring.take(KeyRole::Sign).unwrap(),

@@ -33,8 +33,8 @@ impl Forge {
     pub(crate) fn of(stage: &Stage) -> Self {
         let ring = |member: &str| file(stage, &format!("{member}/node/node.ring"));
         let catalogue = std::fs::read(file(stage, "public/catalogue.accord")).unwrap();
-        // Behind the magic: the label, then the payload with its length.
-        let payload = Reader::new(&catalogue[10..]).bytes().unwrap();
+        // Behind the magic: the number of proposed documents, the label, then the payload with its length.
+        let payload = Reader::new(&catalogue[18..]).bytes().unwrap();
         Self {
             sign: Key::of_ring(&ring(HONEST), ROLE_SIGN),
             tls: Key::of_ring(&ring(HONEST), ROLE_TLS),

@@ -206,39 +206,27 @@ fn what_is_counted_differently_is_not_added_up() {
         let said = accord_tests::accord(&path, arguments);
         assert_eq!(said.code, 0, "{arguments:?}: {}", said.stderr);
     };
-    let rings = ["--root", "public/root.accord", "--ring", "root-1/root.ring", "--ring", "root-2/root.ring"];
-    run(&["federation", "catalogue", "--file", "new.toml", "--out", "public/catalogue-2.accord"]);
+    let rings = ["--yes", "--ring", "root-1/root.ring", "--ring", "root-2/root.ring"];
+    let root = ["--with", "public/root.accord"];
+    let made = ["federation", "catalogue", "--file", "new.toml", "--out", "public/catalogue-2.accord"];
+    run(&[made.as_slice(), &root].concat());
     run(&[["federation", "sign", "public/catalogue-2.accord"].as_slice(), &rings].concat());
     run(&[
         "federation",
         "propose",
-        "--root",
-        "public/root.accord",
+        "--with",
+        "public/roster.accord",
         "--catalogue",
         "public/catalogue-2.accord",
-        "--member-keys",
-        "public/keys-ES-AGENCY.accord,public/keys-IT-AGENCY.accord",
-        "--previous",
-        "public/roster.accord",
         "--out",
         "public/roster-2.accord",
     ]);
     run(&[["federation", "sign", "public/roster-2.accord"].as_slice(), &rings].concat());
-    let public = [
-        "public/root.accord",
-        "public/roster-2.accord",
-        "public/catalogue-2.accord",
-        "public/keys-ES-AGENCY.accord",
-        "public/keys-IT-AGENCY.accord",
-        "public/officers-ES-AGENCY.accord",
-    ];
-    let card = std::fs::read_dir(path.join("ES-AGENCY/cards")).unwrap().next().unwrap().unwrap().path();
     for member in ["ES-AGENCY", "IT-AGENCY"] {
-        let (node, staff) = (format!("{member}/node"), format!("{member}/staff.accord"));
-        let card = card.display().to_string();
+        let node = format!("{member}/node");
         let said = accord_tests::accord_node(
             &path,
-            &[["install", &node, "--federation", &federation.id, &staff, &card].as_slice(), &public].concat(),
+            &["install", &node, "--federation", &federation.id, "public/roster-2.accord"],
         );
         assert_eq!(said.code, 0, "{}", said.stderr);
     }
@@ -269,19 +257,8 @@ fn what_is_counted_differently_is_not_added_up() {
     assert_eq!(verified.code, 0, "{}", verified.stderr);
     // An older roster does not come back.
     let node = "IT-AGENCY/node";
-    let old = [
-        "public/root.accord",
-        "public/roster.accord",
-        "public/catalogue.accord",
-        "public/keys-ES-AGENCY.accord",
-        "public/keys-IT-AGENCY.accord",
-        "public/officers-ES-AGENCY.accord",
-        "IT-AGENCY/staff.accord",
-    ];
-    let said = accord_tests::accord_node(
-        &path,
-        &[["install", node, "--federation", &federation.id].as_slice(), &old].concat(),
-    );
+    let said =
+        accord_tests::accord_node(&path, &["install", node, "--federation", &federation.id, "public/roster.accord"]);
     assert_eq!(said.code, 3);
     assert!(said.stderr.contains("older than roster 2 in force"), "{}", said.stderr);
 }

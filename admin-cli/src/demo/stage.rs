@@ -211,19 +211,27 @@ impl Stage {
             "--out",
             "public/roster.accord",
         ])?;
-        self.sign_by_two("public/roster.accord", heard)
+        self.sign_by_two("public/roster.accord", heard)?;
+        // Everything public in one file; cards of officers stay with their own member.
+        let with = format!("public/roster.accord,public/officers-{}.accord", self.asker());
+        self.accord(&["federation", "bundle", "--with", &with, "--out", "public/federation.accord"])?;
+        Ok(())
     }
 
-    // The roster's file holds all that it builds on; officers lists come beside it.
-    fn public_files(&self) -> Vec<String> {
-        vec!["public/roster.accord".to_owned(), format!("public/officers-{}.accord", self.asker())]
+    // What a member's own people install: all that is public, and what is their own.
+    fn files_of(&self, member: &str) -> Vec<String> {
+        let mut files = vec!["public/federation.accord".to_owned()];
+        if member == self.asker() {
+            files.push(format!("public/officers-{member}.accord"));
+        }
+        files
     }
 
     fn install(&self, member: &str, federation: &str) -> anyhow::Result<()> {
         let node = format!("{member}/node");
         let staff = format!("{member}/staff.accord");
         let mut arguments = vec!["install".to_owned(), node.clone(), "--federation".to_owned(), federation.to_owned()];
-        arguments.extend(self.public_files());
+        arguments.extend(self.files_of(member));
         arguments.push(staff);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
@@ -331,7 +339,7 @@ impl Stage {
         ]
         .map(str::to_owned)
         .to_vec();
-        arguments.extend(self.public_files());
+        arguments.extend(self.files_of(asker));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.accord(&arguments)?;
         Ok(())

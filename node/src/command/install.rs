@@ -14,7 +14,7 @@ use accord_edge::{
 use accord_node::io::{config::Config, identity};
 use accord_protocol::{
     codec::{Cap, decode, encode},
-    id::NodeId,
+    id::{Hash, NodeId},
     member_keys::MemberKeys,
     officers::Card,
     signed::{Document, FederationId},
@@ -177,6 +177,10 @@ fn fill(
     } else {
         TrustFolder::create(fresh, federation, documents).context("nothing was installed")?;
     }
+    // Cards of other members' officers are none of this node's business (`wire.md` D17).
+    let standing = identity::load_trust(fresh, me).context("nothing was installed")?;
+    let own = standing.trust().officers(me).map(|list| list.cards.as_slice().to_vec()).unwrap_or_default();
+    all_cards.retain(|card| encode(card).is_ok_and(|bytes| own.contains(&Hash::of(&bytes))));
     for card in &all_cards {
         files::write_atomically(&fresh.join(identity::card_file(card)), &encode(card)?)?;
     }

@@ -360,9 +360,9 @@ pub(crate) fn list_cards<'a>(
     more: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(), String> {
     let list = fs::read(file(stage, "public/officers-ES-AGENCY.accord")).map_err(|error| error.to_string())?;
-    // Behind the magic and the label: the payload with its length.
-    let length = usize::from_be_bytes(list[10..18].try_into().unwrap());
-    let prev_hash = sha256(&list[18..18 + length]);
+    // Behind the magic, the number of proposed documents and the label: the payload with its length.
+    let length = usize::from_be_bytes(list[18..26].try_into().unwrap());
+    let prev_hash = sha256(&list[26..26 + length]);
     let mut cards: BTreeSet<[u8; 32]> = more.map(sha256).collect();
     cards.insert(sha256(&stage.card));
     let payload = Officers {
@@ -391,12 +391,7 @@ pub(crate) fn list_cards<'a>(
             &node,
             "--federation",
             &stage.federation.id,
-            "public/root.accord",
-            "public/roster.accord",
-            "public/catalogue.accord",
-            "public/keys-ES-AGENCY.accord",
-            "public/keys-IT-AGENCY.accord",
-            "public/keys-PT-AGENCY.accord",
+            "public/federation.accord",
             "public/officers-2.accord",
             &staff,
         ],
