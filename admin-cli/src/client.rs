@@ -10,7 +10,10 @@ use accord_edge::{
 use accord_protocol::{
     codec::{Cap, decode},
     id::from_hex,
+    key::PublicKey,
+    member_keys::KeyRole,
     message::{HelloReply, MessageKind, Notice, PersonReply, TrustCall},
+    officers::Card,
     signed::Document,
     time::{DAY_MS, MINUTE_MS, UnixMs},
     trust::digest,
@@ -80,22 +83,28 @@ impl Client {
             })?;
         if let Some(hello) = hello.result {
             client.check_clock(&hello)?;
-            client.catch_up(profile, &hello).await?;
+            client.catch_up(profile, &hello, &key.public()).await?;
         }
         Ok(client)
     }
 
     // What the node has learnt about who is trusted, the profile learns too.
-    async fn catch_up(&self, profile: &Profile, hello: &HelloReply) -> anyhow::Result<()> {
+    async fn catch_up(&self, profile: &Profile, hello: &HelloReply, key: &PublicKey) -> anyhow::Result<()> {
         let (_, documents) = profile.trust()?;
-        if digest(&documents).to_string() == hello.trust {
+        // An officer who has just been listed has no card yet.
+        let complete = profile.role != KeyRole::Officer || profile.card().is_ok();
+        if complete && digest(&documents).to_string() == hello.trust {
             return Ok(());
         }
         let reply: PersonReply<serde_json::Value> = self.call(MessageKind::Trust, &TrustCall::Show {}).await?;
         let listed = reply.result.as_ref().and_then(|result| result.get("documents")).and_then(|list| list.as_array());
         let document = |hex: &serde_json::Value| decode(&from_hex(hex.as_str()?)?, Cap::Document).ok();
         let documents: Vec<Document> = listed.into_iter().flatten().filter_map(document).collect();
-        profile.take(&documents)
+        profile.take(&documents)?;
+        let cards = reply.result.as_ref().and_then(|result| result.get("cards")).and_then(|list| list.as_array());
+        let card = |hex: &serde_json::Value| decode(&from_hex(hex.as_str()?)?, Cap::Small).ok();
+        let cards: Vec<Card> = cards.into_iter().flatten().filter_map(card).collect();
+        profile.take_card(&cards, &[*key])
     }
 
     fn check_clock(&mut self, hello: &HelloReply) -> anyhow::Result<()> {

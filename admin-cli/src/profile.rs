@@ -7,7 +7,7 @@ use std::{
 };
 
 use accord_edge::{
-    files,
+    clock, files,
     keyring::{KeyRing, RingError, RingKind, Seal},
     linux,
     trust_folder::{FEDERATION_FILE, TrustFolder},
@@ -166,6 +166,29 @@ impl Profile {
         Ok(())
     }
 
+    /// Takes the card of an officer that is listed now and valid longest, for one of these keys; keeps the one that there is where
+    /// none is better.
+    pub(crate) fn take_card(&self, cards: &[Card], keys: &[PublicKey]) -> anyhow::Result<()> {
+        if self.role != KeyRole::Officer {
+            return Ok(());
+        }
+        let (trust, _) = self.trust()?;
+        let now = clock::now();
+        let mut best: Option<(Vec<u8>, Card)> = None;
+        for card in cards.iter().filter(|card| keys.contains(&card.key)) {
+            let bytes = encode(card)?;
+            let better = best.as_ref().is_none_or(|(_, best)| card.valid_to > best.valid_to);
+            if better && trust.officer(&self.member, &bytes, now).is_some() {
+                best = Some((bytes, card.clone()));
+            }
+        }
+        let Some((bytes, _)) = best else { return Ok(()) };
+        if self.card().ok().is_none_or(|(held, _)| held != bytes) {
+            files::write_atomically(&self.dir.join("officer.card"), &bytes)?;
+        }
+        Ok(())
+    }
+
     /// Keys with which one's own node may prove itself: that of the profile, and those that its member lists.
     pub(crate) fn node_keys(&self) -> Vec<PublicKey> {
         let mut keys: Vec<PublicKey> = self.node.map(|(_, key)| key).into_iter().collect();
@@ -212,7 +235,7 @@ impl Profile {
 /// Opens a key ring; its passphrase comes from `--passphrase-fd` or the terminal.
 pub(crate) fn open_ring(path: &Path, global: &Global) -> anyhow::Result<KeyRing> {
     let opened = KeyRing::open(path, || passphrase_of(path, global));
-    opened.map_err(|error| {
+    let ring: anyhow::Result<KeyRing> = opened.map_err(|error| {
         let next = match &error {
             RingError::PassphraseNeeded => "give the passphrase on a terminal, or with --passphrase-fd N",
             RingError::File(_)
@@ -220,11 +243,25 @@ pub(crate) fn open_ring(path: &Path, global: &Global) -> anyhow::Result<KeyRing>
             | RingError::DoesNotOpen
             | RingError::Cost
             | RingError::Credential
+            | RingError::Shared { .. }
             | RingError::Full(_)
             | RingError::Kind { .. }
             | RingError::NoKey(_) => "check the file and its passphrase",
         };
         Failure::refused("KEY-RING", format!("{}: {:#}", path.display(), anyhow::Error::new(error)), next).into()
+    });
+    let ring = ring?;
+    if ring.kind == RingKind::Root {
+        offline()?;
+    }
+    Ok(ring)
+}
+
+/// From here on this process cannot open a socket: root keys are used offline, and this is more than a promise (K16).
+pub(crate) fn offline() -> anyhow::Result<()> {
+    linux::forbid_network().map_err(|error| {
+        let next = "root keys are used on Linux with seccomp; use another machine";
+        Failure::fault("OFFLINE", format!("the filter against network use cannot be set: {error}"), next).into()
     })
 }
 

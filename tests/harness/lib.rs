@@ -83,6 +83,21 @@ pub fn accord_node(folder: &Path, arguments: &[&str]) -> Said {
     )
 }
 
+/// Runs a line of shell in a folder, with these lines on its standard input.
+pub fn shell(folder: &Path, line: &str, input: &str) -> Said {
+    use std::io::Write as _;
+    let mut child = Command::new("sh")
+        .args(["-c", line])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Said::of(child.wait_with_output().unwrap())
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Running {

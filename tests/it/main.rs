@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod administration;
+mod ceremony;
 mod command_line;
 mod decoders;
 mod exchange;

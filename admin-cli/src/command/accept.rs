@@ -7,6 +7,7 @@ use accord_protocol::{
     accept::{Accept as AcceptDocument, Compared},
     codec::Bounded,
     id::NodeId,
+    member_keys::KeyRole,
     signed::{Document, Label, Preamble},
     trust::Remark,
 };
@@ -22,8 +23,9 @@ use super::{
 };
 use crate::{
     output::{Failure, Outcome},
-    profile::Profile,
+    profile::{Profile, open_ring},
     trusting::{
+        book::Book,
         desk::{With, open_bundle},
         heard::Heard,
         signing::Signing,
@@ -113,15 +115,32 @@ impl Update {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let profile = Profile::open(global)?;
         let mut documents: Vec<Document> = Vec::new();
+        let (mut cards, mut claims) = (Vec::new(), Vec::new());
         for path in &self.files {
             let bundle = open_bundle(path)?;
-            for card in bundle.cards.iter() {
-                profile.keep_card(card)?;
-            }
+            cards.extend(bundle.cards.iter().cloned());
+            claims.extend(bundle.claims());
             documents.extend(bundle.documents());
         }
         let before = profile.trust()?.1;
         profile.take(&documents)?;
+        match profile.role {
+            KeyRole::Administrator => {
+                for card in &cards {
+                    profile.keep_card(card)?;
+                }
+                let mut book = Book::of_profile(Some(&profile.dir))?;
+                book.learn(&claims, &cards);
+                book.keep(Some(&profile.dir))?;
+            }
+            // A card for a new key of the officer's own: the ring says which keys those are.
+            KeyRole::Officer if !cards.is_empty() => {
+                let ring = open_ring(&profile.dir.join("person.ring"), global)?;
+                let keys: Vec<_> = ring.keys().iter().map(|(_, key)| key.public()).collect();
+                profile.take_card(&cards, &keys)?;
+            }
+            _ => {}
+        }
         let (trust, after) = profile.trust()?;
         let new = after.iter().filter(|document| !before.contains(document)).count();
         let waiting = trust.remarks().iter().filter(|remark| matches!(remark, Remark::Waiting { .. })).count();

@@ -23,9 +23,11 @@ use super::{
     publish::Publish,
     roster::Propose,
     sheet::Sheet,
+    status::catch_up,
 };
 use crate::{
     output::{Failure, Outcome},
+    profile::Profile,
     trusting::{
         book::Book,
         desk::{Desk, With, open_bundle},
@@ -297,6 +299,10 @@ impl SignFile {
 
 impl MakeBundle {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        // Where there is a node, what it knows is what is put together.
+        if let Some(profile) = Profile::open_if_there(global)?.filter(|profile| profile.node().is_ok()) {
+            catch_up(&profile, global);
+        }
         let desk = Desk::open(&self.with, global)?;
         let trust = desk.trust()?;
         let travels = |document: &&Document| accord_protocol::trust::travels(document) && trust.keeps(document);

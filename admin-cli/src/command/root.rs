@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use accord_edge::{clock, keyring::RingKind, linux};
+use accord_edge::{clock, keyring::RingKind};
 use accord_protocol::{
     key::PublicKey,
     member_keys::KeyRole,
     root::Root as RootDocument,
-    signed::{Label, Preamble},
+    signed::Preamble,
     time::DAY_MS,
 };
 use clap::{Args, Subcommand};
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     output::{Failure, Outcome},
+    profile::offline,
     trusting::{
         desk::{Desk, With},
         signers::first_groups,
@@ -64,11 +65,7 @@ pub(crate) struct ProposeRoot {
 
 impl Root {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        // From here on this process cannot open a socket: root keys are used offline, and this is more than a promise.
-        linux::forbid_network().map_err(|error| {
-            let next = "root keys are used on Linux with seccomp; use another machine";
-            Failure::fault("OFFLINE", format!("the filter against network use cannot be set: {error}"), next)
-        })?;
+        offline()?;
         match self {
             Self::New(ring) => ring.make(RingKind::Root, KeyRole::Root, None, global),
             Self::Propose(propose) => propose.run(global),
@@ -111,7 +108,7 @@ impl ProposeRoot {
             expires_at: self.valid_days.map_or(before.expires_at, |days| now.plus(u64::from(days) * DAY_MS)),
         };
         let proposed = document(&root, "at least two must sign, and fewer than there are keys")?;
-        let wanted = |document: &accord_protocol::signed::Document| document.label() == Label::Roster;
+        let wanted = |document: &accord_protocol::signed::Document| accord_protocol::trust::travels(document);
         let proposal = Proposal {
             desk: &desk,
             documents: vec![proposed],

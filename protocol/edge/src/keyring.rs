@@ -61,6 +61,19 @@ accord_protocol::codes! {
     }
 }
 
+impl RingKind {
+    /// Whether a key of this role may be in such a ring (K16).
+    pub const fn admits(self, role: KeyRole) -> bool {
+        match role {
+            KeyRole::Root => matches!(self, Self::Root),
+            KeyRole::Tls | KeyRole::Sign | KeyRole::Log | KeyRole::Witness | KeyRole::Edition => matches!(self, Self::Node),
+            KeyRole::Administrator | KeyRole::Officer | KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor => {
+                matches!(self, Self::Person)
+            }
+        }
+    }
+}
+
 /// What seals a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seal<'a> {
@@ -117,6 +130,14 @@ pub enum RingError {
         /// Found.
         got: RingKind,
     },
+    /// A key of a role that such a ring never holds.
+    #[error("a {kind} ring holds no {role} keys: root, node and person keys never share a ring")]
+    Shared {
+        /// The ring.
+        kind: RingKind,
+        /// The role.
+        role: KeyRole,
+    },
     /// The ring lacks a key.
     #[error("the ring holds no {0} key")]
     NoKey(KeyRole),
@@ -133,6 +154,9 @@ type StoredKeys = Bounded<StoredKey, 16>;
 impl KeyRing {
     /// Makes fresh keys for these roles and writes them to a new file.
     pub fn create(path: &Path, kind: RingKind, roles: &[KeyRole], sealed: Seal<'_>) -> Result<Self, RingError> {
+        if let Some(role) = roles.iter().find(|role| !kind.admits(**role)) {
+            return Err(RingError::Shared { kind, role: *role });
+        }
         let fresh = roles.iter().map(|role| fresh_key(*role)).collect::<Result<_, _>>()?;
         let plain = to_plain(fresh)?;
         write_new(path, &seal(kind, &plain, sealed)?)?;
@@ -156,6 +180,9 @@ impl KeyRing {
             }
         }
         for role in roles {
+            if !kind.admits(*role) {
+                return Err(RingError::Shared { kind, role: *role });
+            }
             if stored.iter().filter(|key| key.role == *role).count() >= PER_ROLE_MAX {
                 return Err(RingError::Full(*role));
             }
@@ -197,6 +224,9 @@ impl KeyRing {
             .iter()
             .map(|key| Ok((key.role, random::signing_key(key.pkcs8.as_slice()).map_err(|_| RingError::DoesNotOpen)?)))
             .collect::<Result<Vec<_>, RingError>>()?;
+        if let Some((role, _)) = keys.iter().find(|(role, _)| !kind.admits(*role)) {
+            return Err(RingError::Shared { kind, role: *role });
+        }
         Ok(Self { kind, keys })
     }
 
@@ -420,6 +450,27 @@ mod tests {
             KeyRing::open(&path, || None).unwrap().expect_kind(RingKind::Root),
             Err(RingError::Kind { .. })
         ));
+    }
+
+    #[test]
+    fn k16_root_node_and_person_keys_never_share_a_ring() {
+        let folder = tempfile::tempdir().unwrap();
+        for kind in RingKind::ALL {
+            for role in KeyRole::ALL {
+                let path = folder.path().join(format!("{kind}-{role}.ring"));
+                let made = KeyRing::create(&path, *kind, &[*role], Seal::Open);
+                assert_eq!(made.is_ok(), kind.admits(*role), "{kind} {role}");
+                assert_eq!(path.exists(), kind.admits(*role), "{kind} {role}");
+            }
+        }
+        let root = folder.path().join("root-root.ring");
+        let nobody = |_: KeyRole, _: &PublicKey| false;
+        assert!(KeyRing::rotate(&root, &[KeyRole::Tls], nobody, Seal::Open).is_err());
+        // Nor when somebody has written such a file by hand.
+        let mut bytes = std::fs::read(folder.path().join("node-tls.ring")).unwrap();
+        bytes[8] = RingKind::Root.number();
+        std::fs::write(&root, bytes).unwrap();
+        assert!(matches!(KeyRing::open(&root, || None), Err(RingError::Shared { .. })));
     }
 
     #[test]
