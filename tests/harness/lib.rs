@@ -114,11 +114,21 @@ impl Running {
         Self::try_start(folder, node).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
     }
 
+    /// The same, with more in its environment.
+    pub fn start_with(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Self {
+        Self::launch(folder, node, environment).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
+    }
+
     /// Starts a node; its log if it does not get ready.
     pub fn try_start(folder: &Path, node: &str) -> Result<Self, String> {
+        Self::launch(folder, node, &[])
+    }
+
+    fn launch(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
         let log = folder.join(format!("{}.log", node.replace('/', "-")));
         let mut child = Command::new(program("accord-node"))
             .args(["run", node, "--allow-root"])
+            .envs(environment.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -16,6 +16,7 @@ mod exchange;
 mod federation;
 mod imports;
 mod independent;
+mod keys_at_rest;
 mod kinds;
 mod real_file;
 mod samples;
