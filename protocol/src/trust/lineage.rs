@@ -16,6 +16,9 @@ use crate::{
 /// Versions of one member's keys that are followed, at most: whoever goes beyond is anchored anew by the root holders.
 const VERSIONS_MAX: usize = 1_024;
 
+/// Documents of one version that are kept, at most: two are evidence enough, and more would fill disks.
+const PER_VERSION_MAX: usize = 2;
+
 /// What a member's documents say.
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
@@ -61,28 +64,10 @@ pub(super) fn follow(
     believed.truncate(VERSIONS_MAX);
 
     let known: BTreeMap<Hash, &MemberKeys> = believed.iter().map(|(keys, _)| (keys.hash(), keys.get())).collect();
-    let mut from_anchor: BTreeSet<Hash> = BTreeSet::new();
-    let mut counts: BTreeSet<Hash> = BTreeSet::new();
-    // Versions go up by exactly one, so that one pass in their order finds all.
-    for (keys, document) in &believed {
-        let hash = keys.hash();
-        let before =
-            known.get(&keys.prev_hash).filter(|before| member_keys::follows(before, keys, document, federation));
-        let anchored = hash == member.anchor_hash && keys.keys_version == member.anchor_version;
-        if anchored || (before.is_some() && from_anchor.contains(&keys.prev_hash)) {
-            from_anchor.insert(hash);
-        }
-        let continuous = before.is_some_and(|before| {
-            counts.contains(&keys.prev_hash)
-                && !document.valid_signers(federation, before.sign_keys.as_slice()).is_empty()
-        });
-        if continuous || accepted(of, &hash) {
-            counts.insert(hash);
-        }
-    }
+    let Chains { from_anchor, counts, left_out } = chains(&believed, &known, federation, member, &accepted);
     lineage.kept = from_anchor.union(&counts).copied().collect();
     for (keys, _) in believed.iter().filter(|(keys, _)| keys.keys_version > member.anchor_version) {
-        if lineage.kept.contains(&keys.hash()) {
+        if lineage.kept.contains(&keys.hash()) || left_out.contains(&keys.hash()) {
             continue;
         }
         lineage.remarks.push(if known.contains_key(&keys.prev_hash) {
@@ -132,4 +117,61 @@ pub(super) fn follow(
         lineage.in_force = last.cloned();
     }
     lineage
+}
+
+/// Which documents hang together with what.
+#[derive(Debug, Default)]
+struct Chains {
+    /// They follow from the roster's anchor, step by step.
+    from_anchor: BTreeSet<Hash>,
+    /// They count here.
+    counts: BTreeSet<Hash>,
+    /// They were one too many of their version.
+    left_out: BTreeSet<Hash>,
+}
+
+// Versions go up by exactly one, so that one pass in their order finds all.
+fn chains(
+    believed: &[(Verified<MemberKeys>, &Document)],
+    known: &BTreeMap<Hash, &MemberKeys>,
+    federation: &FederationId,
+    member: &Member,
+    accepted: &impl Fn(&NodeId, &Hash) -> bool,
+) -> Chains {
+    let mut chains = Chains::default();
+    for of_version in believed.chunk_by(|(one, _), (other, _)| one.keys_version == other.keys_version) {
+        let mut standing: Vec<(Standing, Hash)> = Vec::new();
+        for (keys, document) in of_version {
+            let hash = keys.hash();
+            let before =
+                known.get(&keys.prev_hash).filter(|before| member_keys::follows(before, keys, document, federation));
+            let anchored = hash == member.anchor_hash && keys.keys_version == member.anchor_version;
+            let continuous = before.is_some_and(|before| {
+                chains.counts.contains(&keys.prev_hash)
+                    && !document.valid_signers(federation, before.sign_keys.as_slice()).is_empty()
+            });
+            let from_anchor = anchored || (before.is_some() && chains.from_anchor.contains(&keys.prev_hash));
+            let accepted = accepted(&member.node_id, &hash);
+            standing
+                .push((Standing { named: anchored || accepted, counts: continuous || accepted, from_anchor }, hash));
+        }
+        // Those that people named come first, then those that count by themselves; what is left out leads nowhere.
+        standing.sort_by_key(|(standing, hash)| (std::cmp::Reverse(*standing), *hash));
+        chains.left_out.extend(standing.iter().skip(PER_VERSION_MAX).map(|(_, hash)| *hash));
+        let kept = || standing.iter().take(PER_VERSION_MAX);
+        chains.from_anchor.extend(kept().filter(|(standing, _)| standing.from_anchor).map(|(_, hash)| *hash));
+        chains.counts.extend(kept().filter(|(standing, _)| standing.counts).map(|(_, hash)| *hash));
+    }
+    chains
+}
+
+/// How one document of a version stands beside others of it; the greater is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    /// The roster anchors it, or an administrator here has accepted it.
+    named: bool,
+    /// It counts here.
+    counts: bool,
+    /// It follows from the roster's anchor.
+    from_anchor: bool,
 }

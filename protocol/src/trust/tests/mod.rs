@@ -1,10 +1,12 @@
 //! Trust as a function of the documents held: chains, thresholds, versions, waiting, contradictions.
 
+mod bounds;
 mod make;
 mod members;
 mod roots;
 
 use super::*;
+use crate::suspend::Way;
 
 // The first roster of a set was installed by hand at ES-AGENCY.
 fn ground(documents: &[Document]) -> Ground<'static> {
