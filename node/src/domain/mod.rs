@@ -3,13 +3,16 @@
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing),
 //! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
-//! answer). On the other side, [`round`] hands one request to one partner.
+//! answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens now is for [`learning`],
+//! [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words.
 
 pub mod access;
 pub mod admission;
 pub mod amount;
 pub mod answering;
 pub mod bucket;
+pub mod clock_mark;
+pub mod contacts;
 pub mod contribution;
 pub mod coverage;
 pub mod disclosure;
@@ -18,9 +21,12 @@ pub mod edition;
 pub mod erasure;
 pub mod freshness;
 pub mod import;
+pub mod learning;
+pub mod own_keys;
 pub mod provide;
 pub mod quota;
 pub mod rates;
 pub mod record;
 pub mod round;
+pub mod standstill;
 pub mod tabulate;

@@ -37,6 +37,8 @@ accord_protocol::codes! {
         Contradiction = 0x66 "contradiction",
         /// Last greetings of members: `h`, member.
         Greeted = 0x68 "greeted",
+        /// The mark that the clock must not fall behind.
+        ClockMark = 0x74 "clock-mark",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
     }

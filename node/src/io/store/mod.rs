@@ -4,6 +4,7 @@
 //! `{sequence, keys by kind}`; then sled's flush, then `fdatasync` of sled's file through our own handle (sled 0.34's flush does
 //! not reach the disk by itself), then the manifest beside the database. Opening compares the three.
 
+mod clock;
 mod compact;
 mod contradictions;
 mod greetings;
