@@ -16,7 +16,7 @@ use accord_protocol::{
     officers::Card,
     signed::Document,
     time::{DAY_MS, MINUTE_MS, UnixMs},
-    trust::digest,
+    trust::{Tool, digest},
 };
 use anyhow::Context;
 use quinn::{Connection, Endpoint};
@@ -93,7 +93,7 @@ impl Client {
         let (_, documents) = profile.trust()?;
         // An officer who has just been listed has no card yet.
         let complete = profile.role != KeyRole::Officer || profile.card().is_ok();
-        if complete && digest(&documents).to_string() == hello.trust {
+        if complete && digest(&documents, Tool::of(profile.role)).to_string() == hello.trust {
             return Ok(());
         }
         let reply: PersonReply<serde_json::Value> = self.call(MessageKind::Trust, &TrustCall::Show {}).await?;

@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use accord_edge::{files, keyring::KeyRing};
+use accord_edge::{
+    clock, files,
+    keyring::{KeyRing, Seal},
+};
 use accord_protocol::{
-    key::SigningKey,
+    codec::Text,
+    key::{PublicKey, SigningKey},
     member_keys::{KeyRole, MemberKeys},
     roster::Roster,
-    signed::{Document, FederationId, Signable},
+    signed::{Document, FederationId, Preamble, Signable},
+    suspend::{Suspend, Target, Way},
 };
 
 use crate::Federation;
@@ -53,16 +58,64 @@ impl Federation {
         file: &str,
         change: impl FnOnce(&mut MemberKeys),
     ) -> Document {
-        let before = self.document(previous);
-        let mut keys: MemberKeys = before.unverified().unwrap();
-        keys.keys_version += 1;
-        keys.prev_hash = before.hash();
-        change(&mut keys);
+        let keys = self.keys_after(previous, change);
         let (first, second) = (format!("{member}/admin-1/admin.ring"), format!("{member}/admin-2/admin.ring"));
         let node = format!("{member}/node/node.ring");
         let of_node = [KeyRole::Tls, KeyRole::Sign, KeyRole::Log, KeyRole::Witness].map(|role| (node.as_str(), role));
         let admins = [first.as_str(), second.as_str()].map(|ring| (ring, KeyRole::Administrator));
         self.sign(file, &keys, &[admins.as_slice(), &of_node].concat())
+    }
+
+    /// A member's keys after `previous`, changed, signed by its two administrators alone: the node adds its own signatures.
+    pub fn next_keys_of_administrators(
+        &self,
+        member: &str,
+        previous: &str,
+        file: &str,
+        change: impl FnOnce(&mut MemberKeys),
+    ) -> Document {
+        let keys = self.keys_after(previous, change);
+        let (first, second) = (format!("{member}/admin-1/admin.ring"), format!("{member}/admin-2/admin.ring"));
+        self.sign(file, &keys, &[(&first, KeyRole::Administrator), (&second, KeyRole::Administrator)])
+    }
+
+    fn keys_after(&self, previous: &str, change: impl FnOnce(&mut MemberKeys)) -> MemberKeys {
+        let before = self.document(previous);
+        let mut keys: MemberKeys = before.unverified().unwrap();
+        keys.keys_version += 1;
+        keys.prev_hash = before.hash();
+        change(&mut keys);
+        keys
+    }
+
+    /// Puts a new TLS and a new signing key into a member's ring beside those there, once those that are not listed in `file` are out
+    /// of it; the new ones.
+    pub fn new_node_keys(&self, member: &str, file: &str) -> [PublicKey; 2] {
+        let ring = self.path().join(member).join("node/node.ring");
+        let listed: MemberKeys = self.document(file).unverified().unwrap();
+        let gone =
+            |role, key: &PublicKey| matches!(role, KeyRole::Tls | KeyRole::Sign) && !listed.all_keys().contains(key);
+        let ring = KeyRing::rotate(&ring, &[KeyRole::Tls, KeyRole::Sign], gone, Seal::Open).unwrap();
+        [KeyRole::Tls, KeyRole::Sign].map(|role| ring.all(role).last().unwrap().public())
+    }
+
+    /// A suspension by some of a member's administrators, or its lifting, from now on for a day; written to a file.
+    pub fn suspend(&self, member: &str, (way, target, subject): (Way, Target, &str), admins: &[u8], file: &str) {
+        let now = clock::now();
+        let suspend = Suspend {
+            preamble: Preamble,
+            federation: self.federation_id(),
+            node_id: member.parse().unwrap(),
+            way,
+            target,
+            subject: Text::new(subject).unwrap(),
+            reason: Text::new("a test").unwrap(),
+            issued_at: now,
+            until: now.plus(86_400_000),
+        };
+        let rings: Vec<String> = admins.iter().map(|admin| format!("{member}/admin-{admin}/admin.ring")).collect();
+        let rings: Vec<_> = rings.iter().map(|ring| (ring.as_str(), KeyRole::Administrator)).collect();
+        self.sign(file, &suspend, &rings);
     }
 
     /// A member's operator hands files to the node.

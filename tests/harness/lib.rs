@@ -147,6 +147,20 @@ impl Running {
         }
     }
 
+    /// Holds the process where it is.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid.to_string()]).status().unwrap().success());
+    }
+
     /// Ends the process at once, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -155,8 +169,7 @@ impl Running {
 
     /// Asks the process to end and returns whether it did so in order.
     pub fn stop(mut self) -> bool {
-        let kill = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().unwrap();
-        assert!(kill.success());
+        self.signal("-TERM");
         self.child.wait().unwrap().success()
     }
 }

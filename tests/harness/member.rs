@@ -58,27 +58,42 @@ impl Member {
 
     /// Hands a question on; `change` may spoil the envelope before it is signed.
     pub fn hand_on(&self, call: &AskCall, change: impl FnOnce(&mut Request)) -> Came {
-        self.exchange(MessageKind::Request, |binding| {
-            let mut request = Request {
-                preamble: Preamble,
-                body: call.body.clone(),
-                officer_signature: call.officer_signature,
-                officer_card: call.officer_card.clone(),
-                topic: Bounded::default(),
-                node_id: self.node_id.clone(),
-                node_key: self.sign.public(),
-                sent_at: clock::now(),
-                channel_binding: binding,
-            };
-            change(&mut request);
-            let payload = encode(&request).unwrap();
-            let signature = self.sign.sign(Label::Request, &self.federation, &payload);
-            encode(&SignedBytes { payload: Bounded::new(payload).unwrap(), signature }).unwrap()
-        })
+        self.exchange(MessageKind::Request, |binding| self.envelope(call, binding, change))
+    }
+
+    /// Hands a question on to a node that may not be there.
+    pub fn try_hand_on(&self, call: &AskCall) -> Came {
+        self.try_exchange(MessageKind::Request, |binding| self.envelope(call, binding, |_| {})).ok()?
+    }
+
+    fn envelope(&self, call: &AskCall, binding: [u8; 32], change: impl FnOnce(&mut Request)) -> Vec<u8> {
+        let mut request = Request {
+            preamble: Preamble,
+            body: call.body.clone(),
+            officer_signature: call.officer_signature,
+            officer_card: call.officer_card.clone(),
+            topic: Bounded::default(),
+            node_id: self.node_id.clone(),
+            node_key: self.sign.public(),
+            sent_at: clock::now(),
+            channel_binding: binding,
+        };
+        change(&mut request);
+        let payload = encode(&request).unwrap();
+        let signature = self.sign.sign(Label::Request, &self.federation, &payload);
+        encode(&SignedBytes { payload: Bounded::new(payload).unwrap(), signature }).unwrap()
     }
 
     /// Opens a stream of any kind with any payload.
     pub fn exchange(&self, kind: MessageKind, payload: impl FnOnce([u8; 32]) -> Vec<u8>) -> Came {
+        self.try_exchange(kind, payload).unwrap()
+    }
+
+    fn try_exchange(
+        &self,
+        kind: MessageKind,
+        payload: impl FnOnce([u8; 32]) -> Vec<u8>,
+    ) -> Result<Came, quic::QuicError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let endpoint = quic::outgoing(([127, 0, 0, 1], 0).into()).unwrap();
@@ -90,14 +105,13 @@ impl Member {
                 KeyExchange::PreferPostQuantum,
                 Duration::from_secs(5),
             )
-            .await
-            .unwrap();
+            .await?;
             let payload = payload(quic::channel_binding(&connection).unwrap());
             // The reply to a kind that members may not open is a signed refusal of a request.
             let reply = stream::call(&connection, stream::Call::new(kind, payload), NoBody, |_| {}).await;
             connection.close(quic::CLOSE_DONE, b"");
             endpoint.wait_idle().await;
-            match reply {
+            Ok(match reply {
                 Ok(reply) => {
                     let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
                     let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
@@ -106,7 +120,7 @@ impl Member {
                 }
                 Err(StreamError::Kind) => Some((0, "refused as no request")),
                 Err(_) => None,
-            }
+            })
         })
     }
 }

@@ -16,7 +16,7 @@ use accord_protocol::{
     id::{Hash, NodeId, RequestId},
     key::{PublicKey, SigningKey},
     member_keys::KeyRole,
-    message::{AskCall, AskReply, MessageKind},
+    message::{AskCall, AskReply, MessageKind, TrustCall},
     officers::Purpose,
     question::Question,
     request::{LegalBasis, RequestBody},
@@ -130,6 +130,18 @@ impl Officer {
 
     /// Sends a call to the officer's own node.
     pub fn send(&self, call: &AskCall) -> Back {
+        let reply = self.call(MessageKind::Ask, encode(call).unwrap());
+        Back { reply: decode(&reply.head, Cap::Head).unwrap(), slice: reply.body }
+    }
+
+    /// How trust stands, as the officer's own node says.
+    pub fn trust(&self) -> serde_json::Value {
+        let reply = self.call(MessageKind::Trust, serde_json::to_vec(&TrustCall::Show {}).unwrap());
+        let reply: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        reply["result"].clone()
+    }
+
+    fn call(&self, kind: MessageKind, payload: Vec<u8>) -> stream::Reply {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let endpoint = quic::outgoing(([127, 0, 0, 1], 0).into()).unwrap();
@@ -143,13 +155,10 @@ impl Officer {
             )
             .await
             .unwrap();
-            let reply =
-                stream::call(&connection, stream::Call::new(MessageKind::Ask, encode(call).unwrap()), NoBody, |_| {})
-                    .await
-                    .unwrap();
+            let reply = stream::call(&connection, stream::Call::new(kind, payload), NoBody, |_| {}).await.unwrap();
             connection.close(quic::CLOSE_DONE, b"");
             endpoint.wait_idle().await;
-            Back { reply: decode(&reply.head, Cap::Head).unwrap(), slice: reply.body }
+            reply
         })
     }
 

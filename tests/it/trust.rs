@@ -1,9 +1,19 @@
 //! Trust documents that change while nodes run: they spread by themselves, versions never go back, contradictions stop the exchange.
 
-use std::time::Duration;
+mod learning;
+mod rotation;
+mod stops;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use accord_edge::{clock::Stopwatch, trust_folder::TrustFolder};
-use accord_node::domain::freshness::{Freshness, Greeted};
+use accord_node::domain::{
+    clock_mark::{foreign_times, resets},
+    freshness::{Freshness, Greeted},
+};
 use accord_protocol::{
     accept::{Accept, Compared},
     codec::{Bounded, Text},
@@ -13,8 +23,8 @@ use accord_protocol::{
     suspend::{Suspend, Target, Way},
     time::UnixMs,
 };
-use accord_tests::Federation;
-use serde_json::Value;
+use accord_tests::{Federation, officer::Officer as Person};
+use serde_json::{Value, json};
 
 /// How long news may take on loopback.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -29,6 +39,15 @@ fn until(federation: &Federation, what: &str, mut holds: impl FnMut() -> bool) {
             federation.logs()
         );
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ends what others do until then, also where a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -164,31 +183,24 @@ fn one_administrator_suspends_an_officer_everywhere() {
     let _nodes = federation.start_all();
     assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
     let card = std::fs::read(federation.path().join("officer/officer.card")).unwrap();
-    let now = accord_edge::clock::now();
-    let suspend = |node_id: &str| Suspend {
-        preamble: Preamble,
-        federation: federation.federation_id(),
-        node_id: node_id.parse().unwrap(),
-        way: Way::Stops,
-        target: Target::Officer,
-        subject: Text::new(&accord_protocol::id::Hash::of(&card).to_string()).unwrap(),
-        reason: Text::new("laptop lost").unwrap(),
-        issued_at: now,
-        until: now.plus(86_400_000),
-    };
+    let hash = accord_protocol::id::Hash::of(&card).to_string();
+    let stop = (Way::Stops, Target::Officer, hash.as_str());
     // Another member's administrator has no say.
-    let admin = |member: &str| format!("{member}/admin-2/admin.ring");
-    federation.sign("foreign.accord", &suspend("ES-AGENCY"), &[(&admin("IT-AGENCY"), KeyRole::Administrator)]);
+    let mut foreign: Suspend = {
+        federation.suspend("ES-AGENCY", stop, &[2], "suspend.accord");
+        federation.document("suspend.accord").unverified().unwrap()
+    };
+    foreign.reason = Text::new("none of theirs").unwrap();
+    federation.sign("foreign.accord", &foreign, &[("IT-AGENCY/admin-2/admin.ring", KeyRole::Administrator)]);
     assert_eq!(federation.publish("IT-AGENCY", &["foreign.accord"]).code, 1);
     assert_eq!(ask(&federation, "IT-AGENCY").0, "answered");
-    let said =
-        federation.sign("suspend.accord", &suspend("ES-AGENCY"), &[(&admin("ES-AGENCY"), KeyRole::Administrator)]);
     assert_eq!(federation.publish("ES-AGENCY", &["suspend.accord"]).code, 0);
     let refused =
         federation.officer(&["ask", "seizures-year-drug", "--from", "IT-AGENCY", "--period", "2024", "--json"]);
     assert_ne!(refused.code, 0);
     assert_eq!(refused.json()["error"]["code"], "NODE-REFUSED", "{}", refused.stdout);
-    let file = format!("IT-AGENCY/node/trust/suspend-{}.accord", &said.hash().to_string()[..16]);
+    let hash = federation.document("suspend.accord").hash().to_string();
+    let file = format!("IT-AGENCY/node/trust/suspend-{}.accord", &hash[..16]);
     until(&federation, "IT-AGENCY knows", || federation.path().join(&file).is_file());
 }
 
@@ -231,6 +243,71 @@ fn d9_more_than_half_of_those_ever_met_must_have_greeted_within_seven_days_under
         let freshness = Freshness::new(met.into_iter().map(|(member, greeted)| (id(member), greeted)));
         assert_eq!(freshness.is_fresh(&trust, &id("ES-AGENCY"), now), want, "{what}");
     }
+}
+
+#[test]
+fn d12_the_clocks_mark_follows_documents_of_others_and_none_of_the_own() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+    let folder = TrustFolder::open(&federation.path().join("ES-AGENCY/node/trust"), &id("ES-AGENCY")).unwrap();
+    let latest = |documents: &[accord_protocol::signed::Document]| {
+        let trust = folder.with(documents).unwrap().trust;
+        foreign_times(&trust, &id("ES-AGENCY")).into_iter().max().unwrap().0
+    };
+    let begin = latest(&[]);
+    let later = |hours: u64| begin.plus(hours * 3_600_000);
+    let keys = |member: &str, hours| {
+        let file = format!("public/keys-{member}.accord");
+        federation.next_keys(member, &file, "keys-2.accord", |keys| keys.issued_at = later(hours))
+    };
+    assert_eq!(latest(&[keys("ES-AGENCY", 9)]), begin, "the own ones say nothing");
+    assert_eq!(latest(&[keys("IT-AGENCY", 2)]), later(2));
+    let roster = federation.next_roster("public/roster.accord", "roster-2.accord", |roster| {
+        roster.issued_at = later(3);
+    });
+    assert_eq!(latest(&[keys("IT-AGENCY", 2), roster]), later(3), "the federation's count");
+    let reset = |admins: &[u8]| {
+        federation.suspend("ES-AGENCY", (Way::Lifts, Target::Clock, "ES-AGENCY"), admins, "reset.accord");
+        let trust = folder.with(&[federation.document("reset.accord")]).unwrap().trust;
+        resets(&trust, &id("ES-AGENCY")).count()
+    };
+    assert_eq!((reset(&[1]), reset(&[1, 2])), (0, 1), "two administrators set it anew");
+}
+
+#[test]
+fn trust_shows_whom_the_node_has_heard_and_what_only_operators_need() {
+    let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY", "PT-AGENCY"]);
+    let nodes = federation.start_all();
+    assert_eq!(ask(&federation, "PT-AGENCY").0, "answered");
+    let shown = |profile: &str| {
+        let said = accord_tests::accord(&federation.path(), &["--profile", profile, "status", "--json"]);
+        assert_eq!(said.code, 0, "{}", said.stdout);
+        let folder = federation.path().join(profile).join("trust");
+        let names: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        ["staff-", "suspend-"].map(|kind| names.iter().any(|name| name.starts_with(kind)))
+    };
+    federation.suspend("ES-AGENCY", (Way::Stops, Target::Partner, "IT-AGENCY"), &[1], "stop.accord");
+    assert_eq!(federation.publish("ES-AGENCY", &["stop.accord"]).code, 0);
+    assert_eq!(shown("ES-AGENCY/node/operator"), [true, true]);
+    assert!(!shown("officer")[1], "an officer's tool learns of no local suspension");
+
+    let person = Person::open(&federation.path().join("officer"));
+    let trust = person.trust();
+    assert_eq!((&trust["fresh"], &trust["learning"], &trust["isolated"]), (&json!(true), &json!(false), &json!(false)));
+    assert_eq!(trust["clock"]["behind"], false);
+    assert_eq!(trust["suspensions"][0]["subject"], "IT-AGENCY");
+    let about = |trust: &Value, member: &str| {
+        trust["members"].as_array().unwrap().iter().find(|entry| entry["member"] == member).unwrap().clone()
+    };
+    let entry = about(&trust, "PT-AGENCY");
+    assert_eq!((&entry["knows_roster"], &entry["keys_known"]), (&json!(1), &json!(1)), "{entry}");
+    assert_eq!((&entry["reachable"], entry["last_seen"].is_string()), (&json!(true), true), "{entry}");
+    let mut nodes = nodes;
+    nodes.pop().unwrap().kill();
+    federation.next_roster("public/roster.accord", "roster-2.accord", |_| {});
+    assert_eq!(federation.publish("ES-AGENCY", &["roster-2.accord"]).code, 0);
+    until(&federation, "PT-AGENCY is not reachable", || about(&person.trust(), "PT-AGENCY")["reachable"] == false);
+    until(&federation, "IT-AGENCY knows roster 2", || about(&person.trust(), "IT-AGENCY")["knows_roster"] == 2);
 }
 
 fn id(name: &str) -> accord_protocol::id::NodeId {

@@ -11,7 +11,7 @@ use accord_edge::{
     linux,
     trust_folder::{FEDERATION_FILE, TrustFolder},
 };
-use accord_node::io::{config::Config, identity};
+use accord_node::io::{config::Config, identity, keys::NodeKeys};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
@@ -84,7 +84,7 @@ impl Install {
         let config = Config::load(&self.dir)?;
         let (cards, documents) = self.read()?;
         let folder = config.trust_dir();
-        let keys = identity::load_keys(&config.dir)?;
+        let keys = NodeKeys::load(&config.dir)?;
         // The folder as it will be is made whole beside the one there is, and everything that the node checks at its start is checked
         // on it; then the two change places in one step. A kill at any moment leaves the old set or the new one, never a mixture.
         let fresh = empty_beside(&folder)?;

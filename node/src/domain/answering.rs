@@ -6,6 +6,7 @@ use std::{fmt::Display, sync::Arc};
 
 use accord_protocol::{
     answer::{AnswerHead, HEAD_MAX},
+    catalogue::Catalogue,
     codec::{Bounded, Cap, decode, encode},
     id::{Hash, NodeId, RequestId},
     key::{PublicKey, Signature, SigningKey},
@@ -13,6 +14,7 @@ use accord_protocol::{
     request::SKEW_MS,
     selection::Selection,
     signed::Label,
+    suspend::Target,
     time::{DAY_MS, UnixMs},
     trust::Trust,
 };
@@ -192,6 +194,9 @@ impl Provider<'_> {
         checked: &Checked,
     ) -> Result<(SignedAnswer, Course), Failure<S::Error>> {
         let body = &checked.body;
+        // Before memory: nobody is answered from a table that is stopped, not even what was answered once. It is not remembered
+        // either, since it may be allowed again.
+        self.refuse_stopped(checked, self.trust.catalogue())?;
         if let Some(entry) = kept.remembered(&checked.card.key, &body.request_id).map_err(Failure::Inside)? {
             if entry.body_hash != checked.body_hash {
                 return Err(checked.deny(Refusal::Conflict, "the request id is used already").into());
@@ -225,6 +230,12 @@ impl Provider<'_> {
         Ok((answer, course))
     }
 
+    fn refuse_stopped(&self, checked: &Checked, catalogue: &Catalogue) -> Result<(), Denied> {
+        let table = catalogue.table_by_id(checked.body.query.table_id);
+        let stop = table.and_then(|table| self.trust.local_stop(self.me, Target::Table, &table.name, self.now));
+        stop.map_or(Ok(()), |_| Err(checked.deny(Refusal::Unavailable, "an own administrator has stopped this table")))
+    }
+
     fn is_own(&self, checked: &Checked) -> bool {
         checked.body.requester == *self.me
     }
@@ -243,6 +254,7 @@ impl Provider<'_> {
         };
         // Without an edition the catalogue in force decides what may be discovered, so that the order of checks is the same.
         let catalogue = edition.as_ref().map_or(self.trust.catalogue(), |edition| &edition.catalogue);
+        self.refuse_stopped(checked, catalogue)?;
         let permitted = provide::permit(checked, catalogue, self.me, self.grants, self.now)?;
         let (Some(edition), Some(table)) = (&edition, catalogue.table_by_id(permitted.table_id())) else {
             return Err(checked.deny(Refusal::Edition, "no such edition").into());
@@ -272,6 +284,7 @@ impl Provider<'_> {
                 .edition(head.edition)
                 .map_err(Failure::Inside)?
                 .ok_or(Failure::Inconsistent("an answered edition is gone"))?;
+            self.refuse_stopped(checked, &edition.catalogue)?;
             let table = edition
                 .catalogue
                 .table_by_id(checked.body.query.table_id)

@@ -77,10 +77,10 @@ pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: Un
     about.body_hash = Hash::of(body_bytes);
 
     // The node key is of that same member, who may ask.
-    let Some((member, keys)) = trust.active(peer.member, now) else {
+    let Some((member, _)) = trust.active(peer.member, now) else {
         return Err(deny(Refusal::Auth, "the peer is not an active member", about));
     };
-    if claimed.node_id != *peer.member || !keys.sign_keys.as_slice().contains(&claimed.node_key) {
+    if claimed.node_id != *peer.member || !trust.sign_keys(peer.member, now).contains(&claimed.node_key) {
         return Err(deny(Refusal::Auth, "the request is handed on by another node than the connection's", about));
     }
     if !member.roles.as_slice().contains(&MemberRole::Requester) {

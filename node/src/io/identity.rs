@@ -1,20 +1,18 @@
-//! The node's keys and trust documents on disk, and who may connect because of them.
+//! The node's trust documents on disk, and who may connect because of them.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use accord_edge::{
     files::{self, FileError},
-    keyring::{KeyRing, RingError, RingKind},
-    trust_folder::{TrustFolder, TrustFolderError},
+    trust_folder::{FEDERATION_FILE, ROSTER_FILE, TrustFolder, TrustFolderError},
 };
 use accord_protocol::{
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
-    key::{PublicKey, SigningKey},
+    key::PublicKey,
     member_keys::KeyRole,
     officers::Card,
     signed::Document,
@@ -22,19 +20,10 @@ use accord_protocol::{
     trust::{Trust, TrustError},
 };
 
+use super::keys::{BadRing, NodeKeys};
+
 /// Extension of cards.
 const CARD: &str = "card";
-
-/// The private keys that a running node uses.
-#[derive(Debug)]
-pub struct NodeKeys {
-    /// For TLS handshakes.
-    pub tls: Arc<SigningKey>,
-    /// For answers, requests and editions.
-    pub sign: SigningKey,
-    /// Secret of edition commitments: `edition_key` of `wire.md` D11.
-    pub edition_key: [u8; 32],
-}
 
 /// Trust documents, and who is trusted because of them, at one moment.
 #[derive(Debug)]
@@ -53,17 +42,20 @@ pub enum IdentityError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The key ring.
-    #[error("{}", path.display())]
-    Ring {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: RingError,
-    },
+    #[error(transparent)]
+    Ring(#[from] BadRing),
     /// The trust documents.
     #[error(transparent)]
     Folder(#[from] TrustFolderError),
+    /// What was fixed at the installation is not there.
+    #[error(
+        "{} is missing: the trust folder was made by an older version or is damaged; move it away and install the federation's documents again with `accord-node install`",
+        path.display()
+    )]
+    NotInstalled {
+        /// The file.
+        path: PathBuf,
+    },
     /// The trust documents cannot be those of this node.
     #[error("the trust documents do not hold together")]
     Trust(#[from] TrustError),
@@ -72,21 +64,12 @@ pub enum IdentityError {
     NotListed(String),
 }
 
-/// Opens the node's key ring.
-pub fn load_keys(dir: &Path) -> Result<NodeKeys, IdentityError> {
-    let path = dir.join("node.ring");
-    let fault = |source| IdentityError::Ring { path: path.clone(), source };
-    let mut ring = KeyRing::open(&path, || None).and_then(|ring| ring.expect_kind(RingKind::Node)).map_err(fault)?;
-    let sign = ring.take(KeyRole::Sign).map_err(fault)?;
-    let tls = ring.take(KeyRole::Tls).map_err(fault)?;
-    // A key of the ring, so that it is backed up and rotated with it; as a MAC key it is the digest of a signature of its own.
-    let edition = ring.take(KeyRole::Edition).map_err(fault)?;
-    let Hash(edition_key) = Hash::of(&edition.sign_raw(b"accord/1 edition-key").0);
-    Ok(NodeKeys { tls: Arc::new(tls), sign, edition_key })
-}
-
 /// Reads and verifies the trust documents of a node.
 pub fn load_trust(dir: &Path, me: &NodeId) -> Result<Standing, IdentityError> {
+    let path = dir.join(ROSTER_FILE);
+    if dir.join(FEDERATION_FILE).exists() && !path.exists() {
+        return Err(IdentityError::NotInstalled { path });
+    }
     let held = TrustFolder::open(dir, me)?;
     for remark in held.trust.remarks() {
         tracing::warn!(%remark, "trust documents");
@@ -162,7 +145,7 @@ impl Standing {
         Self::of(self.held.with(documents)?, [self.cards.as_slice(), cards].concat(), self.me.clone())
     }
 
-    /// Refuses to run under keys that the roster does not list (C117).
+    /// Refuses to run without a key for handshakes and one for signatures that the roster lists (C117).
     pub fn check_own_keys(&self, keys: &NodeKeys) -> Result<(), IdentityError> {
         if !self.held.trust.speaks(accord_protocol::PROTOCOL) {
             let roster = self.held.trust.roster();
@@ -173,10 +156,11 @@ impl Standing {
                 accord_protocol::PROTOCOL
             )));
         }
-        let listed = self.held.trust.keys(&self.me).is_some_and(|listed| {
-            listed.tls_keys.as_slice().contains(&keys.tls.public())
-                && listed.sign_keys.as_slice().contains(&keys.sign.public())
-        });
+        let held = |keys: &[PublicKey], own: &NodeKeys| keys.iter().any(|key| own.find(key).is_some());
+        let listed =
+            self.held.trust.keys(&self.me).is_some_and(|listed| {
+                held(listed.tls_keys.as_slice(), keys) && held(listed.sign_keys.as_slice(), keys)
+            });
         if listed {
             Ok(())
         } else {

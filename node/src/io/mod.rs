@@ -3,6 +3,7 @@
 pub mod config;
 pub mod identity;
 pub mod import;
+pub mod keys;
 pub mod store;
 pub mod telemetry;
 pub mod transport;

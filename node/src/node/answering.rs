@@ -18,7 +18,10 @@ use crate::{
         edition::Frozen,
         provide::{Denied, Peer},
     },
-    io::store::{Batch, StoreError},
+    io::{
+        keys::Voice,
+        store::{Batch, StoreError},
+    },
 };
 
 /// Replies to one member that are remembered at once, at most: about 40 MB of disk. At the standing rate of a member's quota it
@@ -29,16 +32,15 @@ impl Node {
     /// Answers one request. Blocks on the store: call it from a blocking task. Never fails: what goes wrong inside is `E_BUSY`
     /// outside.
     pub fn answer(&self, peer: Peer<'_>, payload: &[u8]) -> SignedAnswer {
-        let (standing, grants) = (self.standing(), self.grants());
-        let provider = self.provider(&standing, &grants);
+        let (standing, grants, voice) = (self.standing(), self.grants(), self.voice());
+        let provider = self.provider(&standing, &grants, &voice);
         let checked = match provider.check(peer, payload) {
             Ok(checked) => checked,
             Err(denied) => return self.refused(&provider, peer.member, &denied),
         };
         let own = checked.body.requester == self.config.member;
-        if !own && !self.is_fresh() {
-            let why = "this node has not heard for seven days that its roster is the others' too";
-            return self.refused(&provider, peer.member, &checked.deny(Refusal::Unavailable, why));
+        if let Some(why) = self.stands_still(peer.member) {
+            return self.refused(&provider, peer.member, &checked.deny(Refusal::Unavailable, why.to_string()));
         }
         if !own && !self.quota().take(&checked.body.requester, &checked.card.key, self.since_start.ms()) {
             return self.refused(&provider, peer.member, &checked.deny(Refusal::Quota, "token bucket empty"));
@@ -60,8 +62,8 @@ impl Node {
 
     /// A refusal for a stream whose bytes are no request at all.
     pub fn refuse_bytes(&self, peer: &NodeId, why: &str) -> SignedAnswer {
-        let (standing, grants) = (self.standing(), self.grants());
-        let (answer, denied) = self.provider(&standing, &grants).refuse_bytes(peer, why);
+        let (standing, grants, voice) = (self.standing(), self.grants(), self.voice());
+        let (answer, denied) = self.provider(&standing, &grants, &voice).refuse_bytes(peer, why);
         self.log_refusal(peer, &denied);
         self.door.count(&Course::Refused(denied));
         answer
@@ -71,13 +73,14 @@ impl Node {
         &'a self,
         standing: &'a super::Standing,
         grants: &'a crate::domain::access::Grants,
+        voice: &'a Voice,
     ) -> Provider<'a> {
         Provider {
             me: &self.config.member,
             trust: standing.trust(),
             grants,
             handling: &self.config.handling,
-            key: &self.keys.sign,
+            key: &voice.sign,
             now: clock::now(),
         }
     }

@@ -99,7 +99,10 @@ impl Node {
 
     /// The signed header of an edition, for partners.
     pub fn edition_document(&self, number: u64) -> Result<Option<Document>, StoreError> {
-        Ok(self.store.edition(number)?.map(|edition| edition.header))
+        let Some(mut header) = self.store.edition(number)?.map(|edition| edition.header) else { return Ok(None) };
+        // One that an earlier key has signed is vouched for by the one in use: partners know no other after a rotation.
+        header.add_signature(&self.voice().sign, self.standing().trust().federation());
+        Ok(Some(header))
     }
 
     /// Whether a member may receive anything at all: then it may see headers of editions.
@@ -215,7 +218,7 @@ impl Node {
         let standing = self.standing();
         let trust = standing.trust();
         let content = filled.content();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys.edition_key);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys().edition_key);
         let mut salt = [0; 32];
         salt.copy_from_slice(hmac::sign(&key, &content).as_ref());
         let commit = commitment(trust.federation(), &self.config.member, &Hash(salt), &content);
@@ -250,7 +253,7 @@ impl Node {
             published_at: now,
         };
         let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
-        document.add_signature(&self.keys.sign, trust.federation());
+        document.add_signature(&self.voice().sign, trust.federation());
         let mut batch = Batch::default();
         let mut blocks = Vec::new();
         for block in &filled.blocks {

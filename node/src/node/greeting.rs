@@ -42,7 +42,7 @@ impl Node {
             now: clock::now(),
         };
         let payload = encode(&hello).unwrap_or_default();
-        let signature = self.keys.sign.sign(Label::Hello, standing.trust().federation(), &payload);
+        let signature = self.voice().sign.sign(Label::Hello, standing.trust().federation(), &payload);
         encode(&SignedBytes { payload: Bounded::new(payload).unwrap_or_default(), signature }).unwrap_or_default()
     }
 
@@ -52,10 +52,10 @@ impl Node {
         let standing = self.standing();
         let trust = standing.trust();
         let signed: SignedBytes = decode(payload, Cap::Head).map_err(|error| not(error.to_string()))?;
-        let keys = trust.keys(from).ok_or_else(|| not("it is not a member".into()))?;
+        let now = clock::now();
         let hello = verify_message::<Hello>(
             trust.federation(),
-            keys.sign_keys.as_slice(),
+            &trust.greeting_keys(from, now),
             signed.payload.as_slice(),
             &signed.signature,
         )
@@ -63,7 +63,6 @@ impl Node {
         if hello.node_id != *from || hello.federation != *trust.federation() {
             return Err(not("it is in another name".into()));
         }
-        let now = clock::now();
         let greeted = Greeted { at: now, epoch: hello.epoch, version: hello.roster_version, hash: hello.roster_hash };
         let worth_keeping = self.freshness().note(from, greeted);
         if worth_keeping {
@@ -71,6 +70,9 @@ impl Node {
             batch.put_greeted(from, &greeted);
             self.store.commit(batch)?;
         }
+        self.contacts().heard(&self.config.member, &hello, now);
+        self.mark_members(trust)?;
+        self.choose_voice();
         let since_start = self.since_start.ms();
         let mut lacking = lacking(&marks(&standing.held.documents), hello.held.as_slice());
         lacking.retain(|mark| self.hints().follows(from, &mark.hash, since_start));

@@ -6,8 +6,10 @@ mod edition_view;
 mod editions;
 mod greeting;
 mod mappings;
+mod own_keys;
 mod rates;
 mod records;
+mod standstill;
 mod status;
 mod trust;
 mod way_back;
@@ -16,7 +18,7 @@ mod withdrawals;
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock},
 };
 
 use accord_edge::{
@@ -38,16 +40,20 @@ use crate::{
     domain::{
         access::{Grants, GrantsError},
         answering::Course,
+        clock_mark::ClockMark,
+        contacts::Contacts,
         coverage::Coverage,
         door::Door,
         freshness::{Freshness, Hints},
         import::index::Index,
+        learning::Learning,
         quota::Quota,
     },
     io::{
         config::{Config, ConfigError},
-        identity::{self, IdentityError, NodeKeys, Standing},
+        identity::{self, IdentityError, Standing},
         import::empty_spool,
+        keys::{NodeKeys, Voice},
         store::{Store, StoreError},
     },
 };
@@ -63,12 +69,19 @@ const GRANTS_MAX: u64 = 1 << 20;
 pub struct Node {
     /// Its settings.
     pub config: Config,
-    /// Its keys.
-    pub keys: NodeKeys,
+    keys: RwLock<Arc<NodeKeys>>,
+    /// The keys that it speaks with, at this moment.
+    pub voice: tokio::sync::watch::Sender<Arc<Voice>>,
     standing: RwLock<Arc<Standing>>,
     taking_trust: Mutex<()>,
     freshness: Mutex<Freshness>,
+    contacts: Mutex<Contacts>,
     hints: Mutex<Hints>,
+    clock_mark: Mutex<ClockMark>,
+    learning: Mutex<Learning>,
+    // Since when others are greeted, and whether the first round of it is over.
+    greeting_since: OnceLock<Stopwatch>,
+    learned: tokio::sync::watch::Sender<bool>,
     /// Somebody said that it holds what is lacking here.
     pub lacking: tokio::sync::Notify,
     /// Counts changes of who is trusted, so that connections are looked at again.
@@ -162,9 +175,10 @@ pub enum StartError {
 impl Node {
     /// Opens everything that a node needs, in the order in which a fault is cheapest to find.
     pub fn open(config: Config) -> Result<Self, StartError> {
-        let keys = identity::load_keys(&config.dir)?;
+        let keys = NodeKeys::load(&config.dir).map_err(IdentityError::from)?;
         let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
         standing.check_own_keys(&keys)?;
+        let voice = own_keys::first_voice(&keys, &standing, &config.member)?;
         let grants = load_grants(&config, &standing)?;
         let spool = config.dir.join("spool");
         files::make_dir(&spool)?;
@@ -188,14 +202,22 @@ impl Node {
             standing: RwLock::new(Arc::new(standing)),
             taking_trust: Mutex::default(),
             freshness: Mutex::new(Freshness::new(store.greetings()?)),
+            contacts: Mutex::default(),
             hints: Mutex::default(),
+            clock_mark: Mutex::new(ClockMark::new(store.clock_mark()?)),
+            learning: Mutex::default(),
+            greeting_since: OnceLock::new(),
+            learned: tokio::sync::watch::Sender::new(false),
             lacking: tokio::sync::Notify::new(),
             trust_changes: tokio::sync::watch::Sender::new(0),
             config,
-            keys,
+            voice: tokio::sync::watch::Sender::new(Arc::new(voice)),
+            keys: RwLock::new(Arc::new(keys)),
             store,
             spool,
         };
+        node.choose_voice();
+        node.mark_documents()?;
         node.forget_replies()?;
         if let Some(number) = node.current_number() {
             node.loaded_edition(number)?;
@@ -230,8 +252,29 @@ impl Node {
         Arc::clone(&self.standing.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// The keys that it speaks with, at this moment.
+    pub fn voice(&self) -> Arc<Voice> {
+        Arc::clone(&self.voice.borrow())
+    }
+
+    fn keys(&self) -> Arc<NodeKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     fn freshness(&self) -> MutexGuard<'_, Freshness> {
         self.freshness.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn contacts(&self) -> MutexGuard<'_, Contacts> {
+        self.contacts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn clock_mark(&self) -> MutexGuard<'_, ClockMark> {
+        self.clock_mark.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn learning(&self) -> MutexGuard<'_, Learning> {
+        self.learning.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn hints(&self) -> MutexGuard<'_, Hints> {

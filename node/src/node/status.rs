@@ -18,7 +18,8 @@ impl Node {
         // Numbers of imports that failed are not used again, so the number of the last one is not how many there are.
         let imports = self.store.imports().count();
         let edition = self.current_number().and_then(|number| self.loaded_edition(number).ok().flatten());
-        let mut warnings = Vec::new();
+        let mut warnings = self.standstill_warnings();
+        let (mark, behind) = self.clock_state(now);
         if !trust.roster_is_current(now) {
             warnings.push(super::notice(
                 "ROSTER-EXPIRED",
@@ -53,6 +54,11 @@ impl Node {
             "listen": { "members": self.config.listen_members.to_string(), "people": self.config.listen_people.to_string() },
             "federation": trust.federation().to_string(),
             "roster": { "epoch": trust.root().epoch, "version": trust.roster().roster_version, "hash": trust.roster().hash().to_string(), "expires_at": trust.roster().expires_at.to_string() },
+            "fresh": self.is_fresh(),
+            "learning": self.is_learning(),
+            "isolated": self.is_isolated(),
+            "clock": { "mark": mark.at.to_string(), "from": mark.from.as_str(), "behind": behind },
+            "suspensions": self.suspensions_json(),
             "store": { "sequence": self.store.sequence(), "lines": lines, "imports": imports },
             "edition": edition.map(|edition| json!({ "number": edition.frozen.header.number, "hash": edition.frozen.header.commit.to_string(), "protection": edition.frozen.header.protection.as_str(), "published_at": edition.frozen.header.published_at.to_string() })),
             "editions": editions,

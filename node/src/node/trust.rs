@@ -1,12 +1,14 @@
 //! Trust documents that arrive while the node runs: what they change, kept before it counts.
 
-use accord_edge::files;
+use accord_edge::{clock, files};
 use accord_protocol::{
     message::{Fetch, Handed},
     officers::Card,
     root::Root,
-    signed::{Document, Label},
-    trust::{Remark, is_for_tools, travels},
+    roster::{Member, MemberState},
+    signed::{Document, Label, Verified},
+    suspend::Suspend,
+    trust::{Remark, Tool, is_for_tools, travels},
 };
 use serde_json::{Value, json};
 
@@ -62,7 +64,19 @@ impl Node {
                 tracing::warn!(%remark, "trust documents");
             }
         }
+        let other_catalogue = before.trust().catalogue().hash != next.trust().catalogue().hash;
+        if let Some(keys) = next.trust().keys(&self.config.member) {
+            self.read_ring_for(keys);
+        }
         *self.standing.write().unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(next);
+        self.choose_voice();
+        if let Err(error) = self.mark_documents() {
+            tracing::error!(%error, "the clock's mark cannot be kept");
+        }
+        if other_catalogue && let Err(error) = self.reload_grants() {
+            let error = accord_protocol::text::with_causes(&error);
+            tracing::error!(error, "the grants do not fit the new catalogue: those in force stay");
+        }
         self.trust_changes.send_modify(|count| *count += 1);
         Ok(taken)
     }
@@ -79,10 +93,11 @@ impl Node {
         self.standing().held.documents.iter().find(is_meant).cloned()
     }
 
-    /// The documents that are held, for the tools of the node's own people: acceptances too, so that they trust the same, but no
-    /// staff lists.
-    pub(crate) fn show_trust(&self) -> Reply {
+    /// The documents that are held, for the tool of one of the node's own people, and how trust stands.
+    pub(crate) fn show_trust(&self, tool: Tool) -> Reply {
         let standing = self.standing();
+        let trust = standing.trust();
+        let now = clock::now();
         let hex = |document: &Document| {
             json!(
                 accord_protocol::codec::encode(document)
@@ -90,18 +105,64 @@ impl Node {
                     .unwrap_or_default()
             )
         };
-        let for_tools = |document: &&Document| is_for_tools(document);
+        let for_tools = |document: &&Document| is_for_tools(document, tool);
         let documents: Vec<Value> = standing.held.documents.iter().filter(for_tools).map(hex).collect();
-        done(
-            json!({ "documents": documents, "remarks": standing.trust().remarks().iter().map(Remark::to_string).collect::<Vec<_>>() }),
-        )
+        let (mark, behind) = self.clock_state(now);
+        let mut reply = done(json!({
+            "documents": documents,
+            "remarks": trust.remarks().iter().map(Remark::to_string).collect::<Vec<_>>(),
+            "fresh": self.is_fresh(),
+            "learning": self.is_learning(),
+            "isolated": self.is_isolated(),
+            "clock": { "now": now.to_string(), "mark": mark.at.to_string(), "from": mark.from.as_str(), "behind": behind },
+            "members": self.members_json(),
+            "suspensions": self.suspensions_json(),
+        }));
+        reply.warnings = self.standstill_warnings();
+        reply
+    }
+
+    /// What is known of each other member that is not out.
+    fn members_json(&self) -> Vec<Value> {
+        let standing = self.standing();
+        let trust = standing.trust();
+        let members = trust
+            .roster()
+            .members
+            .iter()
+            .filter(|member| member.node_id != self.config.member && member.state != MemberState::Removed);
+        let (contacts, freshness) = (self.contacts(), self.freshness());
+        let about = |member: &Member| {
+            let (contact, kept) = (contacts.of(&member.node_id), freshness.last(&member.node_id));
+            json!({
+                "member": member.node_id.as_str(),
+                "last_seen": contact.heard_at.or(kept.map(|kept| kept.at)).map(|at| at.to_string()),
+                "knows_roster": contact.roster_version.or(kept.map(|kept| kept.version)),
+                "reachable": contact.reachable,
+                "keys_known": contact.keys_known,
+            })
+        };
+        members.map(about).collect()
+    }
+
+    /// All suspensions in force, of all members.
+    pub(super) fn suspensions_json(&self) -> Vec<Value> {
+        let standing = self.standing();
+        let about = |stop: &Verified<Suspend>| {
+            json!({
+                "member": stop.node_id.as_str(), "target": stop.target.as_str(), "subject": stop.subject.as_str(),
+                "reason": stop.reason.as_str(), "since": stop.issued_at.to_string(), "until": stop.until.to_string(),
+                "local": !stop.travels(), "hash": stop.hash().to_string(),
+            })
+        };
+        standing.trust().stops(clock::now()).map(about).collect()
     }
 
     /// Takes documents that an operator hands in.
     pub(crate) fn publish_documents(&self, handed: &Handed) -> Reply {
-        let documents = handed.documents.as_slice();
+        let documents: Vec<Document> = handed.documents.iter().map(|document| self.complete(document)).collect();
         let cards: Vec<Card> = handed.cards.as_slice().to_vec();
-        let taken = match self.take_documents(documents, &cards) {
+        let taken = match self.take_documents(&documents, &cards) {
             Ok(taken) => taken,
             Err(error) => {
                 let message = accord_protocol::text::with_causes(&error);

@@ -47,7 +47,7 @@ impl Node {
             at: clock::now(),
         };
         let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
-        document.add_signature(&self.keys.sign, self.standing().trust().federation());
+        document.add_signature(&self.voice().sign, self.standing().trust().federation());
         let to_tell: Vec<NodeId> = self.store.received(number)?;
         let mut batch = Batch::default();
         let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
@@ -71,7 +71,9 @@ impl Node {
     pub fn untold(&self) -> Result<Vec<(u64, NodeId, Document)>, StoreError> {
         let mut all = Vec::new();
         for (number, member) in self.store.untold()? {
-            if let Some(entry) = self.store.withdrawn(number)? {
+            if let Some(mut entry) = self.store.withdrawn(number)? {
+                // Whoever is told now knows the keys in use.
+                entry.document.add_signature(&self.voice().sign, self.standing().trust().federation());
                 all.push((number, member, entry.document));
             }
         }

@@ -100,10 +100,18 @@ fn transport(streams_in: u32) -> Arc<TransportConfig> {
 }
 
 /// A listening endpoint. It opens no connections of its own; whoever connects may have proved any key, or none: see [`peer_key`].
-pub fn listen(address: SocketAddr, key: Arc<SigningKey>, exchange: KeyExchange) -> Result<Endpoint, QuicError> {
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    config: ServerConfig,
+    exchange: KeyExchange,
+}
+
+/// Listens on an address, and proves `key` to whoever connects.
+pub fn listen(address: SocketAddr, key: Arc<SigningKey>, exchange: KeyExchange) -> Result<Listener, QuicError> {
     let reset_key = ResetKey::of(&key);
-    let crypto = QuicServerConfig::try_from(tls::server(key, exchange)?)?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut config = ServerConfig::with_crypto(server_crypto(key, exchange)?);
     config
         .transport_config(transport(STREAMS_MAX))
         .migration(false)
@@ -114,9 +122,25 @@ pub fn listen(address: SocketAddr, key: Arc<SigningKey>, exchange: KeyExchange) 
         let runtime = quinn::default_runtime().ok_or_else(|| std::io::Error::other("no runtime"))?;
         let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
         endpoint.supported_versions(vec![QUIC_V1]);
-        Endpoint::new(endpoint, Some(config), socket, runtime)
+        Endpoint::new(endpoint, Some(config.clone()), socket, runtime)
     };
-    bind().map_err(|source| QuicError::Bind { address, source })
+    let endpoint = bind().map_err(|source| QuicError::Bind { address, source })?;
+    Ok(Listener { endpoint, config, exchange })
+}
+
+fn server_crypto(key: Arc<SigningKey>, exchange: KeyExchange) -> Result<Arc<QuicServerConfig>, QuicError> {
+    Ok(Arc::new(QuicServerConfig::try_from(tls::server(key, exchange)?)?))
+}
+
+impl Listener {
+    /// Proves another key in handshakes from now on. Connections that are there live on, and so do handshakes that have begun: the
+    /// addresses that they have proved stay proved.
+    pub fn prove(&self, key: Arc<SigningKey>) -> Result<(), QuicError> {
+        let mut config = self.config.clone();
+        config.crypto = server_crypto(key, self.exchange)?;
+        self.endpoint.set_server_config(Some(config));
+        Ok(())
+    }
 }
 
 /// Key of stateless resets (RFC 9000, 10.3): the same after a restart, so that a peer whose connection died with the old process

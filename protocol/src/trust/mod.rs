@@ -9,6 +9,8 @@ mod lineage;
 mod lists;
 mod remark;
 mod rosters;
+mod stops;
+mod tools;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +22,7 @@ use holdings::Kept;
 pub use remark::{Remark, WhyWaiting};
 pub use rosters::RosterMark;
 use rosters::{FEDERATION, Rosters};
+pub use tools::{Tool, digest, is_for_tools, travels};
 
 use crate::{
     catalogue::{Catalogue, CatalogueDocument},
@@ -31,7 +34,7 @@ use crate::{
     root::{self, Root},
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Label, NotVerified, Verified},
-    suspend::{Suspend, Target, Way},
+    suspend::{Suspend, Target},
     time::UnixMs,
 };
 
@@ -303,22 +306,14 @@ impl Trust {
         keys.iter().filter(|key| self.greets(key, now) == Some(member)).copied().collect()
     }
 
-    fn key_is_suspended(&self, member: &NodeId, key: &PublicKey, now: UnixMs) -> bool {
-        self.is_suspended(member, Target::Key, now, |suspend| suspend.key().as_ref() == Some(key))
+    /// The keys with which a member's greetings may be signed now: also where no data is exchanged with it.
+    pub fn greeting_keys(&self, member: &NodeId, now: UnixMs) -> Vec<PublicKey> {
+        let keys = self.keys.get(member).map(|keys| keys.sign_keys.as_slice()).unwrap_or_default();
+        keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
     }
 
-    /// Whether this member's administrators have stopped something of their own: the latest word about it counts.
-    pub fn is_suspended(
-        &self,
-        member: &NodeId,
-        target: Target,
-        now: UnixMs,
-        is_meant: impl Fn(&Suspend) -> bool,
-    ) -> bool {
-        let mut about =
-            self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
-        // They are in the order in which they were issued.
-        about.rfind(|suspend| is_meant(suspend)).is_some_and(|suspend| suspend.way == Way::Stops && now < suspend.until)
+    fn key_is_suspended(&self, member: &NodeId, key: &PublicKey, now: UnixMs) -> bool {
+        self.is_suspended(member, Target::Key, now, |suspend| suspend.key().as_ref() == Some(key))
     }
 
     /// The officer whom a card vouches for, if that member's list in force holds it now.
@@ -332,27 +327,6 @@ impl Trust {
         let card: Card = decode(card, Cap::Small).ok()?;
         (card.valid_from <= now && now < card.valid_to).then_some(card)
     }
-}
-
-/// Whether a document goes to partners and to people's tools: staff lists, acceptances, and suspensions of partners and tables stay.
-pub fn travels(document: &Document) -> bool {
-    match document.label() {
-        Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Officers => true,
-        Label::Suspend => document.unverified::<Suspend>().is_ok_and(|suspend| suspend.travels()),
-        _ => false,
-    }
-}
-
-/// Whether a document goes to the tools of the member's own people: all that travel, and acceptances, so that they trust the same.
-pub fn is_for_tools(document: &Document) -> bool {
-    travels(document) || document.label() == Label::Accept
-}
-
-/// Names a set of documents, those for tools: two that hold the same have the same.
-pub fn digest(documents: &[Document]) -> Hash {
-    let for_tools = documents.iter().filter(|document| is_for_tools(document));
-    let all: BTreeSet<Hash> = for_tools.map(Document::hash).collect();
-    Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
 }
 
 /// Reads the catalogue inside its signed document.

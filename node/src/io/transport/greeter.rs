@@ -2,15 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use accord_edge::{
-    clock,
-    stream::{self, NoBody},
-};
+use accord_edge::stream::{self, NoBody};
 use accord_protocol::{
     greeting::{Mark, mark},
     id::{Hash, NodeId},
     message::{Fetch, MessageKind},
-    roster::MemberState,
     signed::{Document, Label},
 };
 use quinn::Connection;
@@ -32,21 +28,17 @@ impl Partners {
     /// has said that it knows more.
     pub(super) async fn keep_greeting(self: &Arc<Self>) {
         let mut changes = self.node.trust_changes.subscribe();
+        self.node.greeting_begins();
         loop {
             changes.mark_unchanged();
             self.drop_untrusted().await;
             let standing = self.node.standing();
-            let now = clock::now();
-            let others = standing.trust().roster().members.iter().filter(|member| {
-                member.node_id != self.node.config.member
-                    && member.state != MemberState::Removed
-                    && standing.trust().keys(&member.node_id).is_some_and(|keys| now < keys.expires_at)
-            });
             let mut greetings = tokio::task::JoinSet::new();
-            for member in others {
-                let (partners, member) = (Arc::clone(self), member.node_id.clone());
+            for member in self.node.to_be_greeted(&standing) {
+                let (partners, member) = (Arc::clone(self), member.clone());
                 greetings.spawn(async move { partners.greet_until_heard(&member).await });
             }
+            self.node.look_whether_learned();
             drop(standing);
             // Somebody who does not answer keeps nobody waiting: the next round begins when there is a reason, and takes the place of
             // what is left of this one.
@@ -62,7 +54,9 @@ impl Partners {
     // A connection may be cut just when there is something to say: whoever was suspended learns it by being cut off.
     async fn greet_until_heard(&self, member: &NodeId) {
         for wait_ms in AGAIN_AFTER_MS {
-            if tokio::time::timeout(WITHIN, self.greet(member)).await.is_ok_and(|heard| heard.is_some()) {
+            let heard = tokio::time::timeout(WITHIN, self.greet(member)).await.is_ok_and(|heard| heard.is_some());
+            self.node.was_greeted(member, heard);
+            if heard {
                 return;
             }
             tracing::debug!(peer = %member, "a greeting was not heard");

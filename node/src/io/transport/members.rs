@@ -119,10 +119,10 @@ pub(super) async fn serve(node: Arc<Node>, members: Arc<Members>, connection: Co
             // Who is trusted has changed: whoever is so no more is cut off at once, in the middle of an answer too. One that is
             // suspended may come again, to greet.
             _ = changes.changed() => {
-                if is_active(&node, &connection) && member_of(&node, &connection).as_ref() == Some(&member) {
+                if is_active(&node, &connection, &member) && !node.has_stopped(&member) {
                     continue;
                 }
-                tracing::info!(peer = %member, "no longer trusted: cut off");
+                tracing::info!(peer = %member, "no longer trusted, or stopped: cut off");
                 connection.close(quic::CLOSE_REFUSED, b"");
                 break;
             }
@@ -157,9 +157,14 @@ fn member_of(node: &Node, connection: &Connection) -> Option<NodeId> {
     node.standing().trust().greets(&key, clock::now()).filter(|member| **member != node.config.member).cloned()
 }
 
-fn is_active(node: &Node, connection: &Connection) -> bool {
+fn is_active(node: &Node, connection: &Connection, member: &NodeId) -> bool {
     quic::peer_key(connection)
-        .is_some_and(|key| node.standing().trust().member_by_tls_key(&key, clock::now()).is_some())
+        .is_some_and(|key| node.standing().trust().member_by_tls_key(&key, clock::now()) == Some(member))
+}
+
+// Whether the member behind a connection is active, and data is exchanged with it.
+fn exchanges_data(node: &Node, connection: &Connection, member: &NodeId) -> bool {
+    is_active(node, connection, member) && node.stands_still(member).is_none()
 }
 
 /// One stream that a member opened.
@@ -185,6 +190,10 @@ impl Call {
                 return Err(error);
             }
         };
+        // Greetings and documents go on while this node still learns; what they bring decides about the rest.
+        if !matches!(head.kind, MessageKind::Greet | MessageKind::Fetch) {
+            self.node.has_learned().await;
+        }
         let _slot = self.members.slot(&self.member).await?;
         match head.kind {
             MessageKind::Request => {
@@ -235,7 +244,7 @@ impl Call {
 
     async fn send_answer(&self, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {
         // Once more before anything leaves: a member that was removed or suspended while its request ran gets nothing.
-        let still = answer.slice.is_empty() || is_active(&self.node, &self.connection);
+        let still = answer.slice.is_empty() || exchanges_data(&self.node, &self.connection, &self.member);
         if !still || member_of(&self.node, &self.connection).as_ref() != Some(&self.member) {
             self.connection.close(quic::CLOSE_REFUSED, b"");
             return Ok(());
@@ -248,13 +257,19 @@ impl Call {
 
     async fn serve_fetch(&self, send: &mut SendStream, fetch: Fetch) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
-        let active = is_active(&self.node, &self.connection);
-        let found = tokio::task::spawn_blocking(move || {
-            let trust_document = worker.trust_document(&fetch);
-            trust_document
-                .or_else(|| if active && worker.grants_anything(&peer) { find(&worker, &fetch) } else { None })
-        });
-        let found = found.await.map_err(|_| StreamError::Closed)?;
+        let found = tokio::task::spawn_blocking(move || worker.trust_document(&fetch).ok_or(fetch));
+        let found = match found.await.map_err(|_| StreamError::Closed)? {
+            Ok(document) => Some(document),
+            Err(fetch) => {
+                self.node.has_learned().await;
+                let (worker, serves) =
+                    (Arc::clone(&self.node), exchanges_data(&self.node, &self.connection, &self.member));
+                let found = tokio::task::spawn_blocking(move || {
+                    if serves && worker.grants_anything(&peer) { find(&worker, &fetch) } else { None }
+                });
+                found.await.map_err(|_| StreamError::Closed)?
+            }
+        };
         let body = match &found {
             Some(document) => encode(document)?,
             None => Vec::new(),
@@ -267,7 +282,9 @@ impl Call {
         let heard = tokio::task::spawn_blocking(move || (worker.hear(&peer, &payload), worker.hello()));
         match heard.await.map_err(|_| StreamError::Closed)? {
             (Ok(lacking), hello) => {
-                if !lacking.is_empty() {
+                if lacking.is_empty() {
+                    self.node.tried(&self.member);
+                } else {
                     // It is fetched over this node's own connection, like everything.
                     self.node.lacking.notify_one();
                 }
@@ -279,7 +296,10 @@ impl Call {
 
     async fn serve_notice(&self, send: &mut SendStream, document: Document) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
-        let taken = tokio::task::spawn_blocking(move || worker.take_notice(&peer, &document));
+        let taken = tokio::task::spawn_blocking(move || {
+            // It is told again later.
+            if worker.stands_still(&peer).is_some() { Ok(false) } else { worker.take_notice(&peer, &document) }
+        });
         let taken = taken.await.map_err(|_| StreamError::Closed)?.unwrap_or_else(|error| {
             tracing::error!(%error, peer = %self.member, "a notice cannot be kept");
             false

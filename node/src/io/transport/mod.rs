@@ -14,7 +14,7 @@ use std::{
 
 use accord_edge::{
     clock::Stopwatch,
-    quic::{self, QuicError},
+    quic::{self, Listener, QuicError},
     stream::{self, StreamError},
 };
 use accord_protocol::{frame::LimitsByHead, message::Head};
@@ -40,25 +40,25 @@ const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// Both sockets, listening.
 #[derive(Debug)]
 pub struct Sockets {
-    members: Endpoint,
-    people: Endpoint,
+    members: Listener,
+    people: Listener,
     node: Arc<Node>,
 }
 
 impl Sockets {
     /// Listens for members and for people.
     pub fn listen(node: Arc<Node>) -> Result<Self, QuicError> {
-        let config = &node.config;
+        let (config, voice) = (&node.config, node.voice());
         Ok(Self {
-            members: quic::listen(config.listen_members, Arc::clone(&node.keys.tls), config.key_exchange)?,
-            people: quic::listen(config.listen_people, Arc::clone(&node.keys.tls), config.key_exchange)?,
+            members: quic::listen(config.listen_members, Arc::clone(&voice.tls), config.key_exchange)?,
+            people: quic::listen(config.listen_people, Arc::clone(&voice.people), config.key_exchange)?,
             node,
         })
     }
 
     /// Where the two sockets are: members, people.
     pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.members.local_addr()?, self.people.local_addr()?))
+        Ok((self.members.endpoint.local_addr()?, self.people.endpoint.local_addr()?))
     }
 
     /// Serves until [`Self::close`].
@@ -75,31 +75,49 @@ impl Sockets {
             let partners = Arc::clone(&partners);
             tokio::spawn(async move { partners.keep_greeting().await })
         };
+        let speaking = tokio::spawn(follow_voice(Arc::clone(&self.node), self.members.clone(), self.people.clone()));
         tokio::join!(
-            accept(&self.node, &self.members, Gate::for_members(&self.node), move |connection| members::serve(
-                Arc::clone(&for_members),
-                Arc::clone(&of_members),
-                connection
-            )),
-            accept(&self.node, &self.people, Gate::new(None), move |connection| {
+            accept(
+                &self.node,
+                &self.members.endpoint,
+                Gate::for_members(&self.node),
+                move |connection| members::serve(Arc::clone(&for_members), Arc::clone(&of_members), connection)
+            ),
+            accept(&self.node, &self.people.endpoint, Gate::new(None), move |connection| {
                 people::serve(Arc::clone(&for_people), Arc::clone(&partners), Arc::clone(&seats), connection)
             }),
         );
         telling.abort();
         greeting.abort();
+        speaking.abort();
     }
 
     /// Stops listening and lets open streams end.
     pub async fn close(&self) {
-        for endpoint in [&self.members, &self.people] {
-            endpoint.close(quic::CLOSE_DONE, b"");
+        for listener in [&self.members, &self.people] {
+            listener.endpoint.close(quic::CLOSE_DONE, b"");
         }
         // Whoever does not let go within two seconds is cut off.
         let _ = tokio::time::timeout(Duration::from_secs(2), async {
-            self.members.wait_idle().await;
-            self.people.wait_idle().await;
+            self.members.endpoint.wait_idle().await;
+            self.people.endpoint.wait_idle().await;
         })
         .await;
+    }
+}
+
+// Handshakes from now on are with the keys that the node speaks with; connections that are there live on.
+async fn follow_voice(node: Arc<Node>, members: Listener, people: Listener) {
+    let mut voices = node.voice.subscribe();
+    voices.mark_changed();
+    while voices.changed().await.is_ok() {
+        let voice = Arc::clone(&voices.borrow_and_update());
+        for (listener, key) in [(&members, &voice.tls), (&people, &voice.people)] {
+            if let Err(error) = listener.prove(Arc::clone(key)) {
+                let error = accord_protocol::text::with_causes(&error);
+                tracing::error!(error, "handshakes stay with the key before");
+            }
+        }
     }
 }
 

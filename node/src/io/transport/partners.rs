@@ -16,6 +16,7 @@ use accord_protocol::{
     answer::{AnswerHead, class_size, reply_class},
     codec::{Bounded, Cap, Text, decode, encode},
     id::{Hash, NodeId},
+    key::PublicKey,
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, SignedBytes},
     request::{Request, RequestBody},
     signed::{Document, Label, Preamble},
@@ -41,8 +42,8 @@ const TELL_AGAIN_WITHIN: Duration = Duration::from_mins(10);
 /// Edition headers kept in memory, at most.
 const HEADERS_MAX: usize = 1_000;
 
-/// The one connection to a member.
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+/// The one connection to a member, with the key by which this node has proved itself.
+type Slot = Arc<tokio::sync::Mutex<Option<(PublicKey, Connection)>>>;
 
 /// What came back from a partner, with the slice.
 #[derive(Debug)]
@@ -130,13 +131,12 @@ impl Partners {
     async fn ask_inner(&self, call: &AskCall) -> Result<(SignedBytes, Bounded<u8, { 32 << 10 }>, Vec<u8>), AskError> {
         let body: RequestBody =
             decode(call.body.as_slice(), Cap::Head).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        self.node.has_learned().await;
+        if let Some(why) = self.node.stands_still(&body.audience) {
+            return Err(AskError::Unreachable(why.to_string()));
+        }
         if body.audience == self.node.config.member {
             return self.ask_myself(call).await;
-        }
-        if !self.node.is_fresh() {
-            let why =
-                "your own node has not heard from more than half of the members for seven days: no data is exchanged";
-            return Err(AskError::Unreachable(why.into()));
         }
         if self.node.standing().trust().provider(&body.audience, clock::now()).is_none() {
             return Err(AskError::Unreachable(format!(
@@ -175,6 +175,10 @@ impl Partners {
                 Step::Done(End::Replied(answer)) => {
                     let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
                     let edition = self.edition_header(current, &body.audience, &answer).await?;
+                    // Once more before anything is handed on: what was stopped meanwhile gives nothing.
+                    if let Some(why) = self.node.stands_still(&body.audience) {
+                        return Err(AskError::Unreachable(why.to_string()));
+                    }
                     return Ok((answer, edition, slice));
                 }
                 Step::Done(End::Unreachable(why)) => return Err(AskError::Unreachable(why)),
@@ -264,6 +268,7 @@ impl Partners {
 
     fn sign_envelope(&self, call: &AskCall, channel_binding: [u8; 32]) -> Result<Vec<u8>, AskError> {
         let too_long = |error: accord_protocol::codec::Malformed| AskError::NotAReply(error.to_string());
+        let voice = self.node.voice();
         let request = Request {
             preamble: Preamble,
             body: call.body.clone(),
@@ -271,12 +276,12 @@ impl Partners {
             officer_card: call.officer_card.clone(),
             topic: Bounded::default(),
             node_id: self.node.config.member.clone(),
-            node_key: self.node.keys.sign.public(),
+            node_key: voice.sign.public(),
             sent_at: clock::now(),
             channel_binding,
         };
         let payload = encode(&request).map_err(too_long)?;
-        let signature = self.node.keys.sign.sign(Label::Request, self.node.standing().trust().federation(), &payload);
+        let signature = voice.sign.sign(Label::Request, self.node.standing().trust().federation(), &payload);
         let payload = Bounded::new(payload).ok_or_else(|| AskError::NotAReply("the request is too long".into()))?;
         encode(&SignedBytes { payload, signature }).map_err(too_long)
     }
@@ -290,9 +295,12 @@ impl Partners {
     ) -> Result<(Connection, bool), AskError> {
         let slot = Arc::clone(self.connections.lock().await.entry(member.clone()).or_default());
         let mut slot = slot.lock().await;
-        let usable =
-            |connection: &&Connection| connection.close_reason().is_none() && failed != Some(connection.stable_id());
-        if let Some(connection) = slot.as_ref().filter(usable) {
+        // After a rotation there is a new one; calls that go over the old one end there.
+        let tls = Arc::clone(&self.node.voice().tls);
+        let usable = |(key, connection): &&(PublicKey, Connection)| {
+            *key == tls.public() && connection.close_reason().is_none() && failed != Some(connection.stable_id())
+        };
+        if let Some((_, connection)) = slot.as_ref().filter(usable) {
             return Ok((connection.clone(), true));
         }
         let standing = self.node.standing();
@@ -308,7 +316,7 @@ impl Partners {
             let connected = quic::connect(
                 &endpoint,
                 address,
-                Arc::clone(&self.node.keys.tls),
+                Arc::clone(&tls),
                 tls_keys.clone(),
                 self.node.config.key_exchange,
                 CONNECT_WITHIN,
@@ -320,7 +328,7 @@ impl Partners {
                     last = AskError::Unreachable(format!("{member} lost this node's trust meanwhile"));
                 }
                 Ok(connection) => {
-                    *slot = Some(connection.clone());
+                    *slot = Some((tls.public(), connection.clone()));
                     return Ok((connection, false));
                 }
                 Err(error) => last = AskError::Unreachable(words(&error)),
@@ -343,6 +351,10 @@ impl Partners {
     /// Fetches a document from a partner for a person of this node.
     pub async fn fetch(&self, member: &NodeId, fetch: &Fetch, within: Duration) -> Option<Document> {
         let fetched = async {
+            self.node.has_learned().await;
+            if self.node.stands_still(member).is_some() {
+                return None;
+            }
             if *member == self.node.config.member {
                 return match fetch.label {
                     Label::Edition => self.node.edition_document(fetch.number).ok().flatten(),
@@ -383,6 +395,9 @@ impl Partners {
                 Err(_) => continue,
             };
             for (number, member, document) in untold {
+                if self.node.stands_still(&member).is_some() {
+                    continue;
+                }
                 if waits.get(&member).is_some_and(|(wait, since)| u128::from(since.ms()) < wait.as_millis()) {
                     continue;
                 }
@@ -407,7 +422,8 @@ impl Partners {
         for (member, slot) in slots {
             // One that is being made is looked at when it is there.
             let Ok(slot) = slot.try_lock() else { continue };
-            if let Some(connection) = slot.as_ref().filter(|connection| !self.is_trusted(&member, connection)) {
+            if let Some((_, connection)) = slot.as_ref().filter(|(_, connection)| !self.is_trusted(&member, connection))
+            {
                 connection.close(quic::CLOSE_REFUSED, b"");
             }
         }
@@ -443,12 +459,23 @@ impl Partners {
         let Some((number, commit)) = edition_of(answer) else { return Ok(Bounded::default()) };
         let key = (member.clone(), number, commit);
         let lock = || self.headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = lock().get(&key).cloned();
+        let keys = self.node.standing().trust().sign_keys(member, clock::now());
+        let federation = *self.node.standing().trust().federation();
+        // One that was kept from before a rotation may be signed by a key that counts no more.
+        let counts = |document: &Document| !document.valid_signers(&federation, &keys).is_empty();
+        let known = lock().get(&key).filter(|document| counts(document)).cloned();
         let document = if let Some(document) = known {
             Some(document)
         } else {
             let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
-            let document = self.fetch_over(connection, &fetch).await?;
+            let document = match self.fetch_over(connection, &fetch).await {
+                // A connection may be cut between an answer and its header: by a rotation, for one.
+                Err(AskError::Unreachable(_)) => {
+                    let (again, _) = self.connection(member, Some(connection.stable_id())).await?;
+                    self.fetch_over(&again, &fetch).await?
+                }
+                other => other?,
+            };
             if let Some(document) = &document {
                 let mut headers = lock();
                 if headers.len() >= HEADERS_MAX {

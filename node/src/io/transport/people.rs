@@ -19,7 +19,7 @@ use accord_protocol::{
         PersonReply, RatesCall, RecordsCall, RelayCall, TrustCall, Where,
     },
     question::verify_request,
-    trust::digest,
+    trust::{Tool, digest},
 };
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
@@ -142,7 +142,7 @@ async fn serve_stream(
                 role: role.to_string(),
                 now_ms: clock::now().0,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                trust: digest(&node.standing().held.documents).to_string(),
+                trust: digest(&node.standing().held.documents, Tool::of(role)).to_string(),
             };
             let reply = PersonReply { exit: 0, result: Some(reply), warnings: Vec::new(), error: None };
             answer_json(send, kind, &reply).await
@@ -245,7 +245,7 @@ async fn for_operators(
         MessageKind::Trust => match parse::<TrustCall>(payload) {
             Ok(TrustCall::Show {}) => {
                 opened.finish().await?;
-                blocking(node, Node::show_trust).await?
+                blocking(node, move |node| node.show_trust(Tool::of(role))).await?
             }
             // Whoever signed a document decides, not who hands it in; but an operator answers for what the node does.
             Ok(TrustCall::Publish {}) if role != KeyRole::Operator => {

@@ -1,0 +1,55 @@
+//! What administrators have stopped, and not allowed again.
+
+use super::Trust;
+use crate::{
+    id::NodeId,
+    signed::Verified,
+    suspend::{Suspend, Target, Way},
+    time::UnixMs,
+};
+
+impl Trust {
+    /// Whether this member's administrators have stopped something of their own: the latest word about it counts.
+    pub fn is_suspended(
+        &self,
+        member: &NodeId,
+        target: Target,
+        now: UnixMs,
+        is_meant: impl Fn(&Suspend) -> bool,
+    ) -> bool {
+        self.stop(member, target, now, is_meant).is_some()
+    }
+
+    /// The suspension of a partner, a table or a node, by its name, that the administrators of a member have in force for their own
+    /// node.
+    pub fn local_stop(
+        &self,
+        member: &NodeId,
+        target: Target,
+        subject: &str,
+        now: UnixMs,
+    ) -> Option<&Verified<Suspend>> {
+        self.stop(member, target, now, |suspend| suspend.subject.as_str() == subject)
+    }
+
+    /// All suspensions in force now, of all members.
+    pub fn stops(&self, now: UnixMs) -> impl Iterator<Item = &Verified<Suspend>> {
+        self.suspensions.iter().filter(move |stop| {
+            let same = |suspend: &Suspend| suspend.subject == stop.subject;
+            self.stop(&stop.node_id, stop.target, now, same).is_some_and(|latest| latest.hash() == stop.hash())
+        })
+    }
+
+    fn stop(
+        &self,
+        member: &NodeId,
+        target: Target,
+        now: UnixMs,
+        is_meant: impl Fn(&Suspend) -> bool,
+    ) -> Option<&Verified<Suspend>> {
+        let mut about =
+            self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
+        // They are in the order in which they were issued.
+        about.rfind(|suspend| is_meant(suspend)).filter(|suspend| suspend.way == Way::Stops && now < suspend.until)
+    }
+}

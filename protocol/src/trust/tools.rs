@@ -1,0 +1,61 @@
+//! Which documents go where: to partners, to the tools of a member's own people, or nowhere.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    id::Hash,
+    member_keys::KeyRole,
+    signed::{Document, Label},
+    suspend::Suspend,
+};
+
+/// Whose tool it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// An operator's, who sees who works at the node and what is stopped there.
+    Operators,
+    /// Of anybody else who works at the node.
+    Others,
+}
+
+impl Tool {
+    /// The tool of whoever works in a role.
+    pub const fn of(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Operator => Self::Operators,
+            KeyRole::Root
+            | KeyRole::Administrator
+            | KeyRole::Tls
+            | KeyRole::Sign
+            | KeyRole::Log
+            | KeyRole::Witness
+            | KeyRole::Officer
+            | KeyRole::Approver
+            | KeyRole::Auditor
+            | KeyRole::Edition => Self::Others,
+        }
+    }
+}
+
+/// Whether a document goes to partners: staff lists, acceptances, and suspensions that are local stay.
+pub fn travels(document: &Document) -> bool {
+    match document.label() {
+        Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Officers => true,
+        Label::Suspend => document.unverified::<Suspend>().is_ok_and(|suspend| suspend.travels()),
+        _ => false,
+    }
+}
+
+/// Whether a document goes to a tool of the member's own people: all that travel, and acceptances, so that they trust the same; to
+/// operators all that count.
+pub fn is_for_tools(document: &Document, tool: Tool) -> bool {
+    let local = matches!(document.label(), Label::Staff | Label::Suspend);
+    travels(document) || document.label() == Label::Accept || (local && tool == Tool::Operators)
+}
+
+/// Names a set of documents, those for one kind of tool: two that hold the same have the same.
+pub fn digest(documents: &[Document], tool: Tool) -> Hash {
+    let for_tools = documents.iter().filter(|document| is_for_tools(document, tool));
+    let all: BTreeSet<Hash> = for_tools.map(Document::hash).collect();
+    Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
+}
