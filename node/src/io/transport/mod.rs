@@ -4,6 +4,7 @@ mod greeter;
 mod members;
 mod partners;
 mod people;
+mod teller;
 mod upload;
 
 use std::{
