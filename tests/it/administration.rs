@@ -176,7 +176,10 @@ fn administrators_are_added_and_removed_and_the_last_ones_stay() {
     let add = ["admin", "add", "admin-3.claim", "--out", "keys-2.accord", "--yes"];
     done(&as_admin(&federation, 1, &add));
     // The new one proves that she holds her key, and pins the federation for her ring.
-    let print = done(&accord(&path, &["member", "invite", "XX-TEST", "--name", "x", "--with", "public/root.accord", "--out", "x", "--json"]));
+    let print = done(&accord(
+        &path,
+        &["member", "invite", "XX-TEST", "--name", "x", "--with", "public/root.accord", "--out", "x", "--json"],
+    ));
     let groups: Vec<&str> = print["fingerprint"].as_str().unwrap().split(' ').take(2).collect();
     let heard = format!("federation={}", groups.join(","));
     let signed = accord(
@@ -216,7 +219,11 @@ fn the_drills_say_what_would_stop_and_change_nothing() {
     let lose = drill(&["lose-signer"]);
     assert_eq!(lose.code, 1, "2 of 2 administrators: nobody may be lost");
     let signers = lose.json()["result"]["signers"].clone();
-    assert_eq!((&signers[0]["may_be_lost"], &signers[1]["may_be_lost"]), (&Value::from(1), &Value::from(0)), "{signers}");
+    assert_eq!(
+        (&signers[0]["may_be_lost"], &signers[1]["may_be_lost"]),
+        (&Value::from(1), &Value::from(0)),
+        "{signers}"
+    );
     assert_eq!(before, files(&federation.path()), "nothing is changed");
 }
 
@@ -243,7 +250,8 @@ fn root_keys_are_exchanged_by_old_and_new_holders_and_nobody_asks_in_between() {
     done(&run(&["root", "new", "root-4/root.ring", "--name", "root holder 4", "--unprotected"]));
     let shown = done(&run(&["key", "show", "root-3/root.ring"]));
     let third = shown["keys"][0]["fingerprint"].as_str().unwrap().split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let propose = ["root", "propose", "--with", "public/roster.accord", "--remove", &third, "--add", "root-4/root.claim"];
+    let propose =
+        ["root", "propose", "--with", "public/roster.accord", "--remove", &third, "--add", "root-4/root.claim"];
     done(&run(&[propose.as_slice(), &["--out", "root-2.accord"]].concat()));
     let sign = |file: &str, ring: &str| {
         let heard = format!("federation={}", groups_of(&federation));

@@ -36,7 +36,12 @@ fn k15_a_key_file_that_others_could_reach_is_refused_with_the_fix() {
         ("readable by all", Box::new(|| mode(&ring, 0o644)), Box::new(|| mode(&ring, 0o600)), "chmod 600"),
         ("readable by the group", Box::new(|| mode(&ring, 0o640)), Box::new(|| mode(&ring, 0o600)), "chmod 600"),
         ("executable", Box::new(|| mode(&ring, 0o700)), Box::new(|| mode(&ring, 0o600)), "chmod 600"),
-        ("in a folder that all may write to", Box::new(|| mode(&node, 0o777)), Box::new(|| mode(&node, 0o700)), "chmod 700"),
+        (
+            "in a folder that all may write to",
+            Box::new(|| mode(&node, 0o777)),
+            Box::new(|| mode(&node, 0o700)),
+            "chmod 700",
+        ),
         (
             "a link",
             Box::new(|| {
@@ -63,7 +68,10 @@ fn k15_a_key_file_that_others_could_reach_is_refused_with_the_fix() {
         }
         spoil();
         let log = Running::try_start(&path, "ES-AGENCY/node").err().unwrap_or_else(|| panic!("it starts: {what}"));
-        assert!(log.contains(says) && log.contains("node.ring") || log.contains(says) && log.contains("/node"), "{what}: {log}");
+        assert!(
+            log.contains(says) && log.contains("node.ring") || log.contains(says) && log.contains("/node"),
+            "{what}: {log}"
+        );
         let shown = accord(&path, &["key", "show", "ES-AGENCY/node/node.ring", "--json"]);
         assert_eq!((shown.code, &shown.json()["error"]["code"]), (3, &"KEY-RING".into()), "{what}");
         mend();
@@ -89,17 +97,43 @@ fn k14_private_bytes_are_in_the_ring_and_nowhere_else() {
     let nodes: Vec<Running> = federation
         .members
         .iter()
-        .map(|member| Running::start_with(&path, &format!("{member}/node"), &[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")]))
+        .map(|member| {
+            Running::start_with(&path, &format!("{member}/node"), &[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")])
+        })
         .collect();
     let mut said = String::new();
     for arguments in [
-        vec!["--profile", "officer", "ask", "seizures-year-drug", "--from", "IT-AGENCY", "--period", "2024", "--verbose"],
+        vec![
+            "--profile",
+            "officer",
+            "ask",
+            "seizures-year-drug",
+            "--from",
+            "IT-AGENCY",
+            "--period",
+            "2024",
+            "--verbose",
+        ],
         vec!["--profile", "officer", "trust", "--json"],
         vec!["key", "show", "root-1/root.ring", "--json"],
         vec!["key", "show", "ES-AGENCY/node/node.ring"],
         vec!["key", "rotate", "ES-AGENCY/admin-1/admin.ring", "--member", "ES-AGENCY", "--json"],
         vec!["federation", "show", "public/roster.accord", "--json"],
-        vec!["member", "keys", "renew", "--with", "public/federation.accord", "--member", "ES-AGENCY", "--federation", &federation.id, "--ring", "ES-AGENCY/admin-2/admin.ring", "--yes", "--verbose"],
+        vec![
+            "member",
+            "keys",
+            "renew",
+            "--with",
+            "public/federation.accord",
+            "--member",
+            "ES-AGENCY",
+            "--federation",
+            &federation.id,
+            "--ring",
+            "ES-AGENCY/admin-2/admin.ring",
+            "--yes",
+            "--verbose",
+        ],
         vec!["--profile", "officer", "no-such-command"],
     ] {
         let one = accord(&path, &arguments);
@@ -126,7 +160,12 @@ fn k14_private_bytes_are_in_the_ring_and_nowhere_else() {
     assert!(places.len() > 40, "{}", places.len());
     for (place, bytes) in &places {
         for secret in &secrets {
-            for spelling in [secret.to_vec(), to_hex(secret).into_bytes(), to_hex(secret).to_uppercase().into_bytes(), base64(secret)] {
+            for spelling in [
+                secret.to_vec(),
+                to_hex(secret).into_bytes(),
+                to_hex(secret).to_uppercase().into_bytes(),
+                base64(secret),
+            ] {
                 let found = bytes.windows(spelling.len()).any(|window| window == spelling);
                 assert!(!found, "private bytes in {place}");
             }
@@ -144,7 +183,10 @@ fn a_node_starts_by_itself_with_a_credential_and_not_without() {
     let sealed = accord(&path, &["key", "reseal", "ES-AGENCY/node/node.ring", "--credential", "credentials/node-pass"]);
     assert_eq!(sealed.code, 2, "the folder is missing: {}", sealed.stderr);
     fs::create_dir(path.join("credentials")).unwrap();
-    let sealed = accord(&path, &["key", "reseal", "ES-AGENCY/node/node.ring", "--credential", "credentials/node-pass", "--json"]);
+    let sealed = accord(
+        &path,
+        &["key", "reseal", "ES-AGENCY/node/node.ring", "--credential", "credentials/node-pass", "--json"],
+    );
     assert_eq!(sealed.code, 0, "{}", sealed.stdout);
     assert_eq!(seeds(&path.join("ES-AGENCY/node/node.ring")), Vec::<[u8; 32]>::new(), "nothing of it is in the clear");
     let log = Running::try_start(&path, "ES-AGENCY/node").unwrap_err();
@@ -154,7 +196,10 @@ fn a_node_starts_by_itself_with_a_credential_and_not_without() {
     drop(node);
     // A wrong one says no more than a damaged ring does.
     fs::write(path.join("credentials/node-pass"), format!("{}\n", "0".repeat(64))).unwrap();
-    let line = format!("CREDENTIALS_DIRECTORY={folder} exec {} run ES-AGENCY/node --allow-root", accord_tests::program("accord-node").display());
+    let line = format!(
+        "CREDENTIALS_DIRECTORY={folder} exec {} run ES-AGENCY/node --allow-root",
+        accord_tests::program("accord-node").display()
+    );
     let wrong = shell(&path, &line, "");
     assert_eq!(wrong.code, 3, "{}", wrong.stderr);
     assert!(wrong.stderr.contains("does not open"), "{}", wrong.stderr);

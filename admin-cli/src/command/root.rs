@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use accord_edge::{clock, keyring::RingKind};
 use accord_protocol::{
-    key::PublicKey,
-    member_keys::KeyRole,
-    root::Root as RootDocument,
-    signed::Preamble,
-    time::DAY_MS,
+    key::PublicKey, member_keys::KeyRole, root::Root as RootDocument, signed::Preamble, time::DAY_MS,
 };
 use clap::{Args, Subcommand};
 

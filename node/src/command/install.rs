@@ -11,7 +11,11 @@ use accord_edge::{
     linux,
     trust_folder::{FEDERATION_FILE, TrustFolder},
 };
-use accord_node::io::{config::Config, identity, keys::NodeKeys};
+use accord_node::io::{
+    config::Config,
+    identity,
+    keys::{Credential, NodeKeys},
+};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
@@ -31,6 +35,9 @@ pub(crate) struct Possess {
     dir: PathBuf,
     /// The member-keys document, which is changed in place.
     file: PathBuf,
+    /// Read the credential that the node's ring is sealed with from this file descriptor.
+    #[arg(long, value_name = "N")]
+    credential_fd: Option<u32>,
 }
 
 impl Possess {
@@ -47,7 +54,7 @@ impl Possess {
             ))
             .into());
         }
-        let ring = KeyRing::open(&self.dir.join("node.ring"), || None)?.expect_kind(RingKind::Node)?;
+        let ring = Credential::find(self.credential_fd)?.open(&self.dir.join("node.ring"))?;
         let listed = keys.all_keys();
         let mut signed = 0;
         for (_, key) in ring.keys() {
@@ -72,6 +79,9 @@ pub(crate) struct Install {
     /// The federation's id, from outside: read out by telephone, not taken from the files.
     #[arg(long)]
     federation: String,
+    /// Read the credential that the node's ring is sealed with from this file descriptor.
+    #[arg(long, value_name = "N")]
+    credential_fd: Option<u32>,
     /// Root, roster, catalogue, keys of every member, officers, staff; and cards of own officers.
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -84,7 +94,7 @@ impl Install {
         let config = Config::load(&self.dir)?;
         let (cards, documents) = self.read()?;
         let folder = config.trust_dir();
-        let keys = NodeKeys::load(&config.dir)?;
+        let keys = NodeKeys::load(&config.dir, &Credential::find(self.credential_fd)?)?;
         // The folder as it will be is made whole beside the one there is, and everything that the node checks at its start is checked
         // on it; then the two change places in one step. A kill at any moment leaves the old set or the new one, never a mixture.
         let fresh = empty_beside(&folder)?;

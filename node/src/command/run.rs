@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration
 
 use accord_edge::linux;
 use accord_node::{
-    io::{config::Config, transport::Sockets},
+    io::{config::Config, keys::Credential, transport::Sockets},
     node::{Node, StartError},
 };
 use anyhow::Context;
@@ -26,6 +26,9 @@ pub(crate) struct Run {
     /// Write the ready line to this file descriptor instead of stdout.
     #[arg(long, value_name = "N")]
     ready_fd: Option<u32>,
+    /// Read the credential that the node's ring is sealed with from this file descriptor, instead of from systemd's credentials.
+    #[arg(long, value_name = "N")]
+    credential_fd: Option<u32>,
 }
 
 impl Run {
@@ -39,8 +42,13 @@ impl Run {
             }
             tracing::warn!("running as root");
         }
+        if let Err(error) = linux::keep_memory_private() {
+            tracing::warn!(%error, "others may look into this process: core dumps and debuggers are not kept out");
+        }
         let config = Config::load(&self.dir).map_err(StartError::from)?;
-        let node = Arc::new(Node::open(config)?);
+        let credential =
+            Credential::find(self.credential_fd).context("the credential of the node's ring cannot be read")?;
+        let node = Arc::new(Node::open(config, credential)?);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
         let code = runtime.block_on(self.serve(node));

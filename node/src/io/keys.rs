@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use accord_edge::keyring::{KeyRing, RingError, RingKind};
+use accord_edge::{
+    keyring::{KeyRing, RingError, RingKind},
+    linux,
+};
 use accord_protocol::{
     id::{Hash, NodeId},
     key::{PublicKey, SigningKey},
@@ -15,8 +18,47 @@ use accord_protocol::{
     time::UnixMs,
     trust::Trust,
 };
+use zeroize::Zeroizing;
 
 use crate::domain::own_keys::{Known, speaks_with};
+
+/// Where systemd puts what it has decrypted for a service.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The name of the node's credential there.
+const CREDENTIAL: &str = "node-pass";
+
+/// What the node's ring is sealed with; nothing for a ring that its file mode alone protects.
+#[derive(Clone, Default)]
+pub struct Credential(Option<Zeroizing<String>>);
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential")
+    }
+}
+
+impl Credential {
+    /// Reads it from a descriptor, else from systemd's credentials, where there is one.
+    pub fn find(descriptor: Option<u32>) -> std::io::Result<Self> {
+        if let Some(descriptor) = descriptor {
+            let [line, _] = linux::read_secret_lines(descriptor)?;
+            return Ok(Self(Some(line)));
+        }
+        let Some(path) = std::env::var_os(CREDENTIALS).map(|folder| PathBuf::from(folder).join(CREDENTIAL)) else {
+            return Ok(Self(None));
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Self(Some(Zeroizing::new(text.trim_end().to_owned())))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a node's ring with it.
+    pub fn open(&self, ring: &Path) -> Result<KeyRing, RingError> {
+        KeyRing::open(ring, || self.0.clone())?.expect_kind(RingKind::Node)
+    }
+}
 
 /// The private keys that a node holds; of one role there may be several.
 #[derive(Debug)]
@@ -59,10 +101,10 @@ pub struct BadRing {
 
 impl NodeKeys {
     /// Opens the node's key ring.
-    pub fn load(dir: &Path) -> Result<Self, BadRing> {
+    pub fn load(dir: &Path, credential: &Credential) -> Result<Self, BadRing> {
         let path = dir.join("node.ring");
         let opened = || {
-            let mut ring = KeyRing::open(&path, || None)?.expect_kind(RingKind::Node)?;
+            let mut ring = credential.open(&path)?;
             // A key of the ring, so that it is backed up with it; as a MAC key it is the digest of a signature of its own.
             let edition = ring.take(KeyRole::Edition)?;
             let Hash(edition_key) = Hash::of(&edition.sign_raw(b"accord/1 edition-key").0);

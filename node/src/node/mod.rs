@@ -53,7 +53,7 @@ use crate::{
         config::{Config, ConfigError},
         identity::{self, IdentityError, Standing},
         import::empty_spool,
-        keys::{NodeKeys, Voice},
+        keys::{Credential, NodeKeys, Voice},
         store::{Store, StoreError},
     },
 };
@@ -69,6 +69,7 @@ const GRANTS_MAX: u64 = 1 << 20;
 pub struct Node {
     /// Its settings.
     pub config: Config,
+    credential: Credential,
     keys: RwLock<Arc<NodeKeys>>,
     /// The keys that it speaks with, at this moment.
     pub voice: tokio::sync::watch::Sender<Arc<Voice>>,
@@ -174,8 +175,8 @@ pub enum StartError {
 
 impl Node {
     /// Opens everything that a node needs, in the order in which a fault is cheapest to find.
-    pub fn open(config: Config) -> Result<Self, StartError> {
-        let keys = NodeKeys::load(&config.dir).map_err(IdentityError::from)?;
+    pub fn open(config: Config, credential: Credential) -> Result<Self, StartError> {
+        let keys = NodeKeys::load(&config.dir, &credential).map_err(IdentityError::from)?;
         let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
         standing.check_own_keys(&keys)?;
         let voice = own_keys::first_voice(&keys, &standing, &config.member)?;
@@ -213,6 +214,7 @@ impl Node {
             config,
             voice: tokio::sync::watch::Sender::new(Arc::new(voice)),
             keys: RwLock::new(Arc::new(keys)),
+            credential,
             store,
             spool,
         };

@@ -73,7 +73,7 @@ impl Node {
         if self.keys().lacks(listed).is_empty() {
             return;
         }
-        match NodeKeys::load(&self.config.dir) {
+        match NodeKeys::load(&self.config.dir, &self.credential) {
             Ok(keys) => {
                 for key in keys.lacks(listed) {
                     tracing::error!(%key, "the member's keys document lists a key that is not in the node's ring");

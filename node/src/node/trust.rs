@@ -2,6 +2,7 @@
 
 use accord_edge::{clock, files};
 use accord_protocol::{
+    key::PublicKey,
     message::{Fetch, Handed},
     officers::Card,
     root::Root,
@@ -94,7 +95,7 @@ impl Node {
     }
 
     /// The documents that are held, for the tool of one of the node's own people, and how trust stands.
-    pub(crate) fn show_trust(&self, tool: Tool) -> Reply {
+    pub(crate) fn show_trust(&self, tool: Tool, key: &PublicKey) -> Reply {
         let standing = self.standing();
         let trust = standing.trust();
         let now = clock::now();
@@ -107,9 +108,14 @@ impl Node {
         };
         let for_tools = |document: &&Document| is_for_tools(document, tool);
         let documents: Vec<Value> = standing.held.documents.iter().filter(for_tools).map(hex).collect();
+        // An officer's own cards alone: the list names the others by their hashes.
+        let own = standing.cards.iter().filter(|card| card.key == *key);
+        let bytes = |card: &Card| accord_protocol::codec::encode(card).unwrap_or_default();
+        let cards: Vec<String> = own.map(|card| accord_protocol::id::to_hex(&bytes(card))).collect();
         let (mark, behind) = self.clock_state(now);
         let mut reply = done(json!({
             "documents": documents,
+            "cards": cards,
             "remarks": trust.remarks().iter().map(Remark::to_string).collect::<Vec<_>>(),
             "fresh": self.is_fresh(),
             "learning": self.is_learning(),

@@ -66,7 +66,9 @@ impl RingKind {
     pub const fn admits(self, role: KeyRole) -> bool {
         match role {
             KeyRole::Root => matches!(self, Self::Root),
-            KeyRole::Tls | KeyRole::Sign | KeyRole::Log | KeyRole::Witness | KeyRole::Edition => matches!(self, Self::Node),
+            KeyRole::Tls | KeyRole::Sign | KeyRole::Log | KeyRole::Witness | KeyRole::Edition => {
+                matches!(self, Self::Node)
+            }
             KeyRole::Administrator | KeyRole::Officer | KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor => {
                 matches!(self, Self::Person)
             }

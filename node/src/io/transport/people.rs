@@ -190,7 +190,7 @@ async fn serve_stream(
         | MessageKind::Rates
         | MessageKind::Trust
         | MessageKind::Import => {
-            let reply = for_operators(node, (connection, role), (kind, payload), &mut opened, send).await?;
+            let reply = for_operators(node, (connection, key, role), (kind, payload), &mut opened, send).await?;
             answer_json(send, kind, &reply).await
         }
         MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet => Err(StreamError::Kind),
@@ -200,7 +200,7 @@ async fn serve_stream(
 // What operators, and partly auditors, do with records and editions.
 async fn for_operators(
     node: &Arc<Node>,
-    (connection, role): (&Connection, KeyRole),
+    (connection, key, role): (&Connection, PublicKey, KeyRole),
     (kind, payload): (MessageKind, &[u8]),
     opened: &mut Opened,
     send: &mut SendStream,
@@ -245,7 +245,7 @@ async fn for_operators(
         MessageKind::Trust => match parse::<TrustCall>(payload) {
             Ok(TrustCall::Show {}) => {
                 opened.finish().await?;
-                blocking(node, move |node| node.show_trust(Tool::of(role))).await?
+                blocking(node, move |node| node.show_trust(Tool::of(role), &key)).await?
             }
             // Whoever signed a document decides, not who hands it in; but an operator answers for what the node does.
             Ok(TrustCall::Publish {}) if role != KeyRole::Operator => {
