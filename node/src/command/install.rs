@@ -7,7 +7,6 @@ use std::{
 
 use accord_edge::{
     files,
-    keyring::{KeyRing, RingKind},
     linux,
     trust_folder::{FEDERATION_FILE, TrustFolder},
 };
