@@ -32,7 +32,7 @@ use crate::{
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Label, NotVerified, Verified},
     suspend::{Suspend, Target, Way},
-    time::UnixMs,
+    time::{DAY_MS, UnixMs},
 };
 
 /// A set of trust documents, and who is trusted because of it.
@@ -307,7 +307,9 @@ impl Trust {
         self.is_suspended(member, Target::Key, now, |suspend| suspend.key().as_ref() == Some(key))
     }
 
-    /// Whether this member's administrators have stopped something of their own: the latest word about it counts.
+    /// Whether this member's administrators have stopped something of their own: the latest word about it counts. A word that is
+    /// more than a day ahead does not count yet, since it would outlast every lifting, and the longest suspension too; clocks that
+    /// differ by less are no reason to go on.
     pub fn is_suspended(
         &self,
         member: &NodeId,
@@ -318,7 +320,9 @@ impl Trust {
         let mut about =
             self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
         // They are in the order in which they were issued.
-        about.rfind(|suspend| is_meant(suspend)).is_some_and(|suspend| suspend.way == Way::Stops && now < suspend.until)
+        about
+            .rfind(|suspend| suspend.issued_at <= now.plus(DAY_MS) && is_meant(suspend))
+            .is_some_and(|suspend| suspend.way == Way::Stops && now < suspend.until)
     }
 
     /// The officer whom a card vouches for, if that member's list in force holds it now.
