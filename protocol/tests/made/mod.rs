@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 
 use accord_protocol::{
     catalogue::{CatalogueDocument, SHIPPED},
-    codec::{Bounded, Text},
+    codec::{Bounded, Cap, Text, decode, encode},
     id::{Hash, NodeId, from_hex},
     key::{PublicKey, SigningKey},
     member_keys::MemberKeys,
     officers::Officers,
     root::{Root, federation_id},
     roster::{Member, MemberRole, MemberState, Roster},
-    signed::{Document, FederationId, Preamble, Signable},
+    signed::{Document, FederationId, Label, Preamble, Signable, Signed},
     time::{DAY_MS, UnixMs},
 };
 
@@ -51,6 +51,15 @@ pub(crate) fn signed<T: Signable>(value: &T, federation: &FederationId, seeds: &
         assert!(document.add_signature(&key, federation));
     }
     document
+}
+
+/// A document whose payload need not be what its label says.
+pub(crate) fn signed_payload(label: Label, payload: &[u8], federation: &FederationId, seeds: &[u8]) -> Document {
+    let sign = |key: SigningKey| Signed { key: key.public(), signature: key.sign(label, federation, payload) };
+    let signatures: Vec<Signed> = keys(seeds).into_iter().map(sign).collect();
+    let parts =
+        (label, Bounded::<u8, { 1 << 20 }>::new(payload.to_vec()).unwrap(), Bounded::<_, 64>::new(signatures).unwrap());
+    decode(&encode(&parts).unwrap(), Cap::Document).unwrap()
 }
 
 pub(crate) fn root(version: u64, seeds: &[u8], threshold: u8) -> Root {

@@ -89,7 +89,7 @@ impl Book {
             Read::Whole => writeln!(self.text, "read whole {under}").unwrap(),
             Read::Held(_) => writeln!(self.text, "read held {under} {me} {installed}").unwrap(),
         }
-        writeln!(self.text, "with {with}").unwrap();
+        writeln!(self.text, "with {}", with.trim_end()).unwrap();
         self.text += &verdict;
     }
 

@@ -8,7 +8,7 @@ use accord_protocol::{
     officers::{Card, Officers, Purpose},
     root::Root,
     roster::{Member, MemberState, Roster},
-    signed::{Document, Preamble},
+    signed::{Document, Label, Preamble},
     suspend::{Suspend, Target, Way},
     time::{DAY_MS, UnixMs},
 };
@@ -17,7 +17,7 @@ use crate::{
     book::{Book, Read},
     made::{
         NOW, federation, first_keys, first_root, id, member, member_keys, officers, public, root, roster, seeds_of,
-        signed, with_possession,
+        signed, signed_payload, with_possession,
     },
 };
 
@@ -142,6 +142,27 @@ pub(crate) fn whole(book: &mut Book) {
     book.case("whole-root-rotated", whole, &format!("{FIRST} root-2 roster-2-of-root-2"), &[NOW]);
 }
 
+/// Documents that do not read, or that nobody knows.
+pub(crate) fn unreadable(book: &mut Book) {
+    let labels = [
+        ("root", Label::Root),
+        ("roster", Label::Roster),
+        ("keys", Label::MemberKeys),
+        ("officers", Label::Officers),
+        ("catalogue", Label::Catalogue),
+        ("suspend", Label::Suspend),
+        ("accept", Label::Accept),
+        ("policy", Label::Policy),
+        ("key-claim", Label::KeyClaim),
+    ];
+    for (name, label) in labels {
+        let document = format!("unreadable-{name}");
+        book.add(&document, signed_payload(label, b"anything", &federation(), &[1, 2, 3, 20, 21]));
+        book.case(&format!("whole-with-{document}"), Read::Whole, &format!("{FIRST} {document}"), &[]);
+        book.case(&format!("held-with-{document}"), HELD, &format!("{FIRST} {document}"), &[NOW]);
+    }
+}
+
 /// Roots, and rosters that follow the installed one.
 pub(crate) fn roots_and_rosters(book: &mut Book) {
     let first = first(book);
@@ -156,9 +177,11 @@ pub(crate) fn roots_and_rosters(book: &mut Book) {
     let mut other_genesis = root(2, &[1, 2, 3, 4, 5], 3);
     other_genesis.genesis_nonce = [8; 32];
     new_root(book, "root-2-other-genesis", &other_genesis, &[1, 2, 3]);
+    next_roster(book, "roster-2-of-root-3", &first.roster, &[6, 7, 8], |roster| roster.root_version = 3);
     for (name, with) in [
         ("root-rotated-no-roster-yet", "root-2"),
         ("root-in-two-steps", "root-2 root-3"),
+        ("root-in-two-steps-and-a-roster", "root-2 root-3 roster-2-of-root-3"),
         ("root-step-missing", "root-3"),
         ("root-contested", "root-2 root-2-other"),
         ("root-one-of-two-by-two", "root-2 root-2-by-two"),
@@ -232,6 +255,7 @@ pub(crate) fn keys(book: &mut Book) {
     book.add("keys-it-3", with_possession(&next_keys(&continued, |keys| keys.tls_keys = one(113)), &[]));
     let sound = next_keys(&first.it, |keys| keys.tls_keys = one(100));
     book.add("keys-it-2-by-one", signed(&sound, &federation(), &[30, 100, 34, 35, 36]));
+    book.add("keys-it-2-third-away", signed(&sound, &federation(), &[30, 31, 100, 34]));
     book.add("keys-it-2-not-possessed", signed(&sound, &federation(), &[30, 31, 32, 34, 35, 36]));
     let exchanged = next_keys(&first.it, |keys| keys.admin_keys = admins(&[101, 102]));
     book.add("keys-it-2-new-admins", with_possession(&exchanged, &[30, 31]));
@@ -249,6 +273,7 @@ pub(crate) fn keys(book: &mut Book) {
         ("keys-step-missing", "keys-it-3"),
         ("keys-jump", "keys-it-jump"),
         ("keys-by-one-administrator", "keys-it-2-by-one"),
+        ("keys-third-administrator-away", "keys-it-2-third-away"),
         ("keys-not-possessed", "keys-it-2-not-possessed"),
         ("keys-of-new-administrators", "keys-it-2-new-admins"),
         ("keys-of-new-administrators-alone", "keys-it-2-new-admins-alone"),
@@ -407,6 +432,7 @@ pub(crate) fn suspensions(book: &mut Book) {
     say(book, "stop-sign-of-another", Way::Stops, "ES-AGENCY", key(34), 0, &[20]);
     say(book, "stop-sign-later", Way::Stops, "IT-AGENCY", key(34), 9, &[32]);
     say(book, "stop-sign-tomorrow", Way::Stops, "IT-AGENCY", key(34), DAY_MS, &[32]);
+    say(book, "stop-sign-in-two-days", Way::Stops, "IT-AGENCY", key(34), 2 * DAY_MS, &[32]);
     say(book, "lift-sign-by-one", Way::Lifts, "IT-AGENCY", key(34), 5, &[31]);
     say(book, "lift-sign", Way::Lifts, "IT-AGENCY", key(34), 5, &[30, 31]);
     say(book, "stop-officer", Way::Stops, "IT-AGENCY", officer.clone(), 0, &[30]);
@@ -420,6 +446,8 @@ pub(crate) fn suspensions(book: &mut Book) {
         ("suspended-by-another-member", "stop-sign-by-theirs"),
         ("suspended-key-of-another-member", "stop-sign-of-another"),
         ("suspended-from-tomorrow", "stop-sign-tomorrow"),
+        ("suspended-from-far-ahead", "stop-sign-in-two-days"),
+        ("lifted-before-far-ahead", "stop-sign lift-sign stop-sign-in-two-days"),
         ("lifted-by-one", "stop-sign lift-sign-by-one"),
         ("lifted-by-two", "stop-sign lift-sign"),
         ("lifted-and-suspended-again", "stop-sign lift-sign stop-sign-later"),
