@@ -7,12 +7,13 @@ from datetime import datetime, timezone
 from hashlib import sha256
 
 from second.catalogue import Catalogue
+from second.documents import SignedDocument
 from second.encoding import KIB, Refused, decode
 from second.keys import signed_by
 from second.layout import cells_of_query, read_slice
 from second.messages import STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
-from second.trust import SignedDocument, Trust
+from second.trust import Trust
 
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")

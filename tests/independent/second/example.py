@@ -6,12 +6,12 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from second.catalogue import Catalogue
+from second.documents import DAY_MS
 from second.encoding import encode
 from second.evidence import question_id
 from second.keys import LABELS, federation_id, sign_input
 from second.layout import cells_of_year, select
 from second.messages import CARD, DOCUMENT, NUMBER, STRUCTURES
-from second.trust import DAY_MS
 
 # 2026-01-01T00:00:00Z: when everything in this federation is issued.
 ISSUED = 1_767_225_600_000
