@@ -1,5 +1,6 @@
 //! Trust as a function of the documents held: chains, thresholds, versions, waiting, contradictions.
 
+mod invariants;
 #[path = "../../../tests/made/mod.rs"]
 mod make;
 mod members;
