@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import unittest
+from hashlib import sha256
 from pathlib import Path
 
 from second import example
@@ -859,6 +860,25 @@ class ExampleTests(Case):
             self.refused(lambda: self.verify(fed, [exchange], []), what, where)
         unknown = self.fed.request("FR-TEST", self.query, 1)
         self.refused(lambda: self.verify(self.fed, [unknown], []), "does not stand on the roster", "body")
+
+    def test_suspended_keys_and_cards_prove_nothing(self):
+        """Each with the verdict of the tool; the partner has another signing key left."""
+        for suspended, what, where in (
+            (("PT-TEST", "own-key", example.Signer("PT-TEST sign").key), "no signature of the head", "signature"),
+            (("PT-TEST", "own-key", example.Signer("PT-TEST sign next").key), None, ""),
+            (("IT-TEST", "own-key", example.Signer("PT-TEST sign").key), None, ""),
+            (("ES-TEST", "officer", sha256(self.fed.card).digest()), "the card is suspended", "officer_card"),
+            (("PT-TEST", "officer", sha256(self.fed.card).digest()), None, ""),
+        ):
+            for way, by, until in (("stops", 1, {}), ("lifts", 2, {}), ("stops", 1, {"until": example.ASKED})):
+                fed = example.Federation(lists(), [self.text])
+                fed.suspend(*suspended, way, by, **until)
+                exchange = self.answer("PT-TEST", self.query, 1, 7, fed=fed)
+                row = self.row(["2021", "_T"], 7, ["PT-TEST"])
+                if what and way == "stops" and not until:
+                    self.refused(lambda: self.verify(fed, [exchange], [row]), what, where)
+                else:
+                    self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
 
     def test_second_root(self):
         fed = self.fed

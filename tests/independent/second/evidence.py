@@ -157,7 +157,7 @@ class Verifier:
         if len(raw) > LARGEST_HEAD:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
         signature = need_hex(reply["signature"], f"{where}.signature", 64)
-        sign_keys = self.trust.keys[body["audience"]]["sign_keys"]
+        sign_keys = self.trust.left(body["audience"], "sign_keys", body["issued_at"])
         if not any(signed_by(key, signature, "answer", self.trust.federation, raw) for key in sign_keys):
             raise Refused(f"{where}.signature", f"no signature of the head by a signing key of {body['audience']}")
         structure, cap = STRUCTURES["answer"]
