@@ -438,6 +438,8 @@ pub(crate) fn suspensions(book: &mut Book) {
     say(book, "stop-officer", Way::Stops, "IT-AGENCY", officer.clone(), 0, &[30]);
     say(book, "stop-officer-of-another", Way::Stops, "ES-AGENCY", officer, 0, &[20]);
     say(book, "stop-partner", Way::Stops, "ES-AGENCY", (Target::Partner, "IT-AGENCY".into()), 0, &[20]);
+    say(book, "stop-node", Way::Stops, "ES-AGENCY", (Target::Node, "ES-AGENCY".into()), 0, &[20]);
+    say(book, "lift-clock", Way::Lifts, "ES-AGENCY", (Target::Clock, "ES-AGENCY".into()), 0, &[20, 21]);
     let at = [SOON, UnixMs(SOON.0 + DAY_MS)];
     for (name, with) in [
         ("suspended-sign-key", "stop-sign"),
@@ -454,6 +456,8 @@ pub(crate) fn suspensions(book: &mut Book) {
         ("suspended-officer", "list-1 stop-officer"),
         ("suspended-officer-of-another-member", "list-1 stop-officer-of-another"),
         ("suspended-partner", "stop-partner"),
+        ("suspended-own-node", "stop-node"),
+        ("lifted-own-clock", "lift-clock"),
         ("suspended-by-an-administrator-who-left", "stop-sign keys-it-2-new-admins"),
     ] {
         book.case(name, HELD, &format!("{FIRST} {with}"), &at);

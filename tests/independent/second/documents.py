@@ -148,8 +148,8 @@ def suspend_fault(content):
         "own-key": lambda: HEX.fullmatch(subject) and not key_fault(bytes.fromhex(subject)),
         "partner": lambda: not member_fault(subject),
         "table": lambda: subject,
-        "own-node": lambda: not subject,
-        "own-clock-mark": lambda: not subject and content["way"] == "lifts",
+        "own-node": lambda: subject == content["node_id"],
+        "own-clock": lambda: subject == content["node_id"] and content["way"] == "lifts",
     }
     if not fits[content["target"]]():
         return f"no subject of the kind {content['target']}"

@@ -92,7 +92,7 @@ KEY_CLAIM = Struct(
 )
 SUSPEND = Struct(
     **head("suspend"), federation=HASH, node_id=MEMBER, way=codes(1, stops=1, lifts=2),
-    target=codes(1, officer=1, partner=2, table=3, own_key=4, own_node=5, own_clock_mark=6), subject=Text(64),
+    target=codes(1, officer=1, partner=2, table=3, own_key=4, own_node=5, own_clock=6), subject=Text(64),
     reason=Text(120), issued_at=MS, until=MS,
 )
 ACCEPT = Struct(
