@@ -127,7 +127,8 @@ static ALL: LazyLock<Vec<PublicKey>> = LazyLock::new(|| (0..=255).map(public).co
 /// Signed by every key in it that has a seed here, and by more.
 pub(crate) fn with_possession(keys: &MemberKeys, more: &[u8]) -> Document {
     let listed = keys.all_keys();
-    let mut seeds: Vec<u8> = (1..=250).filter(|seed| listed.contains(&ALL[usize::from(*seed)])).collect();
+    let seeds = (0..=255).zip(ALL.iter()).filter(|(_, key)| listed.contains(key));
+    let mut seeds: Vec<u8> = seeds.map(|(seed, _)| seed).collect();
     seeds.extend(more);
     signed(keys, &federation(), &seeds)
 }

@@ -117,7 +117,7 @@ impl Book {
             let active = members.iter().filter(|member| trust.active(member, *now).is_some());
             line("active", all(active.map(|member| format!("{member}:{}", trust.sign_keys(member, *now).len()))));
             let greeted = members.iter().filter(|member| !trust.reachable_by(member, *now).is_empty());
-            line("greeted", all(greeted.map(|member| member.to_string())));
+            line("greeted", all(greeted.map(ToString::to_string)));
             let vouched = members.iter().flat_map(|member| {
                 let holds = |card: &Card| trust.officer(member, &encode(card).unwrap(), *now).is_some();
                 let cards = self.cards.iter().filter(move |(_, card)| holds(card));
