@@ -8,6 +8,10 @@
 //! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`refusal`], [`message`] (the
 //! exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
+// Documents made for tests are those of the vectors, which name this crate from outside.
+#[cfg(test)]
+extern crate self as accord_protocol;
+
 pub mod accept;
 pub mod answer;
 pub mod bundle;

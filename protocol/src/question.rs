@@ -389,11 +389,12 @@ pub fn verify_exchange(
     now: UnixMs,
 ) -> Result<Exchange, NotBelieved> {
     let (body, card) = verify_request(trust, body, officer_signature, card)?;
-    let (_, keys) = trust
-        .provider(&body.audience, body.issued_at)
-        .ok_or(NotBelieved::Answer("the partner was not an active provider then"))?;
-    let sign_keys = keys.sign_keys.as_slice();
-    let answer: Verified<AnswerHead> = verify_message(trust.federation(), sign_keys, &reply.head, &reply.signature)
+    if trust.provider(&body.audience, body.issued_at).is_none() {
+        return Err(NotBelieved::Answer("the partner was not an active provider then"));
+    }
+    // Without those that the partner has suspended.
+    let sign_keys = trust.sign_keys(&body.audience, body.issued_at);
+    let answer: Verified<AnswerHead> = verify_message(trust.federation(), &sign_keys, &reply.head, &reply.signature)
         .map_err(|source| NotBelieved::Part { part: "the partner's signature on the answer", source })?;
     if answer.body_hash != body.hash() || answer.request_id != body.request_id {
         return Err(NotBelieved::Answer("it belongs to another request"));
@@ -418,7 +419,7 @@ pub fn verify_exchange(
         (None, None) => return Err(NotBelieved::Answer("the edition's header is missing")),
         (Some(document), None) => {
             let header: Verified<EditionHeader> = document
-                .verify(trust.federation(), sign_keys, 1, &[])
+                .verify(trust.federation(), &sign_keys, 1, &[])
                 .map_err(|source| NotBelieved::Part { part: "the partner's signature on the edition", source })?;
             if header.number != answer.edition || header.commit != answer.edition_commit {
                 return Err(NotBelieved::Answer("the edition's header is of another edition"));

@@ -82,15 +82,19 @@ impl Roots {
         self.later.last().unwrap_or(&self.first)
     }
 
+    /// The chain, from the first to the one in force.
+    pub fn chain(&self) -> impl DoubleEndedIterator<Item = &Verified<Root>> {
+        std::iter::once(&self.first).chain(&self.later)
+    }
+
     /// One of the chain.
     pub fn version(&self, version: u64) -> Option<&Verified<Root>> {
-        std::iter::once(&self.first).chain(&self.later).find(|root| root.root_version == version)
+        self.chain().find(|root| root.root_version == version)
     }
 
     /// SHA-256 of each, those contested included.
     pub fn hashes(&self) -> Vec<Hash> {
-        let chain = std::iter::once(&self.first).chain(&self.later).map(Verified::hash);
-        chain.chain(self.contested.into_iter().flatten()).collect()
+        self.chain().map(Verified::hash).chain(self.contested.into_iter().flatten()).collect()
     }
 }
 

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod made;
+
 use accord_protocol::{
     answer::{AnswerHead, Decision, Handling, HandlingCode, Tlp},
     catalogue::{CatalogueDocument, Kind},
@@ -14,8 +16,8 @@ use accord_protocol::{
     codec::{Bounded, Cap, Text, decode, encode},
     edition::{CoverageRow, CoverageState, EditionHeader, Protection, Withdrawal, commitment},
     frame,
-    id::{Hash, OfficerId, RequestId, from_hex, to_hex},
-    key::{PublicKey, Signature, SigningKey, fingerprint},
+    id::{Hash, OfficerId, RequestId, to_hex},
+    key::{Signature, SigningKey, fingerprint},
     member_keys::{KeyClaim, KeyRole, MemberKeys, RoleKey},
     message::{AskCall, AskOutcome, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Purpose, Staff, StaffMember},
@@ -27,20 +29,7 @@ use accord_protocol::{
     time::UnixMs,
 };
 use expect_test::expect_file;
-
-/// The key whose private seed is 32 times this byte (RFC 8032 seeds).
-fn key(seed: u8) -> SigningKey {
-    let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-    let mut pkcs8 = from_hex("3051020101300506032b657004220420").unwrap();
-    pkcs8.extend([seed; 32]);
-    pkcs8.extend([0x81, 0x21, 0x00]);
-    pkcs8.extend(ring::signature::KeyPair::public_key(&pair).as_ref());
-    SigningKey::from_pkcs8(&pkcs8).unwrap()
-}
-
-fn public(seed: u8) -> PublicKey {
-    key(seed).public()
-}
+use made::{key, public};
 
 const T0: UnixMs = UnixMs(1_795_500_000_000);
 const T1: UnixMs = UnixMs(1_820_000_000_000);

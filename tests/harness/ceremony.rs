@@ -7,11 +7,12 @@ use accord_edge::{
     keyring::{KeyRing, Seal},
 };
 use accord_protocol::{
-    codec::Text,
+    codec::{Bounded, Cap, Text, decode, encode},
+    id::Hash,
     key::{PublicKey, SigningKey},
     member_keys::{KeyRole, MemberKeys},
     roster::Roster,
-    signed::{Document, FederationId, Preamble, Signable},
+    signed::{Document, FederationId, Label, Preamble, Signable, Signed},
     suspend::{Suspend, Target, Way},
 };
 
@@ -34,6 +35,20 @@ impl Federation {
         for (ring, role) in rings {
             assert!(document.add_signature(&ring_key(&self.path().join(ring), *role), &self.federation_id()));
         }
+        files::write_document(&self.path().join(file), &document).unwrap();
+        document
+    }
+
+    /// Signs any bytes as if they were a document of this kind, and writes them to a file.
+    pub fn sign_payload(&self, file: &str, label: Label, payload: &[u8], rings: &[(&str, KeyRole)]) -> Document {
+        let federation = if label == Label::Root { Hash::ZERO } else { self.federation_id() };
+        let sign = |(ring, role): &(&str, KeyRole)| {
+            let key = ring_key(&self.path().join(ring), *role);
+            Signed { key: key.public(), signature: key.sign(label, &federation, payload) }
+        };
+        let signatures = Bounded::<Signed, 64>::new(rings.iter().map(sign).collect()).unwrap();
+        let payload = Bounded::<u8, { 1 << 20 }>::new(payload.to_vec()).unwrap();
+        let document: Document = decode(&encode(&(label, payload, signatures)).unwrap(), Cap::Document).unwrap();
         files::write_document(&self.path().join(file), &document).unwrap();
         document
     }

@@ -11,6 +11,7 @@ from second.answer import compare
 from second.encoding import Refused, decode, to_json
 from second.evidence import milliseconds, verify
 from second.messages import STRUCTURES
+from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors
 
 
@@ -22,6 +23,15 @@ def vectors(arguments):
     for name, note in checked.notes:
         print(f"note {name}: {note}")
     print(f"{len(checked.values)} vectors checked, {len(differences)} differ, {len(checked.notes)} notes")
+    return 1 if differences else 0
+
+
+def trust_vectors(arguments):
+    checked = TrustVectors(Path(arguments.file).read_text(encoding="ascii"))
+    differences = checked.check()
+    for name, fault in differences:
+        print(f"DIFFERENCE {name}: {fault}")
+    print(f"{len(checked.cases)} sets of documents checked in two orders, {len(differences)} differ")
     return 1 if differences else 0
 
 
@@ -101,6 +111,9 @@ def main():
     command = commands.add_parser("vectors", help="check a file of vectors")
     command.add_argument("file")
     command.set_defaults(run=vectors)
+    command = commands.add_parser("trust", help="check a file of sets of trust documents")
+    command.add_argument("file")
+    command.set_defaults(run=trust_vectors)
     command = commands.add_parser("verify", help="verify an evidence file")
     command.add_argument("file")
     command.add_argument("--federation", type=federation, required=True, help="64 hex digits")

@@ -1,4 +1,5 @@
-//! The implementation in Python that was written from `docs/wire.md` alone: vectors, evidence, answers, and verdicts beside ours.
+//! The implementation in Python that was written from `docs/wire.md` and `docs/trust-files.md` alone: vectors, sets of trust documents,
+//! evidence, answers, and verdicts beside ours.
 
 use std::{
     path::Path,
@@ -44,6 +45,15 @@ fn every_vector_reads_the_same() {
         (0, format!("{vectors} vectors checked, 0 differ, 0 notes").as_str()),
         "{stderr}"
     );
+}
+
+#[test]
+fn every_set_of_trust_documents_comes_to_the_same() {
+    let file = "protocol/tests/vectors/trust.txt";
+    let (code, stdout, stderr) = python(&["tests/independent/second.py", "trust", file], &[]);
+    let cases = std::fs::read_to_string(root().join(file)).unwrap().matches("\ncase ").count();
+    let said = format!("{cases} sets of documents checked in two orders, 0 differ");
+    assert_eq!((code, stdout.trim()), (0, said.as_str()), "{stderr}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn weak_keys() -> Vec<[u8; 32]> {
 }
 
 #[test]
-fn no_message_with_a_weak_key_decodes() {
+fn k8_no_message_with_a_weak_key_decodes() {
     let text = fs::read_to_string(root().join("protocol/tests/vectors/messages.txt")).unwrap();
     let named = |part: &str| -> Vec<(String, Vec<u8>)> {
         text.lines()
@@ -77,7 +77,7 @@ fn no_message_with_a_weak_key_decodes() {
 }
 
 #[test]
-fn no_weak_key_is_a_key() {
+fn k8_no_weak_key_is_a_key() {
     for weak in weak_keys() {
         assert!(PublicKey::try_from(weak).is_err());
         assert!(to_hex(&weak).parse::<PublicKey>().is_err(), "as people write it");
@@ -89,7 +89,7 @@ fn no_weak_key_is_a_key() {
 }
 
 #[test]
-fn people_cannot_bring_a_weak_key_in() {
+fn k8_people_cannot_bring_a_weak_key_in() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
     let path = federation.path();
     let profile = path.join("officer/profile.toml");

@@ -6,8 +6,7 @@ use std::{
 };
 
 use accord_edge::{
-    files,
-    linux,
+    files, linux,
     trust_folder::{FEDERATION_FILE, TrustFolder},
 };
 use accord_node::io::{

@@ -15,7 +15,7 @@ use crate::{
     id::{Hash, NodeId},
     key::PublicKey,
     member_keys::MemberKeys,
-    root::Root,
+    root::Roots,
     roster::{Member, MemberState, Roster},
     signed::{Document, FederationId, Label, Verified},
     suspend::{self, Suspend},
@@ -36,21 +36,22 @@ impl Found {
         self.kept.extend(hashes.into_iter().map(|hash| (label.number(), hash)));
     }
 
-    /// The catalogue that the roster names.
+    /// The catalogue that the roster names. Which one is meant is the roster's word, signed under the root in force; the catalogue
+    /// itself may be signed under any root of the chain, so that a rotation of the root does not have to bring a new one.
     pub(super) fn catalogue(
         &mut self,
         documents: &Kept<'_>,
-        federation: &FederationId,
-        root: &Root,
+        roots: &Roots,
         roster: &Roster,
     ) -> Result<Catalogue, TrustError> {
         let named = documents.of_label(Label::Catalogue).find(|(hash, _)| **hash == roster.catalogue_hash);
         let (hash, spellings) =
             named.ok_or_else(|| TrustError::Missing { label: Label::Catalogue, of: FEDERATION.into() })?;
         let mut refused = TrustError::Missing { label: Label::Catalogue, of: FEDERATION.into() };
-        for document in spellings {
+        let signed = roots.chain().rev().flat_map(|root| spellings.iter().map(move |document| (root, document)));
+        for (root, document) in signed {
             let catalogue = document
-                .verify::<CatalogueDocument>(federation, root.keys.as_slice(), usize::from(root.threshold), &[])
+                .verify::<CatalogueDocument>(&roots.federation, root.keys.as_slice(), usize::from(root.threshold), &[])
                 .and_then(|document| super::read_catalogue(&document));
             match catalogue {
                 Ok(catalogue) => {

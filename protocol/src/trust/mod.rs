@@ -147,7 +147,7 @@ impl Trust {
         found.keep(Label::Roster, rosters.kept.iter().copied());
         found.remarks.extend(rosters.remarks.clone());
         let roster = rosters.in_force.clone().ok_or_else(|| rosters.why_none())?;
-        let catalogue = found.catalogue(&kept, &federation, &root, &roster)?;
+        let catalogue = found.catalogue(&kept, &roots, &roster)?;
 
         let accepted = found.accepted(&kept, &federation, &rosters, ground);
         let keys = found.keys(&kept, &federation, &roster, |member, hash| {

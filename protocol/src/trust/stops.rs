@@ -5,11 +5,13 @@ use crate::{
     id::NodeId,
     signed::Verified,
     suspend::{Suspend, Target, Way},
-    time::UnixMs,
+    time::{DAY_MS, UnixMs},
 };
 
 impl Trust {
-    /// Whether this member's administrators have stopped something of their own: the latest word about it counts.
+    /// Whether this member's administrators have stopped something of their own: the latest word about it counts. A word that is
+    /// more than a day ahead does not count yet, since it would outlast every lifting, and the longest suspension too; clocks that
+    /// differ by less are no reason to go on.
     pub fn is_suspended(
         &self,
         member: &NodeId,
@@ -50,6 +52,8 @@ impl Trust {
         let mut about =
             self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
         // They are in the order in which they were issued.
-        about.rfind(|suspend| is_meant(suspend)).filter(|suspend| suspend.way == Way::Stops && now < suspend.until)
+        about
+            .rfind(|suspend| suspend.issued_at <= now.plus(DAY_MS) && is_meant(suspend))
+            .filter(|suspend| suspend.way == Way::Stops && now < suspend.until)
     }
 }

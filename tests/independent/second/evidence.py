@@ -7,12 +7,13 @@ from datetime import datetime, timezone
 from hashlib import sha256
 
 from second.catalogue import Catalogue
+from second.documents import SignedDocument
 from second.encoding import KIB, Refused, decode
 from second.keys import signed_by
 from second.layout import cells_of_query, read_slice
 from second.messages import STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
-from second.trust import SignedDocument, Trust
+from second.trust import Trust
 
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -156,7 +157,7 @@ class Verifier:
         if len(raw) > LARGEST_HEAD:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
         signature = need_hex(reply["signature"], f"{where}.signature", 64)
-        sign_keys = self.trust.keys[body["audience"]]["sign_keys"]
+        sign_keys = self.trust.left(body["audience"], "sign_keys", body["issued_at"])
         if not any(signed_by(key, signature, "answer", self.trust.federation, raw) for key in sign_keys):
             raise Refused(f"{where}.signature", f"no signature of the head by a signing key of {body['audience']}")
         structure, cap = STRUCTURES["answer"]

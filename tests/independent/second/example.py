@@ -6,12 +6,12 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from second.catalogue import Catalogue
+from second.documents import DAY_MS
 from second.encoding import encode
 from second.evidence import question_id
 from second.keys import LABELS, federation_id, sign_input
 from second.layout import cells_of_year, select
 from second.messages import CARD, DOCUMENT, NUMBER, STRUCTURES
-from second.trust import DAY_MS
 
 # 2026-01-01T00:00:00Z: when everything in this federation is issued.
 ISSUED = 1_767_225_600_000
@@ -105,11 +105,11 @@ class Federation:
     def _keys_of(self, name):
         """The MemberKeys document of a member, put among the documents."""
         administrators = self._administrators(name)
-        nodes = [Signer(f"{name} {role}") for role in ("tls", "sign", "log", "witness")]
-        tls, sign, log, witness = keys(nodes)
+        nodes = [Signer(f"{name} {role}") for role in ("tls", "sign", "log", "witness", "sign next")]
+        tls, sign, log, witness, after = keys(nodes)
         content = heading("member-keys") | {
             "federation": self.federation, "node_id": name, "keys_version": 1, "prev_hash": ZERO, **dates(),
-            "admin_keys": keys(administrators), "admin_threshold": 2, "tls_keys": [tls], "sign_keys": [sign],
+            "admin_keys": keys(administrators), "admin_threshold": 2, "tls_keys": [tls], "sign_keys": [sign, after],
             "log_keys": [log], "witness_key": witness, "addresses": ["192.0.2.1:4433"], "officers_version_min": 1,
         } | (self.changes.get("member-keys", {}) if name == self.requester else {})
         self.documents.append(self.document("member-keys", content, administrators + nodes))
@@ -127,6 +127,14 @@ class Federation:
             {"key": signer.key, "signature": signer.sign(label, self.federation, payload)} for signer in by
         ]
         return encode(DOCUMENT, {"label": label, "payload": payload, "signatures": signatures})
+
+    def suspend(self, name, target, subject, way="stops", by=1, **changes):
+        """A word of some of a member's administrators, put among the documents."""
+        content = heading("suspend") | {
+            "federation": self.federation, "node_id": name, "way": way, "target": target, "subject": subject.hex(),
+            "reason": "lost", "issued_at": ISSUED, "until": ISSUED + 30 * DAY_MS,
+        } | changes
+        self.documents.append(self.document("suspend", content, self._administrators(name)[:by]))
 
     def request(self, member, query, number, **changes):
         """An exchange without reply; `number` makes the request's id."""

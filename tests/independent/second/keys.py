@@ -14,8 +14,11 @@ LABELS = {
     "officers": 4,
     "staff": 5,
     "catalogue": 7,
+    "suspend": 8,
+    "accept": 9,
     "withdraw": 13,
     "key-claim": 14,
+    "hello": 15,
     "request-body": 16,
     "request": 17,
     "answer": 18,
@@ -23,7 +26,7 @@ LABELS = {
 }
 # Labels that decode and under which nothing is signed.
 RESERVED = {
-    "policy": 6, "suspend": 8, "accept": 9, "topic": 10, "approval": 11, "standing": 12, "hello": 15, "status": 19,
+    "policy": 6, "topic": 10, "approval": 11, "standing": 12, "status": 19,
     "receipt": 20, "view": 22, "backup": 23, "break-glass": 24, "proposal": 25,
 }
 WITHOUT_FEDERATION = ("root", "key-claim")

@@ -1,4 +1,4 @@
-"""Owns the structures of sections 3 to 8: their fields, codes and caps."""
+"""Owns the structures of `docs/wire.md`, sections 3 to 8, and of trust files: their fields, codes and caps."""
 
 from second.encoding import (
     KIB, MIB, Bytes, Code, Constant, Fixed, Key, List, Member, Number, Option, Struct, Text, UInt, Utf8,
@@ -54,7 +54,7 @@ SIGNED_BYTES = Struct(payload=Bytes(49_152), signature=SIG)
 SIGNATURE = Struct(key=KEY, signature=SIG)
 DOCUMENT = Struct(label=LABEL, payload=Bytes(1_048_576), signatures=List(SIGNATURE, 64))
 
-# Section 5.
+# `docs/trust-files.md`, section 2.
 ROOT = Struct(
     **head("root"), root_version=U64, epoch=U32, genesis_nonce=HASH, name=Text(64), keys=List(KEY, 16, itself),
     threshold=U8, issued_at=MS, expires_at=MS,
@@ -89,6 +89,15 @@ STAFF = Struct(
 KEY_CLAIM = Struct(
     **head("key-claim"), name=Text(64), node_id=Option(MEMBER), keys=List(Struct(role=KEY_ROLE, key=KEY), 8),
     addresses=List(Text(64), 4),
+)
+SUSPEND = Struct(
+    **head("suspend"), federation=HASH, node_id=MEMBER, way=codes(1, stops=1, lifts=2),
+    target=codes(1, officer=1, partner=2, table=3, own_key=4, own_node=5, own_clock=6), subject=Text(64),
+    reason=Text(120), issued_at=MS, until=MS,
+)
+ACCEPT = Struct(
+    **head("accept"), federation=HASH, node_id=MEMBER, issued_at=MS,
+    compared=List(Struct(member=MEMBER, keys=HASH), 64, lambda one: one["member"]),
 )
 CATALOGUE = Struct(**head("catalogue"), text=Utf8(524_288))
 
@@ -157,6 +166,8 @@ STRUCTURES = {
     "card": (CARD, KIB),
     "staff": (STAFF, 64 * KIB),
     "key-claim": (KEY_CLAIM, 64 * KIB),
+    "suspend": (SUSPEND, KIB),
+    "accept": (ACCEPT, 64 * KIB),
     "catalogue": (CATALOGUE, MIB),
     "edition": (EDITION, 64 * KIB),
     "withdraw": (WITHDRAWAL, KIB),

@@ -1,232 +1,400 @@
-"""Owns section 5: the trust set that follows from documents under a federation's id."""
+"""Owns what a set of documents comes to: `docs/trust-files.md`, sections 3 to 5."""
 
-import ipaddress
-import re
-from functools import cached_property
-from hashlib import sha256
+from collections import namedtuple
 
-from second.encoding import MIB, Refused, decode
-from second.keys import federation_id, signed_by
-from second.messages import DOCUMENT, STRUCTURES
+from second.documents import DAY_MS, SignedDocument, keys_in
+from second.encoding import Refused
+from second.keys import federation_id
 
-DAY_MS = 86_400_000
-LONGEST_VALIDITY_MS = 400 * DAY_MS
-IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "catalogue")
-ADDRESS = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):(\d{1,20})")
+IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "catalogue", "suspend", "accept")
+VERSIONS_READ = 1024
+SUSPENSIONS_KEPT = 64
+FEDERATION = "federation"
 
-
-class SignedDocument:
-    """A document, its decoded content and the keys that have signed it; a key counts once.
-
-    Signers and content are found when they are first asked for: a document that does not count may hold anything.
-    """
-
-    def __init__(self, data, federation, where, label=None):
-        self.where = where
-        document = decode(DOCUMENT, data, "document", MIB, where)
-        self.label = document["label"]
-        if label and self.label != label:
-            raise Refused(where, f"a document with label {self.label} instead of {label}")
-        self.payload = document["payload"]
-        self.hash = sha256(self.payload).digest()
-        self._signatures = document["signatures"]
-        self._federation = federation
-
-    @cached_property
-    def signers(self):
-        return {
-            one["key"]
-            for one in self._signatures
-            if signed_by(one["key"], one["signature"], self.label, self._federation, self.payload)
-        }
-
-    @cached_property
-    def content(self):
-        structure, cap = STRUCTURES[self.label]
-        return decode(structure, self.payload, self.label, cap, self.where)
-
-    def refuse(self, what):
-        raise Refused(f"{self.where} ({self.label})", what)
-
-    def need_threshold(self, keys, threshold, whose):
-        count = len(self.signers.intersection(keys))
-        if count < threshold:
-            self.refuse(f"signed by {count} of the {whose}, {threshold} needed")
-
-    def need_all(self, keys, whose):
-        missing = [key for key in keys if key not in self.signers]
-        if missing:
-            self.refuse(f"not signed by {whose} {missing[0].hex()}")
-
-    def need_version(self, field):
-        if self.content[field] < 1:
-            self.refuse("versions start at 1")
-
-    def need_dates(self, longest=None):
-        valid_for = self.content["expires_at"] - self.content["issued_at"]
-        if valid_for <= 0:
-            self.refuse("expires before it is issued")
-        if longest is not None and valid_for > longest:
-            self.refuse(f"valid for more than {longest // DAY_MS} days")
+# What a node or tool has beside the documents: its member, and the hash of the roster that was installed by hand.
+Ground = namedtuple("Ground", "member installed")
+Remark = namedtuple("Remark", "word label whose more refused", defaults=("", None))
 
 
 class Trust:
-    """What the documents say: the last root, the roster, keys and officers of members, and catalogues."""
+    """The last root, the roster, keys, officers and suspensions of members, catalogues; and `remarks`."""
 
-    def __init__(self, documents, federation, where):
-        """`documents` are bytes; `where` is the path of their list, for errors."""
+    def __init__(self, documents, federation, where, ground=None):
+        """`documents` are bytes, `where` the path of their list, for errors. Without a ground they are a whole."""
         self.federation = federation
         self.where = where
-        by_label = {label: [] for label in IN_A_SET}
+        self.ground = ground
+        self.remarks = []
+        self._documents = {label: [] for label in IN_A_SET}
         for index, data in enumerate(documents):
             document = SignedDocument(data, federation, f"{where}[{index}]")
-            if document.label in by_label:
-                by_label[document.label].append(document)
-        self.root = self._last_root(by_label["root"])
-        self.roster = self._roster(by_label["roster"])
+            if document.label in IN_A_SET:
+                self._documents[document.label].append(document)
+        self._roots, self._contested_root = self._follow_roots()
+        self.root = self._roots[-1].content
+        self.root_hash = self._roots[-1].hash
+        self._rosters = self._follow_rosters()
+        document = self._rosters[-1]
+        self.roster = document.content
+        highest = [one for one in self._rosters if rank(one) == rank(document)]
+        behind = self.roster["root_version"] < self.root["root_version"]
+        if behind:
+            self._remark("root-ahead", "root", FEDERATION, self.root["root_version"])
+        self.in_doubt = len(highest) > 1 or self._contested_root or behind
+        self.roster_hash = document.hash
         self.members = {member["node_id"]: member for member in self.roster["members"]}
-        self.catalogues = self._catalogues(by_label["catalogue"])
-        self.keys = self._member_keys(by_label["member-keys"])
-        self.officers = self._officers(by_label["officers"])
-        if len(by_label["staff"]) > 1:
-            by_label["staff"][1].refuse("a second staff list")
+        self.catalogues = self._catalogues()
+        accepted = self._accepted()
+        found = {
+            name: self._lineage(member, accepted)
+            for name, member in self.members.items()
+            if member["state"] != "removed"
+        }
+        self._keys = self._unshared({name: one for name, one in found.items() if one})
+        self.keys = {name: one.content for name, one in self._keys.items()}
+        self._officers = {name: self._latest("officers", name) for name in self._keys}
+        self.officers = {name: one.content for name, one in self._officers.items() if one}
+        if ground and ground.member in self._keys:
+            self._latest("staff", ground.member)
+        self.suspensions = self._suspensions()
+        if ground is None:
+            self._need_no_remark()
 
-    def _last_root(self, roots):
-        """Section 5, Root: from version 1, whose hash is the federation's id, each signed by the one before."""
-        if not roots:
+    def _remark(self, word, label, whose, more="", refused=None):
+        self.remarks.append(Remark(word, label, whose, str(more), refused))
+
+    def _need_no_remark(self):
+        """Section 4: as a whole, every document must be believed and of use."""
+        for remark in self.remarks:
+            if remark.refused:
+                raise remark.refused
+            raise Refused(self.where, f"{remark.word}: {remark.label} of {remark.whose} {remark.more}".rstrip())
+
+    def _each(self, label):
+        """The documents of a label by their hash; those with one payload together."""
+        groups = {}
+        for document in self._documents[label]:
+            groups.setdefault(document.hash, []).append(document)
+        return [groups[one] for one in sorted(groups)]
+
+    def _first_good(self, label, whose, need, group):
+        """The first of some documents with one payload that is not refused; a remark if there is none."""
+        refused = None
+        for document in group:
+            refused = document.fault(lambda one=document: need(one))
+            if not refused:
+                return document
+        self._remark("not-believed", label, whose, refused=refused)
+        return None
+
+    # 4.1
+
+    def _follow_roots(self):
+        groups = self._each("root")
+        if not groups:
             raise Refused(self.where, "no root among the documents")
-        last = None
-        for version, document in enumerate(sorted(roots, key=lambda root: root.content["root_version"]), start=1):
-            root = document.content
-            if root["root_version"] != version:
-                document.refuse(f"version {root['root_version']} where version {version} is due")
-            if not 2 <= root["threshold"] < len(root["keys"]):
-                document.refuse(f"threshold {root['threshold']} of {len(root['keys'])} keys")
-            if root["epoch"] < 1:
-                document.refuse("epoch 0")
-            document.need_dates()
-            if last is None:
-                if federation_id(document.payload) != self.federation:
-                    document.refuse(f"is the root of another federation, {federation_id(document.payload).hex()}")
-                document.need_all(root["keys"], "its key")
+        versions = {}
+        for group in groups:
+            document = group[0]
+            if document.reads:
+                versions.setdefault(document.content["root_version"], []).append(group)
             else:
-                if root["epoch"] < last["epoch"]:
-                    document.refuse("the epoch goes back")
-                document.need_threshold(last["keys"], last["threshold"], "keys of the root before")
-                document.need_threshold(root["keys"], root["threshold"], "keys of this root")
-                document.need_all([key for key in root["keys"] if key not in last["keys"]], "its new key")
-            last = root
-        return last
+                fault = document.fault(lambda one=document: one.content)
+                self._remark("not-believed", "root", FEDERATION, refused=fault)
+        chain = [self._first_root(versions)]
+        for version in sorted(one for one in versions if one > 1):
+            last = chain[-1].content
+            tried = [
+                self._first_good("root", FEDERATION, lambda one, last=last: self._need_next_root(last, one), group)
+                for group in versions[version]
+            ]
+            good = [document for document in tried if document]
+            if len(good) > 1:
+                self._remark("equivocation", "root", FEDERATION, version)
+                return chain, True
+            chain += good
+        return chain, False
+
+    def _first_root(self, versions):
+        firsts = [group[0] for group in versions.get(1, [])]
+        for document in firsts:
+            if federation_id(document.payload) == self.federation:
+                document.need_all(document.content["keys"], "its key")
+                return document
+        for document in firsts:
+            document.refuse(f"is the root of another federation, {federation_id(document.payload).hex()}")
+        for remark in self.remarks:
+            raise remark.refused
+        lowest = versions[min(versions)][0][0]
+        lowest.refuse(f"version {lowest.content['root_version']} where version 1 is due")
+
+    @staticmethod
+    def _need_next_root(last, document):
+        root = document.content
+        due = last["root_version"] + 1
+        if root["root_version"] != due:
+            document.refuse(f"version {root['root_version']} where version {due} is due")
+        if root["epoch"] < last["epoch"]:
+            document.refuse("the epoch goes back")
+        if root["genesis_nonce"] != last["genesis_nonce"]:
+            document.refuse("another genesis")
+        document.need_threshold(last["keys"], last["threshold"], "keys of the root before")
+        document.need_threshold(root["keys"], root["threshold"], "keys of this root")
+        document.need_all([key for key in root["keys"] if key not in last["keys"]], "its new key")
+
+    # 4.2
+
+    def _need_roster(self, document):
+        roster = document.content
+        self._need_federation(document)
+        roots = [root.content for root in self._roots if root.content["root_version"] == roster["root_version"]]
+        if not roots:
+            document.refuse(f"root_version {roster['root_version']}, there is no such root")
+        if roster["epoch"] != roots[0]["epoch"]:
+            document.refuse(f"epoch {roster['epoch']}, that of its root is {roots[0]['epoch']}")
+        document.need_threshold(roots[0]["keys"], roots[0]["threshold"], "root keys")
+
+    def _follow_rosters(self):
+        groups = self._each("roster")
+        if not groups:
+            raise Refused(self.where, "no roster among the documents")
+        tried = [self._first_good("roster", FEDERATION, self._need_roster, group) for group in groups]
+        believed = [document for document in tried if document]
+        following = []
+        for document in sorted(believed, key=lambda one: (*rank(one), one.hash)):
+            is_first = self.ground is None or document.hash == self.ground.installed
+            if is_first or any(roster_follows(before, document) for before in following):
+                if following and rank(following[-1]) == rank(document):
+                    self._remark("equivocation", "roster", FEDERATION, document.content["roster_version"])
+                following.append(document)
+            else:
+                self._remark("gap", "roster", FEDERATION, document.content["roster_version"])
+        if not following:
+            for remark in self.remarks:
+                if remark.refused:
+                    raise remark.refused
+            raise Refused(self.where, "no roster follows from the installed one")
+        return following
+
+    # 4.3
+
+    def _catalogues(self):
+        """The roster's catalogue, signed under any root of the chain, and all that the last root has signed."""
+        meant = self.roster["catalogue_hash"]
+        catalogues, refused = {}, Refused(self.where, f"the roster's catalogue {meant.hex()} is missing")
+        for document in self._documents["catalogue"]:
+            roots = self._roots if document.hash == meant else self._roots[-1:]
+            if any(document.has_threshold(root.content["keys"], root.content["threshold"]) for root in roots):
+                fault = document.fault(lambda one=document: one.content)
+            else:
+                fault = document.fault(lambda one=document: self._need_root(one))
+            if not fault:
+                catalogues[document.hash] = document.content["text"]
+            elif document.hash == meant:
+                refused = fault
+        if meant not in catalogues:
+            raise refused
+        return catalogues
+
+    def _need_root(self, document):
+        document.need_threshold(self.root["keys"], self.root["threshold"], "root keys")
 
     def _need_federation(self, document):
         if document.content["federation"] != self.federation:
             document.refuse("names another federation")
 
-    def _need_root(self, document):
-        document.need_threshold(self.root["keys"], self.root["threshold"], "root keys")
-
-    def _roster(self, rosters):
-        if len(rosters) != 1:
-            raise Refused(self.where, f"{len(rosters)} rosters among the documents instead of one")
-        document = rosters[0]
+    def _need_own(self, document, keys):
         self._need_federation(document)
-        self._need_root(document)
-        document.need_dates()
-        document.need_version("roster_version")
-        for member in document.content["members"]:
-            if member["valid_from"] >= member["valid_to"]:
-                document.refuse(f"{member['node_id']} is valid for no time")
-        if document.content["min_protocol"] > document.content["max_protocol"]:
-            document.refuse("the lowest protocol is above the highest")
-        for field in ("epoch", "root_version"):
-            if document.content[field] != self.root[field]:
-                document.refuse(f"{field} {document.content[field]}, that of the last root is {self.root[field]}")
-        return document.content
+        if document.content["node_id"] != keys["node_id"]:
+            document.refuse("is of another member")
 
-    def _catalogues(self, documents):
-        """All catalogues that the root has signed; the roster's must be one of them."""
-        catalogues = {}
-        for document in documents:
-            if document.hash == self.roster["catalogue_hash"] and document.hash not in catalogues:
-                self._need_root(document)
-            if len(document.signers.intersection(self.root["keys"])) >= self.root["threshold"]:
-                try:
-                    catalogues[document.hash] = document.content["text"]
-                except Refused:
-                    if document.hash == self.roster["catalogue_hash"]:
-                        raise
-        if self.roster["catalogue_hash"] not in catalogues:
-            raise Refused(self.where, f"the roster's catalogue {self.roster['catalogue_hash'].hex()} is missing")
-        return catalogues
+    # 4.4
 
-    def _member_keys(self, documents):
-        """Section 5, MemberKeys: only the document that the roster names as a member's anchor counts."""
-        keys, owners = {}, {}
-        anchors = {member["anchor_hash"] for member in self.roster["members"]}
-        for document in documents:
-            if document.hash not in anchors:
-                continue
-            content = document.content
-            member = self.members.get(content["node_id"])
-            if not member or document.hash != member["anchor_hash"]:
-                continue
-            if content["node_id"] in keys:
-                continue
-            if content["keys_version"] != member["anchor_version"]:
-                document.refuse(f"version {content['keys_version']}, the roster names {member['anchor_version']}")
-            self._check_member_keys(document)
-            for key in keys_in(content):
-                owner = owners.setdefault(key, content["node_id"])
-                if owner != content["node_id"]:
-                    document.refuse(f"key {key.hex()} stands under {owner} too")
-            keys[content["node_id"]] = content
-        for name, member in self.members.items():
-            if name not in keys and member["state"] != "removed":
-                raise Refused(self.where, f"no keys document of {name} that the roster names")
-        return keys
+    def _accepted(self):
+        """The keys documents that were compared here, as (member, hash); None where all count."""
+        if self.ground is None:
+            return None
+        installed = [one for one in self._rosters if one.hash == self.ground.installed]
+        accepted = {
+            (member["node_id"], member["anchor_hash"]) for one in installed for member in one.content["members"]
+        }
+        own = self.members.get(self.ground.member)
+        if not own:
+            return accepted
+        accepted.add((own["node_id"], own["anchor_hash"]))
+        keys = self._lineage(own, accepted, aloud=False)
+        if not keys:
+            return accepted
 
-    def _check_member_keys(self, document):
+        def need(document):
+            document.need_threshold(keys.content["admin_keys"], 1, "administrators")
+            self._need_own(document, keys.content)
+
+        for group in self._each("accept"):
+            document = self._first_good("accept", own["node_id"], need, group)
+            if document:
+                accepted.update((one["member"], one["keys"]) for one in document.content["compared"])
+        return accepted
+
+    def _need_keys(self, document):
         content = document.content
         self._need_federation(document)
-        document.need_dates(LONGEST_VALIDITY_MS)
-        document.need_version("keys_version")
-        administrators, threshold = len(content["admin_keys"]), content["admin_threshold"]
-        if not (2 <= threshold < administrators or threshold == administrators == 2):
-            document.refuse(f"threshold {threshold} of {administrators} administrators")
-        for field in ("tls_keys", "sign_keys", "log_keys", "addresses"):
-            if not content[field]:
-                document.refuse(f"{field} is empty")
-        everything = keys_in(content)
-        if len(set(everything)) != len(everything):
-            document.refuse("a key stands twice")
-        document.need_threshold(content["admin_keys"], threshold, "administrators")
-        document.need_all(everything, "its key")
-        for address in content["addresses"]:
-            fault = address_fault(address)
-            if fault:
-                document.refuse(f"address {address!r}: {fault}")
+        document.need_threshold(content["admin_keys"], content["admin_threshold"], "administrators")
+        if content["keys_version"] == 1:
+            document.need_all(keys_in(content), "its key")
 
-    def _officers(self, documents):
-        """Section 5, Officers: one list of a member, by its administrators.
+    def _lineage(self, member, accepted, aloud=True):
+        """The document with a member's keys in force, or None. The own keys are looked for before, not aloud."""
+        name, remarks = member["node_id"], self.remarks
+        self.remarks = []
+        claims = [
+            group for group in self._each("member-keys") if group[0].reads and group[0].content["node_id"] == name
+        ]
+        tried = [self._first_good("member-keys", name, self._need_keys, group) for group in claims]
+        believed = [document for document in tried if document]
+        believed.sort(key=lambda one: (one.content["keys_version"], one.hash))
+        known = {one.hash: one for one in believed[:VERSIONS_READ]}
+        anchored, counting = {}, {}
+        for document in known.values():
+            content = document.content
+            before = known.get(content["prev_hash"])
+            if before and not keys_follow(before, document):
+                before = None
+            is_anchor = (document.hash, content["keys_version"]) == (member["anchor_hash"], member["anchor_version"])
+            if is_anchor or (before and before.hash in anchored):
+                anchored[document.hash] = document
+            continuous = before and before.hash in counting and document.has_threshold(before.content["sign_keys"], 1)
+            if continuous or accepted is None or (name, document.hash) in accepted:
+                counting[document.hash] = document
+        for document in known.values():
+            version = document.content["keys_version"]
+            if version > member["anchor_version"] and document.hash not in anchored and document.hash not in counting:
+                word = "not-believed" if document.content["prev_hash"] in known else "gap"
+                self._remark(word, "member-keys", name, version if word == "gap" else "")
+        keys = self._in_force(member, known, anchored, counting)
+        self.remarks = remarks + (self.remarks if aloud else [])
+        return keys
 
-        A list that breaks another rule is not in force, and neither is that of nobody on the roster.
-        """
-        lists = {}
-        for document in documents:
-            try:
-                content = document.content
-            except Refused:
+    def _in_force(self, member, known, anchored, counting):
+        name = member["node_id"]
+        if member["anchor_hash"] not in anchored:
+            meant = [one for one in self._documents["member-keys"] if one.hash == member["anchor_hash"]]
+            faults = [one.fault(lambda document=one: self._need_keys(document)) for one in meant]
+            missing = Refused(self.where, f"no keys document of {name} that the roster names")
+            refused = next((fault for fault in faults if fault), missing)
+            self._remark("missing", "member-keys", name, refused=refused)
+            return None
+        last, contested = None, False
+        for document in anchored.values():
+            version = document.content["keys_version"]
+            if document.hash not in counting:
+                before = document.content["prev_hash"]
+                if before in known and before in counting:
+                    why = "no-continuity"
+                else:
+                    why = "anchored" if counting else "new"
+                self._remark("waiting", "member-keys", name, f"{version} {why}")
                 continue
-            name = content["node_id"]
-            keys = self.keys.get(name)
-            if not keys:
-                continue
-            if name in lists:
-                document.refuse(f"a second officers list of {name}")
-            self._need_federation(document)
-            document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
-            lists[name] = content | {"fault": officers_fault(content, keys)}
-        return lists
+            if last and last.content["keys_version"] == version:
+                contested = True
+                self._remark("equivocation", "member-keys", name, version)
+            last = document
+        return None if contested else last
+
+    def _unshared(self, found):
+        owners, shared = {}, set()
+        for name, document in found.items():
+            for key in keys_in(document.content):
+                owner = owners.setdefault(key, name)
+                if owner != name:
+                    owners[key] = name
+                    shared.update((owner, name))
+                    self._remark("shared-key", "member-keys", " ".join(sorted((owner, name))))
+        return {name: one for name, one in found.items() if name not in shared}
+
+    # 4.5
+
+    def _latest(self, label, name):
+        """The document with a member's list in force, or None."""
+        keys = self.keys[name]
+        claims = [
+            group
+            for group in self._each(label)
+            if group[0].reads
+            and (group[0].content["node_id"], group[0].content["federation"]) == (name, self.federation)
+        ]
+        claims.sort(key=lambda group: (group[0].content["list_version"], group[0].hash))
+        counting = {}
+
+        def need(document):
+            version = document.content["list_version"]
+            if not self._is_shorter(document, keys, counting):
+                document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
+            if label == "officers" and version < keys["officers_version_min"]:
+                document.refuse(f"has version {version}, at least {keys['officers_version_min']} wanted")
+
+        for group in claims:
+            document = self._first_good(label, name, need, group)
+            if document:
+                counting[document.hash] = document
+        highest = max((one.content["list_version"] for one in counting.values()), default=0)
+        last = [one for one in counting.values() if one.content["list_version"] == highest]
+        if len(last) > 1:
+            self._remark("equivocation", label, name, highest)
+        return last[0] if len(last) == 1 else None
+
+    @staticmethod
+    def _is_shorter(document, keys, counting):
+        """Whether one administrator is enough: the list only takes away from one that counts."""
+        content = document.content
+        before = counting.get(content["prev_hash"])
+        if not before or not document.has_threshold(keys["admin_keys"], 1):
+            return False
+        before = before.content
+        if content["list_version"] != before["list_version"] + 1 or content["expires_at"] > before["expires_at"]:
+            return False
+        if "cards" in content:
+            return set(content["cards"]) <= set(before["cards"])
+        return all(any(stays_within(one, had) for had in before["people"]) for one in content["people"])
+
+    # 4.6
+
+    def _suspensions(self):
+        of_member = {}
+        for group in self._each("suspend"):
+            whose = group[0].content["node_id"] if group[0].reads else "-"
+            document = self._first_good("suspend", whose, self._need_suspension, group)
+            if document:
+                of_member.setdefault(whose, []).append(document)
+        order = {}
+        for name, some in of_member.items():
+            some.sort(key=lambda one: (one.content["issued_at"], one.hash))
+            order[name] = [one.content for one in some[-SUSPENSIONS_KEPT:]]
+        return order
+
+    def _need_suspension(self, document):
+        content = document.content
+        keys = self.keys.get(content["node_id"])
+        if not keys:
+            document.refuse("by nobody who is known")
+        self._need_own(document, keys)
+        need = 1 if content["way"] == "stops" else keys["admin_threshold"]
+        document.need_threshold(keys["admin_keys"], need, "administrators")
+
+    def is_suspended(self, name, target, subject, at):
+        words = [
+            one
+            for one in self.suspensions.get(name, [])
+            if (one["target"], one["subject"]) == (target, subject.hex()) and one["issued_at"] <= at + DAY_MS
+        ]
+        return bool(words) and words[-1]["way"] == "stops" and at < words[-1]["until"]
+
+    # 4.7
+
+    def left(self, name, field, at):
+        """The keys of a member in a role that are not suspended."""
+        keys = self.keys[name][field] if name in self.keys else []
+        return [key for key in keys if not self.is_suspended(name, "own-key", key, at)]
 
     def inactive(self, name, at):
         """Why a member is not active at a time, or None if it is."""
@@ -238,11 +406,24 @@ class Trust:
         if not member["valid_from"] <= at < member["valid_to"]:
             return "is outside its validity"
         if not keys:
-            return "has no keys document that the roster names"
+            return "has no keys in force"
+        if self.in_doubt:
+            return "is not active, the roster is in doubt"
         for document, what in ((self.roster, "the roster"), (self.root, "the root"), (keys, "its keys document")):
             if at >= document["expires_at"]:
                 return f"is not active, {what} has expired"
+        if not self.left(name, "tls_keys", at) or not self.left(name, "sign_keys", at):
+            return "is not active, its keys are suspended"
         return None
+
+    def exchanges(self, at):
+        """Whether data is exchanged at a time."""
+        return not self.in_doubt and at < self.roster["expires_at"] and at < self.root["expires_at"]
+
+    def is_greeted(self, name, at):
+        member = self.members[name]
+        within = member["state"] != "removed" and member["valid_from"] <= at < member["valid_to"]
+        return within and bool(self.left(name, "tls_keys", at))
 
     def no_provider(self, name, at):
         """Why a member is no provider at a time, or None if it is."""
@@ -256,43 +437,48 @@ class Trust:
         officers = self.officers.get(name)
         if not officers:
             return f"no officers list of {name}"
-        if officers["fault"]:
-            return f"the officers list of {name} {officers['fault']}"
         if at >= officers["expires_at"]:
             return f"the officers list of {name} has expired"
         if card_hash not in officers["cards"]:
             return f"the card is not on the officers list of {name}"
+        if self.is_suspended(name, "officer", card_hash, at):
+            return "the card is suspended"
         if not card["valid_from"] <= at < card["valid_to"]:
             return "the card is outside its validity"
         return None
 
-
-def officers_fault(officers, keys):
-    """Why an officers list that its administrators have signed is not in force, or None."""
-    valid_for = officers["expires_at"] - officers["issued_at"]
-    if not 0 < valid_for <= LONGEST_VALIDITY_MS:
-        return "is valid for no time, or for more than 400 days"
-    lowest = max(1, keys["officers_version_min"])
-    if officers["list_version"] < lowest:
-        return f"has version {officers['list_version']}, at least {lowest} wanted"
-    return None
+    def in_force(self, label, name):
+        """The document with a member's keys or officers in force, or None."""
+        return {"member-keys": self._keys, "officers": self._officers}[label].get(name)
 
 
-def keys_in(content):
-    """Every key of a MemberKeys document, each place once."""
-    places = (content["admin_keys"], content["tls_keys"], content["sign_keys"], content["log_keys"])
-    return [key for place in places for key in place] + [content["witness_key"]]
+def rank(roster):
+    return roster.content["epoch"], roster.content["roster_version"]
 
 
-def address_fault(address):
-    """Why an address cannot be reached, or None."""
-    parts = ADDRESS.fullmatch(address)
-    if not parts or not 0 < int(parts[3]) <= 65_535:
-        return "not IP:PORT"
-    try:
-        ip = ipaddress.ip_address(parts[1] or parts[2])
-    except ValueError as error:
-        return str(error)
-    if ip.is_unspecified or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255":
-        return "unspecified, multicast, broadcast or link-local"
-    return None
+def roster_follows(before, document):
+    """Section 4.2: whether a roster follows another one."""
+    old, new = before.content, document.content
+    is_next = (
+        old["epoch"] == new["epoch"]
+        and old["roster_version"] + 1 == new["roster_version"]
+        and before.hash == new["prev_hash"]
+    )
+    return old["root_version"] <= new["root_version"] and (is_next or old["epoch"] < new["epoch"])
+
+
+def keys_follow(before, document):
+    """Section 4.4, step 2, of a document that names the other one."""
+    old, new = before.content, document.content
+    known = set(keys_in(old))
+    added = [key for key in keys_in(new) if key not in known]
+    return (
+        new["keys_version"] == old["keys_version"] + 1
+        and document.has_threshold(old["admin_keys"], old["admin_threshold"])
+        and document.signers.issuperset(added)
+    )
+
+
+def stays_within(one, had):
+    same = (one["role"], one["key"]) == (had["role"], had["key"])
+    return same and had["valid_from"] <= one["valid_from"] and one["valid_to"] <= had["valid_to"]

@@ -257,6 +257,13 @@ fn one_administrator_suspends_and_two_lift() {
     assert_eq!(active(vec![say(Way::Stops, 0, &[30]), say(Way::Lifts, 5, &[31])], later), (false, 0));
     assert_eq!(active(vec![say(Way::Stops, 0, &[30]), say(Way::Lifts, 5, &[31, 30])], later), (true, 1));
     assert_eq!(active(vec![say(Way::Stops, 9, &[30]), say(Way::Lifts, 5, &[31, 30])], later), (false, 0));
+    // A clock may be some hours ahead, and what is stopped is stopped at once. What is dated later does not count yet, and is no
+    // reason why what two say now should not.
+    assert_eq!(active(vec![say(Way::Stops, DAY_MS, &[32])], later), (false, 0));
+    let later_still = say(Way::Stops, 2 * DAY_MS, &[32]);
+    assert_eq!(active(vec![later_still.clone()], later), (true, 1));
+    assert_eq!(active(vec![later_still.clone()], later.plus(DAY_MS)), (false, 0));
+    assert_eq!(active(vec![later_still, say(Way::Stops, 0, &[30]), say(Way::Lifts, 5, &[31, 30])], later), (true, 1));
 }
 
 #[test]

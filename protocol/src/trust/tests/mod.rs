@@ -1,6 +1,8 @@
 //! Trust as a function of the documents held: chains, thresholds, versions, waiting, contradictions.
 
 mod bounds;
+mod invariants;
+#[path = "../../../tests/made/mod.rs"]
 mod make;
 mod members;
 mod roots;

@@ -147,3 +147,22 @@ fn after_a_root_rotation_nothing_is_exchanged_before_a_roster_under_the_new_root
     assert!(trust.roster_is_current(NOW));
     assert_eq!(trust.roster().roster_version, 2);
 }
+
+#[test]
+fn the_catalogue_outlives_the_root_keys_that_signed_it() {
+    let mut documents = first_set();
+    let installed = ground(&documents);
+    documents.push(signed(&root(2, &[6, 7, 8, 9, 10], 3), &Hash::ZERO, &[1, 2, 3, 6, 7, 8, 9, 10]));
+    let ahead = Trust::hold(&documents, &installed).unwrap();
+    assert_eq!((ahead.root().root_version, ahead.roster_is_current(NOW)), (2, false));
+    let mut roster: Roster = documents[4].unverified().unwrap();
+    (roster.roster_version, roster.prev_hash, roster.root_version) = (2, documents[4].hash(), 2);
+    documents.push(signed(&roster, &federation(), &[6, 7, 8]));
+    assert!(Trust::hold(&documents, &installed).unwrap().roster_is_current(NOW));
+    // Whoever never was a root holder has no say, nor do too few of them.
+    for by in [vec![11, 12, 13], vec![1, 2], vec![1, 2, 6]] {
+        let catalogue: CatalogueDocument = catalogue().unverified().unwrap();
+        documents[1] = signed(&catalogue, &federation(), &by);
+        assert!(Trust::hold(&documents, &installed).is_err(), "{by:?}");
+    }
+}
