@@ -235,6 +235,32 @@ impl Document {
         self.add_signature_of(signer, federation).unwrap_or(false)
     }
 
+    /// The same document with what another spelling of it has beyond it: signatures by these keys that verify. Nothing if there are
+    /// none, or if it is another document.
+    pub fn with_signatures_of(
+        &self,
+        other: &Self,
+        federation: &FederationId,
+        keys: &BTreeSet<PublicKey>,
+    ) -> Option<Self> {
+        if (self.label, self.payload()) != (other.label, other.payload()) {
+            return None;
+        }
+        let has = self.signed_by();
+        let input = sign_input(self.label, federation, self.payload());
+        let mut list = self.signatures.as_slice().to_vec();
+        for signed in other.signatures.iter() {
+            let new = !has.contains(&signed.key) && keys.contains(&signed.key);
+            if new && signed.key.verifies(&input, &signed.signature) {
+                list.push(*signed);
+            }
+        }
+        if list.len() == has.len() {
+            return None;
+        }
+        Some(Self { label: self.label, payload: self.payload.clone(), signatures: Bounded::new(list)? })
+    }
+
     /// Adds a signature of whoever holds a key; `false` if there is no room for it.
     pub fn add_signature_of(&mut self, signer: &dyn Signer, federation: &FederationId) -> Result<bool, NotSigned> {
         let key = signer.public();

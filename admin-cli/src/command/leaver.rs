@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Global,
     lists::{Ground, propose},
-    member::{next_version, without_administrators},
+    member::without,
     suspend::suspension,
 };
 use crate::{
@@ -42,6 +42,9 @@ pub(crate) struct Leaver {
     #[arg(long, default_value = ".")]
     out: PathBuf,
 }
+
+/// For how long the keys without them are valid.
+const VALID_DAYS: u16 = 365;
 
 /// What a person holds.
 #[derive(Debug, Default)]
@@ -173,7 +176,5 @@ fn with_others(ground: &Ground, holds: &Holds) -> anyhow::Result<Vec<Document>> 
     if holds.administrator.is_empty() {
         return Ok(Vec::new());
     }
-    let days = 365;
-    let keys = next_version(ground, days, |_, keys| without_administrators(keys, &holds.administrator, None))?;
-    Ok(vec![keys])
+    without(ground, &holds.administrator, None, VALID_DAYS)
 }

@@ -215,7 +215,8 @@ impl Ground {
         Ok(Self { desk, member, keys, book, now: clock::now() })
     }
 
-    fn officers_after(&self, cards: Vec<Hash>, until: Option<UnixMs>) -> anyhow::Result<Document> {
+    /// The next version of the officers list, with these cards.
+    pub(super) fn officers_after(&self, cards: Vec<Hash>, until: Option<UnixMs>) -> anyhow::Result<Document> {
         let before = self.desk.officers(&self.keys);
         let least = self.keys.officers_version_min.max(1);
         let list = Officers {
@@ -232,7 +233,8 @@ impl Ground {
         document(&list, "remove some first, or choose fewer days")
     }
 
-    fn staff_after(&self, people: Vec<StaffMember>, until: Option<UnixMs>) -> anyhow::Result<Document> {
+    /// The next version of the staff list, with these people.
+    pub(super) fn staff_after(&self, people: Vec<StaffMember>, until: Option<UnixMs>) -> anyhow::Result<Document> {
         let before = self.desk.staff(&self.keys);
         let too_many = || Failure::refused("STAFF", "too many people", "remove some first");
         let list = Staff {

@@ -21,6 +21,7 @@ use super::{
     member_id,
     people::{NewPerson, read_claim, read_claims},
     propose::{bounded, document, shown},
+    reissue::reissued,
 };
 use crate::{
     output::{Failure, Outcome, table},
@@ -387,15 +388,10 @@ impl AddAdmin {
 
 impl RemoveAdmin {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let (who, threshold) = (self.who, self.threshold);
-        self.edit.run(&[], global, |ground, keys| {
-            let mut gone = Vec::new();
-            for who in &who {
-                let found = administrator(ground, who)?;
-                gone.push(found);
-            }
-            without_administrators(keys, &gone, threshold)
-        })
+        let ground = Ground::open(&self.edit.with, self.edit.member.as_deref(), &[], global)?;
+        let gone = self.who.iter().map(|who| administrator(&ground, who)).collect::<anyhow::Result<Vec<_>>>()?;
+        let documents = without(&ground, &gone, self.threshold, self.edit.valid_days)?;
+        propose(&ground, documents, Vec::new(), (&self.edit.signing, self.edit.out), global)
     }
 }
 
@@ -418,8 +414,22 @@ fn administrator(ground: &Ground, who: &str) -> anyhow::Result<PublicKey> {
     })
 }
 
-/// Takes administrators out; never so many that nobody could go on.
-pub(super) fn without_administrators(
+/// The next version of the keys without administrators, and what counts only by their signatures once more.
+pub(super) fn without(
+    ground: &Ground,
+    gone: &[PublicKey],
+    threshold: Option<u8>,
+    valid_days: u16,
+) -> anyhow::Result<Vec<Document>> {
+    let keys = next_version(ground, valid_days, |_, keys| without_administrators(keys, gone, threshold))?;
+    let after: MemberKeys = keys.unverified()?;
+    let mut documents = vec![keys];
+    documents.extend(reissued(ground, after.admin_keys.as_slice(), after.admin_threshold)?);
+    Ok(documents)
+}
+
+// Takes administrators out; never so many that nobody could go on.
+fn without_administrators(
     keys: &mut MemberKeys,
     gone: &[PublicKey],
     threshold: Option<u8>,

@@ -21,6 +21,7 @@ mod profile;
 mod propose;
 mod publish;
 mod records;
+mod reissue;
 mod root;
 mod roster;
 mod sheet;

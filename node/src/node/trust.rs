@@ -38,6 +38,8 @@ impl Node {
         for document in documents {
             if before.held.is_older(document).is_some() {
                 taken.refused.push(document.clone());
+            } else if next.held.has_more_signatures(&before.held, document) {
+                taken.new.push(document.clone());
             } else if before.held.holds(document) {
                 taken.known += 1;
             } else if next.held.holds(document) {

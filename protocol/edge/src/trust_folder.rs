@@ -3,12 +3,21 @@
 //! One file for each document, named by its content, beside two files that were fixed when the first documents were installed by hand:
 //! the federation's id, and the hash of the roster that was in force then.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use accord_protocol::{
+    accept::Accept,
     id::{Hash, NodeId, NotHex},
+    key::PublicKey,
+    member_keys::MemberKeys,
+    officers::{Officers, Staff},
+    root::Root,
     roster::Roster,
-    signed::{Document, FederationId},
+    signed::{Document, FederationId, Label},
+    suspend::Suspend,
     trust::{Ground, Trust, TrustError},
 };
 
@@ -96,7 +105,13 @@ impl TrustFolder {
 
     /// Whether a document is held.
     pub fn holds(&self, document: &Document) -> bool {
-        self.documents.iter().any(|held| held.label() == document.label() && held.hash() == document.hash())
+        self.documents.iter().any(|held| is_same(held, document))
+    }
+
+    /// Whether a document that is held here has signatures that it had not there.
+    pub fn has_more_signatures(&self, before: &Self, document: &Document) -> bool {
+        let find = |folder: &Self| folder.documents.iter().find(|held| is_same(held, document)).cloned();
+        find(before).is_some_and(|held| find(self).is_some_and(|now| now != held))
     }
 
     /// Why a roster that somebody hands in does not count, if it is an older one than that in force (K1).
@@ -111,8 +126,17 @@ impl TrustFolder {
     pub fn with(&self, documents: &[Document]) -> Result<Self, TrustError> {
         let mut next = self.clone();
         for document in documents {
-            if !next.holds(document) {
-                next.documents.push(document.clone());
+            let place = next.documents.iter().position(|held| is_same(held, document));
+            match place.and_then(|place| next.documents.get_mut(place)) {
+                None => next.documents.push(document.clone()),
+                // Whoever handed it on first may have left signatures out, so that it counts for less: they are put together again.
+                Some(held) => {
+                    let keys = may_sign(held, &self.documents);
+                    let in_name_of = if held.label() == Label::Root { Hash::ZERO } else { self.federation };
+                    if let Some(more) = held.with_signatures_of(document, &in_name_of, &keys) {
+                        *held = more;
+                    }
+                }
             }
         }
         let ground = Ground { federation: &self.federation, me: &self.me, installed: &self.installed };
@@ -124,8 +148,9 @@ impl TrustFolder {
     /// Writes what is new since `before`; durable when it returns. A roster comes last: should the process die in between, what it
     /// refers to is there, and what is there without being referred to does no harm.
     pub fn keep(&self, before: &Self) -> Result<(), FileError> {
-        let mut new: Vec<&Document> = self.documents.iter().filter(|document| !before.holds(document)).collect();
-        new.sort_by_key(|document| document.label() == accord_protocol::signed::Label::Roster);
+        let is_new = |document: &&Document| !before.documents.contains(document);
+        let mut new: Vec<&Document> = self.documents.iter().filter(is_new).collect();
+        new.sort_by_key(|document| document.label() == Label::Roster);
         for document in new {
             files::write_document(&self.dir.join(document_file(document)), document)?;
         }
@@ -134,6 +159,42 @@ impl TrustFolder {
             let _ = std::fs::remove_file(self.dir.join(document_file(document)));
         }
         Ok(())
+    }
+}
+
+fn is_same(one: &Document, other: &Document) -> bool {
+    one.label() == other.label() && one.hash() == other.hash()
+}
+
+// Whose signatures under a document may matter: those of the root holders, or of the member whose it is. Nobody else can fill the
+// room that there is for signatures.
+fn may_sign(document: &Document, held: &[Document]) -> BTreeSet<PublicKey> {
+    let owner = owner(document);
+    let mut keys = BTreeSet::new();
+    for one in held.iter().chain([document]) {
+        match one.label() {
+            Label::Root if owner.is_none() => {
+                keys.extend(one.unverified::<Root>().into_iter().flat_map(|root| root.keys.as_slice().to_vec()));
+            }
+            Label::MemberKeys if owner.is_some() => {
+                let listed = one.unverified::<MemberKeys>().ok().filter(|keys| Some(&keys.node_id) == owner.as_ref());
+                keys.extend(listed.into_iter().flat_map(|listed| listed.all_keys()));
+            }
+            _ => {}
+        }
+    }
+    keys
+}
+
+// The member whose document it is; nothing for those of the federation.
+fn owner(document: &Document) -> Option<NodeId> {
+    match document.label() {
+        Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.node_id),
+        Label::Officers => document.unverified::<Officers>().ok().map(|list| list.node_id),
+        Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
+        Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
+        Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
+        _ => None,
     }
 }
 
