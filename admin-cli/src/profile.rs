@@ -166,8 +166,7 @@ impl Profile {
         Ok(())
     }
 
-    /// Takes the card of an officer that is listed now and valid longest, for one of these keys; keeps the one that there is where
-    /// none is better.
+    /// Takes the latest card of an officer that is listed and valid now, for one of these keys.
     pub(crate) fn take_card(&self, cards: &[Card], keys: &[PublicKey]) -> anyhow::Result<()> {
         if self.role != KeyRole::Officer {
             return Ok(());
@@ -177,7 +176,9 @@ impl Profile {
         let mut best: Option<(Vec<u8>, Card)> = None;
         for card in cards.iter().filter(|card| keys.contains(&card.key)) {
             let bytes = encode(card)?;
-            let better = best.as_ref().is_none_or(|(_, best)| card.valid_to > best.valid_to);
+            // The latest word of the administrators, also where it is shorter or says less than the one before.
+            let order = |card: &Card| (card.valid_from, card.valid_to);
+            let better = best.as_ref().is_none_or(|(_, best)| order(card) > order(best));
             if better && trust.officer(&self.member, &bytes, now).is_some() {
                 best = Some((bytes, card.clone()));
             }

@@ -124,3 +124,85 @@ impl Member {
         })
     }
 }
+
+/// A connection that stays open.
+#[derive(Debug)]
+pub struct Held<'a> {
+    member: &'a Member,
+    runtime: tokio::runtime::Runtime,
+    connection: quinn::Connection,
+    _endpoint: quinn::Endpoint,
+}
+
+/// A request of which the first half is on its way.
+#[derive(Debug)]
+pub struct UnderWay {
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    rest: Vec<u8>,
+}
+
+impl Member {
+    /// Connects, and stays connected.
+    pub fn hold(&self) -> Held<'_> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (endpoint, connection) = runtime.block_on(async {
+            let endpoint = quic::outgoing(([127, 0, 0, 1], 0).into()).unwrap();
+            let connecting = quic::connect(
+                &endpoint,
+                self.partner,
+                Arc::clone(&self.tls),
+                self.partner_keys.clone(),
+                KeyExchange::PreferPostQuantum,
+                Duration::from_secs(5),
+            );
+            let connection = connecting.await.unwrap();
+            (endpoint, connection)
+        });
+        Held { member: self, runtime, connection, _endpoint: endpoint }
+    }
+}
+
+impl Held<'_> {
+    /// Whether the partner has not closed it.
+    pub fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    fn payload(&self, call: &AskCall) -> Vec<u8> {
+        let binding = quic::channel_binding(&self.connection).unwrap();
+        self.member.envelope(call, binding, |_| {})
+    }
+
+    /// Hands a question on over it.
+    pub fn hand_on(&self, call: &AskCall) -> Came {
+        let call = stream::Call::new(MessageKind::Request, self.payload(call));
+        let reply = self.runtime.block_on(stream::call(&self.connection, call, NoBody, |_| {})).ok()?;
+        let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
+        let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
+        Some((reply.stream_bytes, head.refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str)))
+    }
+
+    /// Sends the first half of a request.
+    pub fn begin(&self, call: &AskCall) -> UnderWay {
+        let head = accord_protocol::message::Head::new(MessageKind::Request, self.payload(call)).unwrap();
+        let head = head.to_bytes().unwrap();
+        let frame = [&u32::try_from(head.len()).unwrap().to_be_bytes(), [1].as_slice(), &head].concat();
+        let (first, rest) = frame.split_at(frame.len() / 2);
+        self.runtime.block_on(async {
+            let (mut send, recv) = self.connection.open_bi().await.unwrap();
+            send.write_all(first).await.unwrap();
+            UnderWay { send, recv, rest: rest.to_vec() }
+        })
+    }
+
+    /// Sends the other half; how many bytes came back, if any did.
+    pub fn end(&self, mut under_way: UnderWay) -> Option<usize> {
+        self.runtime.block_on(async {
+            under_way.send.write_all(&under_way.rest).await.ok()?;
+            under_way.send.finish().ok()?;
+            let bytes = under_way.recv.read_to_end(1 << 20).await.ok()?;
+            (!bytes.is_empty()).then_some(bytes.len())
+        })
+    }
+}

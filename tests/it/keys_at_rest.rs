@@ -180,9 +180,6 @@ fn k14_private_bytes_are_in_the_ring_and_nowhere_else() {
 fn a_node_starts_by_itself_with_a_credential_and_not_without() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
     let path = federation.path();
-    let sealed = accord(&path, &["key", "reseal", "ES-AGENCY/node/node.ring", "--credential", "credentials/node-pass"]);
-    assert_eq!(sealed.code, 2, "the folder is missing: {}", sealed.stderr);
-    fs::create_dir(path.join("credentials")).unwrap();
     let sealed = accord(
         &path,
         &["key", "reseal", "ES-AGENCY/node/node.ring", "--credential", "credentials/node-pass", "--json"],

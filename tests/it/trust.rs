@@ -1,6 +1,7 @@
 //! Trust documents that change while nodes run: they spread by themselves, versions never go back, contradictions stop the exchange.
 
 mod learning;
+mod revoked;
 mod rotation;
 mod stops;
 

@@ -272,12 +272,15 @@ impl Ground {
 
     /// The listed cards of an officer, by name, pseudonym or the first groups of the fingerprint.
     pub(super) fn cards_of(&self, who: &str) -> anyhow::Result<Vec<(Hash, Option<Card>)>> {
-        let by_name: Vec<Hash> = self.book.named(who).iter().filter_map(|person| person.card_hash()).collect();
+        let people = self.book.named(who);
+        let by_name: Vec<Hash> = people.iter().filter_map(|person| person.card_hash()).collect();
         let is_meant = |(hash, card): &(Hash, Option<Card>)| {
             by_name.contains(hash)
                 || hash.to_string() == who
                 || card.as_ref().is_some_and(|card| {
-                    card.officer_id.to_string().starts_with(who) && who.len() >= 8
+                    // A renewed officer has several cards for one key: whoever is meant is meant with all of them.
+                    people.iter().any(|person| person.key == card.key.to_string())
+                        || card.officer_id.to_string().starts_with(who) && who.len() >= 8
                         || first_groups(&card.key.fingerprint("officer", self.member.as_str())) == who
                 })
         };

@@ -429,11 +429,7 @@ pub(super) fn without(
 }
 
 // Takes administrators out; never so many that nobody could go on.
-fn without_administrators(
-    keys: &mut MemberKeys,
-    gone: &[PublicKey],
-    threshold: Option<u8>,
-) -> anyhow::Result<()> {
+fn without_administrators(keys: &mut MemberKeys, gone: &[PublicKey], threshold: Option<u8>) -> anyhow::Result<()> {
     let left: Vec<PublicKey> = keys.admin_keys.iter().filter(|key| !gone.contains(key)).copied().collect();
     let threshold = threshold.unwrap_or(keys.admin_threshold);
     if left.len() < 2 || left.len() < usize::from(threshold) {

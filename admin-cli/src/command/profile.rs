@@ -189,8 +189,13 @@ fn own_card(cards: &[Card], key: &PublicKey, trust: &Trust, member: &NodeId) -> 
         let hash: Option<Hash> = card_hash(card);
         trust.officers(member).is_some_and(|list| hash.is_some_and(|hash| list.cards.as_slice().contains(&hash)))
     };
-    of_key.iter().filter(listed).max_by_key(|card| card.valid_to).map(|card| (**card).clone()).ok_or_else(|| {
-        let message = "the card is not for this key, or not on the officers list";
-        Failure::refused("CARD", message, "ask your administrators").into()
-    })
+    of_key
+        .iter()
+        .filter(listed)
+        .max_by_key(|card| (card.valid_from, card.valid_to))
+        .map(|card| (**card).clone())
+        .ok_or_else(|| {
+            let message = "the card is not for this key, or not on the officers list";
+            Failure::refused("CARD", message, "ask your administrators").into()
+        })
 }

@@ -17,7 +17,8 @@ use super::{lists::Ground, propose::document};
 /// The documents that would lapse with the signatures of those who go, once more: `left` stay, `threshold` of them sign.
 pub(super) fn reissued(ground: &Ground, left: &[PublicKey], threshold: u8) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
-    let stays = |signers: &[PublicKey], enough: usize| signers.iter().filter(|key| left.contains(key)).count() >= enough;
+    let stays =
+        |signers: &[PublicKey], enough: usize| signers.iter().filter(|key| left.contains(key)).count() >= enough;
     let enough = usize::from(threshold);
     if ground.desk.officers(&ground.keys).is_some_and(|list| !stays(list.signers(), enough)) {
         let cards = ground.listed_cards().into_iter().map(|(hash, _)| hash).collect();
@@ -29,7 +30,8 @@ pub(super) fn reissued(ground: &Ground, left: &[PublicKey], threshold: u8) -> an
     documents.extend(accepted(ground, |signers| stays(signers, 1))?);
     let now = clock::now();
     let stops = ground.desk.trust.iter().flat_map(|trust| trust.stops(now));
-    let own: Vec<&Verified<Suspend>> = stops.filter(|stop| stop.node_id == ground.member && !stays(stop.signers(), 1)).collect();
+    let own: Vec<&Verified<Suspend>> =
+        stops.filter(|stop| stop.node_id == ground.member && !stays(stop.signers(), 1)).collect();
     for stop in own {
         documents.push(document(&Suspend { issued_at: now, ..stop.get().clone() }, "from 1 to 30 days")?);
     }
@@ -45,7 +47,8 @@ fn accepted(ground: &Ground, stays: impl Fn(&[PublicKey]) -> bool) -> anyhow::Re
     let mut compared: BTreeMap<NodeId, Hash> = BTreeMap::new();
     let mut in_order: Vec<Verified<Accept>> = lapsing.collect();
     in_order.sort_by_key(|accept| accept.issued_at);
-    compared.extend(in_order.iter().flat_map(|accept| accept.compared.iter()).map(|one| (one.member.clone(), one.keys)));
+    compared
+        .extend(in_order.iter().flat_map(|accept| accept.compared.iter()).map(|one| (one.member.clone(), one.keys)));
     if compared.is_empty() {
         return Ok(None);
     }

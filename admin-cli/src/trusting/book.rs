@@ -90,6 +90,17 @@ impl Book {
                 }
             }
         }
+        self.learn_cards(cards);
+    }
+
+    // A card for a key whose owner is known: a renewed officer's.
+    fn learn_cards(&mut self, cards: &[Card]) {
+        for card in cards {
+            let (key, hash) = (card.key.to_string(), card_hash(card).map(|hash| hash.to_string()));
+            let known = self.person.iter().find(|person| person.key == key).cloned();
+            let Some(known) = known.filter(|_| !self.person.iter().any(|person| person.card == hash)) else { continue };
+            self.person.push(Person { officer: Some(card.officer_id.to_string()), card: hash, ..known });
+        }
     }
 
     /// Writes the book.
