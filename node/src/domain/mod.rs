@@ -3,13 +3,15 @@
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing),
 //! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
-//! answer). On the other side, [`round`] hands one request to one partner.
+//! answer). On the other side, [`round`] hands one request to one partner. Beside them, [`greeting`], [`freshness`] and
+//! [`catching_up`] see to it that a node knows the trust documents that the others know.
 
 pub mod access;
 pub mod admission;
 pub mod amount;
 pub mod answering;
 pub mod bucket;
+pub mod catching_up;
 pub mod contribution;
 pub mod coverage;
 pub mod disclosure;
@@ -17,6 +19,7 @@ pub mod door;
 pub mod edition;
 pub mod erasure;
 pub mod freshness;
+pub mod greeting;
 pub mod import;
 pub mod provide;
 pub mod quota;

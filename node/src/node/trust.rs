@@ -4,14 +4,16 @@ use accord_edge::files;
 use accord_protocol::{
     message::{Fetch, Handed},
     officers::Card,
-    root::Root,
-    signed::{Document, Label},
-    trust::{Remark, is_for_tools, travels},
+    signed::Document,
+    trust::{Remark, is_for_tools},
 };
 use serde_json::{Value, json};
 
 use super::{Node, Reply, done, failed, notice};
-use crate::io::identity::{self, IdentityError};
+use crate::{
+    domain::greeting,
+    io::identity::{self, IdentityError},
+};
 
 /// What became of documents that somebody handed in.
 #[derive(Debug, Default)]
@@ -69,14 +71,7 @@ impl Node {
 
     /// A document that travels, by its hash; a root document by its version.
     pub(crate) fn trust_document(&self, fetch: &Fetch) -> Option<Document> {
-        let is_meant = |document: &&Document| {
-            document.label() == fetch.label
-                && travels(document)
-                && (document.hash() == fetch.hash
-                    || (fetch.label == Label::Root
-                        && document.unverified::<Root>().is_ok_and(|root| root.root_version == fetch.number)))
-        };
-        self.standing().held.documents.iter().find(is_meant).cloned()
+        greeting::meant(&self.standing().held.documents, fetch).cloned()
     }
 
     /// The documents that are held, for the tools of the node's own people: acceptances too, so that they trust the same, but no

@@ -1,21 +1,16 @@
 //! Greeting every member, again and again, and fetching the trust documents that they hold and this node lacks (`wire.md` D9, D19).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use accord_edge::{
     clock,
     stream::{self, NoBody},
 };
-use accord_protocol::{
-    greeting::{Mark, mark},
-    id::{Hash, NodeId},
-    message::{Fetch, MessageKind},
-    roster::MemberState,
-    signed::{Document, Label},
-};
+use accord_protocol::{greeting::Mark, id::NodeId, message::MessageKind, roster::MemberState};
 use quinn::Connection;
 
-use super::partners::Partners;
+use super::partners::{AskError, Partners};
+use crate::domain::catching_up::{CatchingUp, Got};
 
 /// How often everybody is greeted.
 const GREET_EVERY: Duration = Duration::from_secs(30);
@@ -23,9 +18,6 @@ const GREET_EVERY: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(10);
 /// Waits between tries to greet one member, until the next round.
 const AGAIN_AFTER_MS: [u64; 5] = [200, 1_000, 2_000, 4_000, 8_000];
-/// Documents fetched after one greeting, at most, and their bytes.
-const FETCHED_MAX: usize = 1_024;
-const FETCHED_BYTES_MAX: usize = 8 << 20;
 
 impl Partners {
     /// Greets all members for as long as the node runs: every 30 seconds, at once when something has changed here, and when somebody
@@ -79,63 +71,41 @@ impl Partners {
         let heard = tokio::task::spawn_blocking(move || node.hear(&from, &reply.head)).await.ok()?;
         match heard {
             Ok(lacking) if lacking.is_empty() => {}
-            Ok(lacking) => self.fetch_lacking(member, &connection, &lacking).await?,
+            Ok(lacking) => self.fetch_lacking(member, &connection, lacking).await?,
             Err(error) => tracing::debug!(%error, "a greeting is not believed"),
         }
         Some(())
     }
 
     // A mark is a hint: what counts is what the documents say, and those that lead there.
-    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: &[Mark]) -> Option<()> {
-        let mut fetched: Vec<Document> = Vec::new();
-        let mut bytes = 0;
-        let mut seen: BTreeSet<Hash> = self.node.standing().held.documents.iter().map(Document::hash).collect();
-        for mark in lacking {
-            for wanted in self.wanted(mark) {
-                let mut next = Some(wanted);
-                while let Some(fetch) = next.take() {
-                    if fetched.len() >= FETCHED_MAX || bytes > FETCHED_BYTES_MAX {
-                        break;
-                    }
-                    // A line that broke says nothing about the hint.
-                    let Some(document) = self.fetch_over(connection, &fetch).await.ok()? else { break };
-                    next = before(&document).filter(|before| !seen.contains(&before.hash));
-                    bytes += document.payload().len();
-                    if !seen.insert(document.hash()) {
-                        break;
-                    }
-                    fetched.push(document);
-                }
-            }
-        }
-        let node = Arc::clone(&self.node);
-        let documents = fetched;
-        let taken = tokio::task::spawn_blocking(move || node.take_documents(&documents, &[])).await;
-        if let Ok(Err(error)) = &taken {
-            tracing::warn!(peer = %member, error = accord_protocol::text::with_causes(error), "documents were not taken");
-        }
+    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: Vec<Mark>) -> Option<()> {
         let standing = self.node.standing();
-        let holds = |mark: &&Mark| standing.held.documents.iter().any(|document| document.hash() == mark.hash);
-        for mark in lacking.iter().filter(|mark| !holds(mark)) {
-            self.node.hint_failed(member, mark);
+        let root_version = standing.trust().root().root_version;
+        let mut catching_up = CatchingUp::new(lacking, &standing.held.documents, root_version);
+        drop(standing);
+        let mut is_whole = Some(());
+        while let Some(fetch) = catching_up.next() {
+            catching_up.take(match self.fetch_over(connection, &fetch).await {
+                Ok(Some(document)) => Got::Document(document),
+                Ok(None) | Err(AskError::NotAReply(_)) => Got::Nothing,
+                Err(AskError::Unreachable(_)) => {
+                    is_whole = None;
+                    Got::LineBroke
+                }
+            });
         }
-        Some(())
+        let (node, peer) = (Arc::clone(&self.node), member.clone());
+        let taking = tokio::task::spawn_blocking(move || {
+            if let Err(error) = node.take_documents(catching_up.documents(), &[]) {
+                let error = accord_protocol::text::with_causes(&error);
+                tracing::warn!(%peer, error, "documents were not taken");
+            }
+            let standing = node.standing();
+            for mark in catching_up.led_to_nothing(&standing.held.documents) {
+                node.hint_failed(&peer, mark);
+            }
+        });
+        taking.await.ok()?;
+        is_whole
     }
-
-    // Root documents name no predecessor: those in between are fetched by their numbers.
-    fn wanted(&self, mark: &Mark) -> Vec<Fetch> {
-        let by_hash = Fetch { label: mark.label, node_id: mark.of.clone(), number: 0, hash: mark.hash };
-        if mark.label != Label::Root {
-            return vec![by_hash];
-        }
-        let mine = self.node.standing().trust().root().root_version;
-        let in_between = (mine + 1..mark.version).take(FETCHED_MAX);
-        let numbered = in_between.map(|number| Fetch { label: Label::Root, node_id: None, number, hash: Hash::ZERO });
-        numbered.chain([by_hash]).collect()
-    }
-}
-
-fn before(document: &Document) -> Option<Fetch> {
-    let (mark, before) = mark(document)?;
-    (before != Hash::ZERO).then_some(Fetch { label: mark.label, node_id: mark.of, number: 0, hash: before })
 }
