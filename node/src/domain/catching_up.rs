@@ -77,7 +77,11 @@ impl CatchingUp {
         let document = match got {
             Got::Document(document) if walk.is_meant(&document) => document,
             Got::Document(_) | Got::Nothing => return self.ended.push(walk.mark),
-            Got::LineBroke => return self.waiting.clear(),
+            Got::LineBroke => {
+                // What has come may not hold without what has not.
+                self.waiting.clear();
+                return self.ended.clear();
+            }
         };
         self.answers += 1;
         self.bytes += document.payload().len();

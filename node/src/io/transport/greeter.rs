@@ -1,6 +1,10 @@
 //! Greeting every member, again and again, and fetching the trust documents that they hold and this node lacks (`wire.md` D9, D19).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use accord_edge::{
     clock,
@@ -10,7 +14,10 @@ use accord_protocol::{greeting::Mark, id::NodeId, message::MessageKind, roster::
 use quinn::Connection;
 
 use super::partners::{AskError, Partners};
-use crate::domain::catching_up::{CatchingUp, Got};
+use crate::{
+    domain::catching_up::{CatchingUp, Got},
+    node::Node,
+};
 
 /// How often everybody is greeted.
 const GREET_EVERY: Duration = Duration::from_secs(30);
@@ -77,35 +84,65 @@ impl Partners {
         Some(())
     }
 
-    // A mark is a hint: what counts is what the documents say, and those that lead there.
+    // What is begun runs to its end, whatever greetings take the place of this one meanwhile: two nodes of which each lacks what the
+    // other holds would else keep each other from ever getting it.
     async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: Vec<Mark>) -> Option<()> {
-        let standing = self.node.standing();
-        let root_version = standing.trust().root().root_version;
-        let mut catching_up = CatchingUp::new(lacking, &standing.held.documents, root_version);
-        drop(standing);
-        let mut is_whole = Some(());
-        while let Some(fetch) = catching_up.next() {
-            catching_up.take(match self.fetch_over(connection, &fetch).await {
-                Ok(Some(document)) => Got::Document(document),
-                Ok(None) | Err(AskError::NotAReply(_)) => Got::Nothing,
-                Err(AskError::Unreachable(_)) => {
-                    is_whole = None;
-                    Got::LineBroke
-                }
-            });
-        }
-        let (node, peer) = (Arc::clone(&self.node), member.clone());
-        let taking = tokio::task::spawn_blocking(move || {
-            if let Err(error) = node.take_documents(catching_up.documents(), &[]) {
-                let error = accord_protocol::text::with_causes(&error);
-                tracing::warn!(%peer, error, "documents were not taken");
-            }
-            let standing = node.standing();
-            for mark in catching_up.led_to_nothing(&standing.held.documents) {
-                node.hint_failed(&peer, mark);
+        let Some(alone) = self.walks.begin(member) else { return Some(()) };
+        let walk = walk(Arc::clone(&self.node), connection.clone(), member.clone(), lacking);
+        let walking = tokio::spawn(async move {
+            let _alone = alone;
+            tokio::time::timeout(WITHIN, walk).await.ok().flatten()
+        });
+        walking.await.ok().flatten()
+    }
+}
+
+// A mark is a hint: what counts is what the documents say, and those that lead there.
+async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: Vec<Mark>) -> Option<()> {
+    let standing = node.standing();
+    let root_version = standing.trust().root().root_version;
+    let mut catching_up = CatchingUp::new(lacking, &standing.held.documents, root_version);
+    drop(standing);
+    let mut is_whole = Some(());
+    while let Some(fetch) = catching_up.next() {
+        catching_up.take(match Partners::fetch_over(&connection, &fetch).await {
+            Ok(Some(document)) => Got::Document(document),
+            Ok(None) | Err(AskError::NotAReply(_)) => Got::Nothing,
+            Err(AskError::Unreachable(_)) => {
+                is_whole = None;
+                Got::LineBroke
             }
         });
-        taking.await.ok()?;
-        is_whole
+    }
+    let taking = tokio::task::spawn_blocking(move || {
+        if let Err(error) = node.take_documents(catching_up.documents(), &[]) {
+            let error = accord_protocol::text::with_causes(&error);
+            tracing::warn!(peer = %member, error, "documents were not taken");
+        }
+        let standing = node.standing();
+        for mark in catching_up.led_to_nothing(&standing.held.documents) {
+            node.hint_failed(&member, mark);
+        }
+    });
+    taking.await.ok()?;
+    is_whole
+}
+
+/// The members from whom something is being fetched: one walk each.
+#[derive(Debug, Default)]
+pub(super) struct Walks(Arc<Mutex<BTreeSet<NodeId>>>);
+
+struct Walking(Arc<Mutex<BTreeSet<NodeId>>>, NodeId);
+
+impl Walks {
+    fn begin(&self, member: &NodeId) -> Option<Walking> {
+        let is_first = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member.clone());
+        is_first.then(|| Walking(Arc::clone(&self.0), member.clone()))
+    }
+}
+
+impl Drop for Walking {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }

@@ -22,6 +22,7 @@ use accord_protocol::{
 };
 use quinn::{Connection, Endpoint};
 
+use super::greeter::Walks;
 use crate::{
     domain::{
         provide::Peer,
@@ -79,6 +80,7 @@ pub struct Partners {
     connections: tokio::sync::Mutex<HashMap<NodeId, Slot>>,
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
     heads: Mutex<Heads>,
+    pub(super) walks: Walks,
 }
 
 impl Partners {
@@ -90,6 +92,7 @@ impl Partners {
             connections: tokio::sync::Mutex::default(),
             headers: Mutex::default(),
             heads: Mutex::default(),
+            walks: Walks::default(),
         }
     }
 
@@ -351,7 +354,7 @@ impl Partners {
                 };
             }
             let (connection, _) = self.connection(member, None).await.ok()?;
-            self.fetch_over(&connection, fetch).await.ok().flatten()
+            Self::fetch_over(&connection, fetch).await.ok().flatten()
         };
         tokio::time::timeout(within, fetched).await.ok().flatten()
     }
@@ -418,11 +421,7 @@ impl Partners {
         quic::peer_key(connection).is_some_and(|key| expected.contains(&key))
     }
 
-    pub(super) async fn fetch_over(
-        &self,
-        connection: &Connection,
-        fetch: &Fetch,
-    ) -> Result<Option<Document>, AskError> {
+    pub(super) async fn fetch_over(connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
         let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
         let reply = stream::call(connection, stream::Call::new(MessageKind::Fetch, payload), NoBody, |_| {})
             .await
@@ -448,7 +447,7 @@ impl Partners {
             Some(document)
         } else {
             let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
-            let document = self.fetch_over(connection, &fetch).await?;
+            let document = Self::fetch_over(connection, &fetch).await?;
             if let Some(document) = &document {
                 let mut headers = lock();
                 if headers.len() >= HEADERS_MAX {
