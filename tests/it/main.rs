@@ -26,5 +26,6 @@ mod spreadsheets;
 mod store;
 mod tidy;
 mod trust;
+mod trust_simulation;
 mod way_back;
 mod weak_keys;
