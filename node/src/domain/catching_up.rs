@@ -62,7 +62,7 @@ impl CatchingUp {
     }
 
     /// What to ask the peer now; nothing when all walks have ended. What comes of it goes to [`Self::take`].
-    pub fn next(&mut self) -> Option<Fetch> {
+    pub fn ask(&mut self) -> Option<Fetch> {
         if self.answers >= DOCUMENTS_MAX || self.bytes >= BYTES_MAX {
             let cut = self.waiting.drain(..).filter(|walk| walk.is_begun);
             self.ended.extend(cut.map(|walk| walk.mark));

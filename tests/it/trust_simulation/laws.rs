@@ -36,7 +36,7 @@ struct Last {
     roster: Hash,
     keys: BTreeMap<NodeId, Hash>,
     officers: BTreeMap<NodeId, Hash>,
-    suspensions: BTreeSet<Hash>,
+    suspensions: Vec<(NodeId, Hash)>,
 }
 
 impl Laws {
@@ -47,7 +47,7 @@ impl Laws {
             roster: script.installed,
             keys: BTreeMap::new(),
             officers: BTreeMap::new(),
-            suspensions: BTreeSet::new(),
+            suspensions: Vec::new(),
         };
         for document in script.start.iter().chain(published) {
             if document.label() == Label::Roster {
@@ -56,8 +56,8 @@ impl Laws {
                 last.keys.insert(keys.node_id, document.hash());
             } else if let Ok(list) = document.unverified::<Officers>() {
                 last.officers.insert(list.node_id, document.hash());
-            } else if document.label() == Label::Suspend {
-                last.suspensions.insert(document.hash());
+            } else if let Ok(suspend) = document.unverified::<Suspend>() {
+                last.suspensions.push((suspend.node_id, document.hash()));
             }
         }
         Self {
@@ -139,14 +139,14 @@ impl Laws {
             .collect();
         for member in members {
             let Some(keys) = trust.keys(&member.node_id) else { continue };
-            if self.needs_acceptance(node, keys, &member.node_id) && !accepted.contains(&keys.hash()) {
+            if Self::needs_acceptance(node, keys, &member.node_id) && !accepted.contains(&keys.hash()) {
                 self.broken(format!("node {}: keys of {} count that nobody here compared", node.index, member.node_id));
             }
         }
     }
 
     // Keys without continuity, of others than the node itself; those that it installed by hand were compared then.
-    fn needs_acceptance(&self, node: &Node, keys: &Verified<MemberKeys>, of: &NodeId) -> bool {
+    fn needs_acceptance(node: &Node, keys: &Verified<MemberKeys>, of: &NodeId) -> bool {
         let generations = |of: fn(usize, usize) -> usize, member| [0, 1].map(|n| make::public(of(member, n)));
         let Some(member) = make::NAMES.iter().position(|name| *name == of.as_str()) else { return false };
         let [tls, _] = generations(make::tls, member);
@@ -239,7 +239,11 @@ impl Laws {
             }
         }
         let held: BTreeSet<Hash> = node.held().iter().map(Document::hash).collect();
-        let missing: Vec<Hash> = self.last.suspensions.difference(&held).copied().collect();
+        // What a member that is out has said of its own is of no use.
+        let is_in = |id: &NodeId| trust.member(id).is_some_and(|member| member.state != MemberState::Removed);
+        let words = self.last.suspensions.iter();
+        let missing: Vec<Hash> =
+            words.filter(|(of, hash)| is_in(of) && !held.contains(hash)).map(|(_, hash)| *hash).collect();
         if !missing.is_empty() {
             self.broken(format!("node {at} has not the suspensions {missing:?}"));
         }

@@ -47,9 +47,9 @@ impl Pocket {
         if dice.happens(4) {
             for version in 1..=ENDLESS {
                 let before = last.as_ref().map_or(Hash::ZERO, Document::hash);
-                let list = make::officers(bad.member, version + 10, before, &[], &[]);
-                endless.insert(list.hash(), list.clone());
-                last = Some(list);
+                let shorter = make::officers(bad.member, version + 10, before, &[], &[]);
+                endless.insert(shorter.hash(), shorter.clone());
+                last = Some(shorter);
             }
         }
         Some(Self { bad, start: script.start.clone(), endless, last, said: Said::default(), variant: dice.next() % 4 })
@@ -71,7 +71,9 @@ impl Pocket {
             1 => (Some(dice.bytes::<40>().to_vec()), "noise"),
             2 => {
                 let mut all = held;
-                all.iter_mut().for_each(|mark| mark.version = u64::MAX);
+                for mark in &mut all {
+                    mark.version = u64::MAX;
+                }
                 (Some(self.signed(node, all)), "huge versions")
             }
             3 => {

@@ -23,13 +23,15 @@ use accord_protocol::{
 
 use super::make::{self, EPOCH};
 
+type Known<K, V> = RefCell<BTreeMap<K, V>>;
+
 /// Results that are the same whenever they are asked for, of one script: what documents say is a function of their set.
 #[derive(Default)]
 pub(super) struct Memory {
-    trust: RefCell<BTreeMap<(usize, Hash), Option<Rc<Trust>>>>,
-    said: RefCell<BTreeMap<(usize, PublicKey, Hash), Rc<Vec<u8>>>>,
-    marks: RefCell<BTreeMap<Hash, Rc<Vec<Mark>>>>,
-    heard: RefCell<BTreeMap<(Hash, usize, Option<Hash>), Option<Rc<Hello>>>>,
+    trust: Known<(usize, Hash), Option<Rc<Trust>>>,
+    said: Known<(usize, PublicKey, Hash), Rc<Vec<u8>>>,
+    marks: Known<Hash, Rc<Vec<Mark>>>,
+    heard: Known<(Hash, usize, Option<Hash>), Option<Rc<Hello>>>,
     made: RefCell<(u64, u64)>,
 }
 
@@ -58,23 +60,19 @@ impl Memory {
             let ground = Ground { federation: &make::federation(), me: &make::id(me), installed };
             Trust::hold(documents, &ground).ok().map(Rc::new)
         };
-        match known {
-            Some(known) => {
-                let mut made = self.made.borrow_mut();
-                made.1 += 1;
-                // In whatever order they came.
-                if made.1.is_multiple_of(256) {
-                    assert_eq!(format!("{:?}", hold()), format!("{known:?}"), "the same documents, and other trust");
-                }
-                known
+        if let Some(known) = known {
+            let mut made = self.made.borrow_mut();
+            made.1 += 1;
+            // In whatever order they came.
+            if made.1.is_multiple_of(256) {
+                assert_eq!(format!("{:?}", hold()), format!("{known:?}"), "the same documents, and other trust");
             }
-            None => {
-                let trust = hold();
-                self.made.borrow_mut().0 += 1;
-                self.trust.borrow_mut().insert(key, trust.clone());
-                trust
-            }
+            return known;
         }
+        let trust = hold();
+        self.made.borrow_mut().0 += 1;
+        self.trust.borrow_mut().insert(key, trust.clone());
+        trust
     }
 }
 

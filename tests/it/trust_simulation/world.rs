@@ -225,7 +225,7 @@ impl World {
         }
         let mut catching_up = self.nodes[from].catch_up(lacking);
         let until = self.now + WITHIN_MS;
-        if let Some(fetch) = catching_up.next() {
+        if let Some(fetch) = catching_up.ask() {
             let delay = self.delay();
             let session = Session { from, to, round, attempt, life, until, fetch, catching_up };
             self.walks.insert((from, to), life);
@@ -252,7 +252,7 @@ impl World {
             self.count("fetches");
             self.give(to, &session.fetch).map_or(Got::Nothing, Got::Document)
         });
-        if let Some(fetch) = session.catching_up.next() {
+        if let Some(fetch) = session.catching_up.ask() {
             session.fetch = fetch;
             let delay = if session.catching_up.documents().len() > 64 { 1 } else { self.delay() };
             return self.later(delay, Event::Fetch(session));

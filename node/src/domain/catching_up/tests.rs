@@ -110,6 +110,11 @@ fn gives(documents: &[Document]) -> impl FnMut(&Fetch) -> Got {
     }
 }
 
+type Liar<'a> = Box<dyn FnMut(&Fetch) -> Got + 'a>;
+
+/// Name, marks, what is held, what comes, how many questions, how many marks that lead to nothing.
+type Case<'a> = (&'static str, Vec<Mark>, &'a [Document], Vec<Hash>, usize, usize);
+
 struct Walked {
     asked: Vec<Fetch>,
     came: Vec<Hash>,
@@ -120,12 +125,12 @@ struct Walked {
 fn walk(lacking: &[Mark], held: &[Document], mut peer: impl FnMut(&Fetch) -> Got) -> Walked {
     let mut catching_up = CatchingUp::new(lacking.to_vec(), held, 1);
     let mut asked = Vec::new();
-    while let Some(fetch) = catching_up.next() {
+    while let Some(fetch) = catching_up.ask() {
         catching_up.take(peer(&fetch));
         asked.push(fetch);
         assert!(asked.len() <= DOCUMENTS_MAX + MARKS_MAX, "more questions than answers and marks");
     }
-    assert_eq!(catching_up.next(), None, "it has ended");
+    assert_eq!(catching_up.ask(), None, "it has ended");
     let documents = catching_up.documents();
     assert!(documents.len() <= DOCUMENTS_MAX);
     let now_held = [held, documents].concat();
@@ -153,7 +158,7 @@ fn every_walk_ends_where_it_must() {
         mark
     };
     // What the greeting named; what is held here; what comes, in its order; how many questions; how many marks lead to nothing.
-    let cases: Vec<(&str, Vec<Mark>, &[Document], Vec<Hash>, usize, usize)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("nothing is lacking", vec![], &[], vec![], 0, 0),
         ("what is held is not asked for", vec![mark_of(&rosters[4])], &rosters, vec![], 0, 0),
         ("back to what is held", vec![mark_of(&rosters[4])], &rosters[..2], hashes(rosters[2..].iter().rev()), 3, 0),
@@ -213,7 +218,6 @@ fn a_lying_peer_ends_within_the_bounds_and_keeps_no_other_hint_from_being_follow
     let nothing = |_: &Fetch| Got::Nothing;
     let same = |_: &Fetch| Got::Document(big.clone());
     let older = |_: &Fetch| Got::Document(root(1));
-    type Liar<'a> = Box<dyn FnMut(&Fetch) -> Got + 'a>;
     let lies: Vec<(&str, Vec<Mark>, Liar<'_>)> = vec![
         ("a chain that never ends", vec![mark_of(&endless[1_499])], Box::new(gives(&endless))),
         ("a chain that never ends, of large documents", vec![mark_of(&wide[299])], Box::new(gives(&wide))),
@@ -259,7 +263,7 @@ fn a_hint_leads_to_nothing_if_its_document_does_not_hold() {
     let lacking = vec![mark_of(&rosters[0]), mark_of(&rosters[1])];
     let mut catching_up = CatchingUp::new(lacking, &[], 1);
     let mut peer = gives(&rosters);
-    while let Some(fetch) = catching_up.next() {
+    while let Some(fetch) = catching_up.ask() {
         catching_up.take(peer(&fetch));
     }
     assert_eq!(catching_up.led_to_nothing(&rosters[..1]), [&mark_of(&rosters[1])]);

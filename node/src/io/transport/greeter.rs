@@ -104,7 +104,7 @@ async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: 
     let mut catching_up = CatchingUp::new(lacking, &standing.held.documents, root_version);
     drop(standing);
     let mut is_whole = Some(());
-    while let Some(fetch) = catching_up.next() {
+    while let Some(fetch) = catching_up.ask() {
         catching_up.take(match Partners::fetch_over(&connection, &fetch).await {
             Ok(Some(document)) => Got::Document(document),
             Ok(None) | Err(AskError::NotAReply(_)) => Got::Nothing,
