@@ -27,5 +27,6 @@ mod store;
 mod tidy;
 mod trust;
 mod trust_files;
+mod trust_simulation;
 mod way_back;
 mod weak_keys;

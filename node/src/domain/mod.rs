@@ -4,13 +4,15 @@
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing),
 //! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
 //! answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens now is for [`learning`],
-//! [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words.
+//! [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and [`catching_up`] see to it that
+//! a node knows the trust documents that the others know.
 
 pub mod access;
 pub mod admission;
 pub mod amount;
 pub mod answering;
 pub mod bucket;
+pub mod catching_up;
 pub mod clock_mark;
 pub mod contacts;
 pub mod contribution;
@@ -20,6 +22,7 @@ pub mod door;
 pub mod edition;
 pub mod erasure;
 pub mod freshness;
+pub mod greeting;
 pub mod import;
 pub mod learning;
 pub mod own_keys;

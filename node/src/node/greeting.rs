@@ -2,16 +2,15 @@
 
 use accord_edge::clock;
 use accord_protocol::{
-    PROTOCOL,
-    codec::{Bounded, Cap, decode, encode},
-    greeting::{Hello, Mark, lacking, marks},
+    greeting::{Mark, lacking, marks},
     id::NodeId,
-    message::SignedBytes,
-    signed::{Label, Preamble, verify_message},
 };
 
 use super::Node;
-use crate::{domain::freshness::Greeted, io::store::Batch};
+use crate::{
+    domain::{freshness::Greeted, greeting},
+    io::store::Batch,
+};
 
 /// Why a greeting is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -28,41 +27,17 @@ impl Node {
     /// What this node says to a member: head payload of a greeting, or of the reply to one.
     pub(crate) fn hello(&self) -> Vec<u8> {
         let standing = self.standing();
-        let roster = standing.trust().roster();
-        let hello = Hello {
-            preamble: Preamble,
-            federation: *standing.trust().federation(),
-            node_id: self.config.member.clone(),
-            epoch: roster.epoch,
-            roster_version: roster.roster_version,
-            roster_hash: roster.hash(),
-            held: Bounded::new(marks(&standing.held.documents)).unwrap_or_default(),
-            min_protocol: PROTOCOL,
-            max_protocol: PROTOCOL,
-            now: clock::now(),
-        };
-        let payload = encode(&hello).unwrap_or_default();
-        let signature = self.voice().sign.sign(Label::Hello, standing.trust().federation(), &payload);
-        encode(&SignedBytes { payload: Bounded::new(payload).unwrap_or_default(), signature }).unwrap_or_default()
+        let voice = self.voice();
+        greeting::say(standing.trust(), &self.config.member, &standing.held.documents, &voice.sign, clock::now())
     }
 
     /// Believes a member's greeting, keeps that it came, and says what it holds that is lacking here. Blocks on the store.
     pub(crate) fn hear(&self, from: &NodeId, payload: &[u8]) -> Result<Vec<Mark>, NotGreeted> {
-        let not = |why: String| NotGreeted::NotTheirs(from.clone(), why);
         let standing = self.standing();
         let trust = standing.trust();
-        let signed: SignedBytes = decode(payload, Cap::Head).map_err(|error| not(error.to_string()))?;
         let now = clock::now();
-        let hello = verify_message::<Hello>(
-            trust.federation(),
-            &trust.greeting_keys(from, now),
-            signed.payload.as_slice(),
-            &signed.signature,
-        )
-        .map_err(|error| not(error.to_string()))?;
-        if hello.node_id != *from || hello.federation != *trust.federation() {
-            return Err(not("it is in another name".into()));
-        }
+        let hello =
+            greeting::believe(trust, from, payload, now).map_err(|why| NotGreeted::NotTheirs(from.clone(), why))?;
         let greeted = Greeted { at: now, epoch: hello.epoch, version: hello.roster_version, hash: hello.roster_hash };
         let worth_keeping = self.freshness().note(from, greeted);
         if worth_keeping {
@@ -74,7 +49,7 @@ impl Node {
         self.mark_members(trust)?;
         self.choose_voice();
         let since_start = self.since_start.ms();
-        let mut lacking = lacking(&marks(&standing.held.documents), hello.held.as_slice());
+        let mut lacking = lacking(&marks(&greeting::complete(trust, &standing.held.documents)), hello.held.as_slice());
         lacking.retain(|mark| self.hints().follows(from, &mark.hash, since_start));
         Ok(lacking)
     }

@@ -5,16 +5,18 @@ use accord_protocol::{
     key::PublicKey,
     message::{Fetch, Handed},
     officers::Card,
-    root::Root,
     roster::{Member, MemberState},
-    signed::{Document, Label, Verified},
+    signed::{Document, Verified},
     suspend::Suspend,
-    trust::{Remark, Tool, is_for_tools, travels},
+    trust::{Remark, Tool, is_for_tools},
 };
 use serde_json::{Value, json};
 
 use super::{Node, Reply, done, failed, notice};
-use crate::io::identity::{self, IdentityError};
+use crate::{
+    domain::greeting,
+    io::identity::{self, IdentityError},
+};
 
 /// What became of documents that somebody handed in.
 #[derive(Debug, Default)]
@@ -86,14 +88,7 @@ impl Node {
 
     /// A document that travels, by its hash; a root document by its version.
     pub(crate) fn trust_document(&self, fetch: &Fetch) -> Option<Document> {
-        let is_meant = |document: &&Document| {
-            document.label() == fetch.label
-                && travels(document)
-                && (document.hash() == fetch.hash
-                    || (fetch.label == Label::Root
-                        && document.unverified::<Root>().is_ok_and(|root| root.root_version == fetch.number)))
-        };
-        self.standing().held.documents.iter().find(is_meant).cloned()
+        greeting::meant(&self.standing().held.documents, fetch).cloned()
     }
 
     /// The documents that are held, for the tool of one of the node's own people, and how trust stands.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    codec::encode,
     id::Hash,
     member_keys::KeyRole,
     signed::{Document, Label},
@@ -53,9 +54,11 @@ pub fn is_for_tools(document: &Document, tool: Tool) -> bool {
     travels(document) || document.label() == Label::Accept || (local && tool == Tool::Operators)
 }
 
-/// Names a set of documents, those for one kind of tool: two that hold the same have the same.
+/// Names a set of documents, those for one kind of tool: two that hold the same have the same. With their signatures, since a
+/// document that lacks one may count for less.
 pub fn digest(documents: &[Document], tool: Tool) -> Hash {
     let for_tools = documents.iter().filter(|document| is_for_tools(document, tool));
-    let all: BTreeSet<Hash> = for_tools.map(Document::hash).collect();
+    let whole = |document: &Document| encode(document).map(|bytes| Hash::of(&bytes)).unwrap_or(Hash::ZERO);
+    let all: BTreeSet<Hash> = for_tools.map(whole).collect();
     Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
 }

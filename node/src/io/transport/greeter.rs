@@ -1,17 +1,23 @@
 //! Greeting every member, again and again, and fetching the trust documents that they hold and this node lacks (`wire.md` D9, D19).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use accord_edge::stream::{self, NoBody};
-use accord_protocol::{
-    greeting::{Mark, mark},
-    id::{Hash, NodeId},
-    message::{Fetch, MessageKind},
-    signed::{Document, Label},
-};
+use accord_protocol::{greeting::Mark, id::NodeId, message::MessageKind};
 use quinn::Connection;
 
-use super::partners::Partners;
+use super::partners::{AskError, Partners};
+use crate::{
+    domain::{
+        catching_up::{CatchingUp, Got},
+        greeting,
+    },
+    node::Node,
+};
 
 /// How often everybody is greeted.
 const GREET_EVERY: Duration = Duration::from_secs(30);
@@ -19,9 +25,9 @@ const GREET_EVERY: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(10);
 /// Waits between tries to greet one member, until the next round.
 const AGAIN_AFTER_MS: [u64; 5] = [200, 1_000, 2_000, 4_000, 8_000];
-/// Documents fetched after one greeting, at most, and their bytes.
-const FETCHED_MAX: usize = 1_024;
-const FETCHED_BYTES_MAX: usize = 8 << 20;
+
+/// How often it is looked whether a walk under way has ended.
+const WALK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Partners {
     /// Greets all members for as long as the node runs: every 30 seconds, at once when something has changed here, and when somebody
@@ -73,63 +79,83 @@ impl Partners {
         let heard = tokio::task::spawn_blocking(move || node.hear(&from, &reply.head)).await.ok()?;
         match heard {
             Ok(lacking) if lacking.is_empty() => {}
-            Ok(lacking) => self.fetch_lacking(member, &connection, &lacking).await?,
+            Ok(lacking) => self.fetch_lacking(member, &connection, lacking).await?,
             Err(error) => tracing::debug!(%error, "a greeting is not believed"),
         }
         Some(())
     }
 
-    // A mark is a hint: what counts is what the documents say, and those that lead there.
-    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: &[Mark]) -> Option<()> {
-        let mut fetched: Vec<Document> = Vec::new();
-        let mut bytes = 0;
-        let mut seen: BTreeSet<Hash> = self.node.standing().held.documents.iter().map(Document::hash).collect();
-        for mark in lacking {
-            for wanted in self.wanted(mark) {
-                let mut next = Some(wanted);
-                while let Some(fetch) = next.take() {
-                    if fetched.len() >= FETCHED_MAX || bytes > FETCHED_BYTES_MAX {
-                        break;
-                    }
-                    // A line that broke says nothing about the hint.
-                    let Some(document) = self.fetch_over(connection, &fetch).await.ok()? else { break };
-                    next = before(&document).filter(|before| !seen.contains(&before.hash));
-                    bytes += document.payload().len();
-                    if !seen.insert(document.hash()) {
-                        break;
-                    }
-                    fetched.push(document);
-                }
+    // What is begun runs to its end, whatever greetings take the place of this one meanwhile: two nodes of which each lacks what the
+    // other holds would else keep each other from ever getting it.
+    async fn fetch_lacking(&self, member: &NodeId, connection: &Connection, lacking: Vec<Mark>) -> Option<()> {
+        let Some(alone) = self.walks.begin(member) else {
+            // What is lacking is being fetched already: it is heard out when that is there.
+            while self.walks.is_under_way(member) {
+                tokio::time::sleep(WALK_AGAIN).await;
             }
-        }
-        let node = Arc::clone(&self.node);
-        let documents = fetched;
-        let taken = tokio::task::spawn_blocking(move || node.take_documents(&documents, &[])).await;
-        if let Ok(Err(error)) = &taken {
-            tracing::warn!(peer = %member, error = accord_protocol::text::with_causes(error), "documents were not taken");
-        }
-        let standing = self.node.standing();
-        let holds = |mark: &&Mark| standing.held.documents.iter().any(|document| document.hash() == mark.hash);
-        for mark in lacking.iter().filter(|mark| !holds(mark)) {
-            self.node.hint_failed(member, mark);
-        }
-        Some(())
-    }
-
-    // Root documents name no predecessor: those in between are fetched by their numbers.
-    fn wanted(&self, mark: &Mark) -> Vec<Fetch> {
-        let by_hash = Fetch { label: mark.label, node_id: mark.of.clone(), number: 0, hash: mark.hash };
-        if mark.label != Label::Root {
-            return vec![by_hash];
-        }
-        let mine = self.node.standing().trust().root().root_version;
-        let in_between = (mine + 1..mark.version).take(FETCHED_MAX);
-        let numbered = in_between.map(|number| Fetch { label: Label::Root, node_id: None, number, hash: Hash::ZERO });
-        numbered.chain([by_hash]).collect()
+            return Some(());
+        };
+        let walk = walk(Arc::clone(&self.node), connection.clone(), member.clone(), lacking);
+        let walking = tokio::spawn(async move {
+            let _alone = alone;
+            tokio::time::timeout(WITHIN, walk).await.ok().flatten()
+        });
+        walking.await.ok().flatten()
     }
 }
 
-fn before(document: &Document) -> Option<Fetch> {
-    let (mark, before) = mark(document)?;
-    (before != Hash::ZERO).then_some(Fetch { label: mark.label, node_id: mark.of, number: 0, hash: before })
+// A mark is a hint: what counts is what the documents say, and those that lead there.
+async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: Vec<Mark>) -> Option<()> {
+    let standing = node.standing();
+    let root_version = standing.trust().root().root_version;
+    let held = greeting::complete(standing.trust(), &standing.held.documents);
+    let mut catching_up = CatchingUp::new(lacking, &held, root_version);
+    drop(standing);
+    let mut is_whole = Some(());
+    while let Some(fetch) = catching_up.ask() {
+        catching_up.take(match Partners::fetch_over(&connection, &fetch).await {
+            Ok(Some(document)) => Got::Document(document),
+            Ok(None) | Err(AskError::NotAReply(_)) => Got::Nothing,
+            Err(AskError::Unreachable(_)) => {
+                is_whole = None;
+                Got::LineBroke
+            }
+        });
+    }
+    let taking = tokio::task::spawn_blocking(move || {
+        if let Err(error) = node.take_documents(catching_up.documents(), &[]) {
+            let error = accord_protocol::text::with_causes(&error);
+            tracing::warn!(peer = %member, error, "documents were not taken");
+        }
+        let standing = node.standing();
+        let held = greeting::complete(standing.trust(), &standing.held.documents);
+        for mark in catching_up.led_to_nothing(&held) {
+            node.hint_failed(&member, mark);
+        }
+    });
+    taking.await.ok()?;
+    is_whole
+}
+
+/// The members from whom something is being fetched: one walk each.
+#[derive(Debug, Default)]
+pub(super) struct Walks(Arc<Mutex<BTreeSet<NodeId>>>);
+
+struct Walking(Arc<Mutex<BTreeSet<NodeId>>>, NodeId);
+
+impl Walks {
+    fn is_under_way(&self, member: &NodeId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(member)
+    }
+
+    fn begin(&self, member: &NodeId) -> Option<Walking> {
+        let is_first = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member.clone());
+        is_first.then(|| Walking(Arc::clone(&self.0), member.clone()))
+    }
+}
+
+impl Drop for Walking {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }

@@ -23,6 +23,7 @@ use accord_protocol::{
 };
 use quinn::{Connection, Endpoint};
 
+use super::greeter::Walks;
 use crate::{
     domain::{
         provide::Peer,
@@ -74,6 +75,7 @@ pub struct Partners {
     connections: tokio::sync::Mutex<HashMap<NodeId, Slot>>,
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
     heads: Mutex<Heads>,
+    pub(super) walks: Walks,
 }
 
 impl Partners {
@@ -85,6 +87,7 @@ impl Partners {
             connections: tokio::sync::Mutex::default(),
             headers: Mutex::default(),
             heads: Mutex::default(),
+            walks: Walks::default(),
         }
     }
 
@@ -357,7 +360,7 @@ impl Partners {
                 };
             }
             let (connection, _) = self.connection(member, None).await.ok()?;
-            self.fetch_over(&connection, fetch).await.ok().flatten()
+            Self::fetch_over(&connection, fetch).await.ok().flatten()
         };
         tokio::time::timeout(within, fetched).await.ok().flatten()
     }
@@ -381,11 +384,7 @@ impl Partners {
         quic::peer_key(connection).is_some_and(|key| expected.contains(&key))
     }
 
-    pub(super) async fn fetch_over(
-        &self,
-        connection: &Connection,
-        fetch: &Fetch,
-    ) -> Result<Option<Document>, AskError> {
+    pub(super) async fn fetch_over(connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
         let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
         let reply = stream::call(connection, stream::Call::new(MessageKind::Fetch, payload), NoBody, |_| {})
             .await
@@ -415,11 +414,11 @@ impl Partners {
             Some(document)
         } else {
             let fetch = Fetch { label: Label::Edition, node_id: Some(member.clone()), number, hash: Hash::ZERO };
-            let document = match self.fetch_over(connection, &fetch).await {
+            let document = match Self::fetch_over(connection, &fetch).await {
                 // A connection may be cut between an answer and its header: by a rotation, for one.
                 Err(AskError::Unreachable(_)) => {
                     let (again, _) = self.connection(member, Some(connection.stable_id())).await?;
-                    self.fetch_over(&again, &fetch).await?
+                    Self::fetch_over(&again, &fetch).await?
                 }
                 other => other?,
             };
