@@ -58,7 +58,7 @@ impl Ceremony {
         let program = words.remove(0);
         for word in &mut words {
             if word == "PEOPLE" {
-                *word = self.people[place].clone();
+                word.clone_from(&self.people[place]);
             }
         }
         self.commands += 1;
@@ -102,7 +102,7 @@ impl Ceremony {
         let result: Value = said.json()["result"].clone();
         let groups = |print: &Value| print.as_str().unwrap().split(' ').skip(2).take(2).collect::<Vec<_>>().join(",");
         if has(&["federation", "new"]) {
-            self.federation = result["federation"].as_str().unwrap().to_owned();
+            result["federation"].as_str().unwrap().clone_into(&mut self.federation);
             self.heard.insert("federation".into(), groups(&result["fingerprint"]));
         }
         if has(&["join"]) {

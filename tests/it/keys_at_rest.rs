@@ -19,6 +19,9 @@ fn seeds(ring: &Path) -> Vec<[u8; 32]> {
     found.map(|seed| seed.try_into().unwrap()).collect()
 }
 
+/// What is done to a file, what puts it right again, and what is said about it.
+type Case<'a> = (&'a str, Box<dyn Fn() + 'a>, Box<dyn Fn() + 'a>, &'a str);
+
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -30,8 +33,6 @@ fn k15_a_key_file_that_others_could_reach_is_refused_with_the_fix() {
     let node = path.join("ES-AGENCY/node");
     let ring = node.join("node.ring");
     let aside = path.join("aside.ring");
-    // What is done to the file, and what puts it right again.
-    type Case<'a> = (&'a str, Box<dyn Fn() + 'a>, Box<dyn Fn() + 'a>, &'a str);
     let cases: Vec<Case<'_>> = vec![
         ("readable by all", Box::new(|| mode(&ring, 0o644)), Box::new(|| mode(&ring, 0o600)), "chmod 600"),
         ("readable by the group", Box::new(|| mode(&ring, 0o640)), Box::new(|| mode(&ring, 0o600)), "chmod 600"),

@@ -146,7 +146,7 @@ impl Rotate {
         let name = Text::new(&name).ok_or_else(|| {
             Failure::usage("NAME", "--name: at most 64 printable ASCII characters", "choose a shorter name")
         })?;
-        let new = only_newest(ring, &roles)?;
+        let new = only_newest(ring, &roles);
         write_claim(&claim_file, name, member.clone(), &new)?;
         let of = member.as_ref().map_or("", NodeId::as_str);
         let prints: Vec<Value> = new
@@ -171,10 +171,10 @@ impl Rotate {
 }
 
 // The newest key of each role, which the claim is about.
-fn only_newest(ring: KeyRing, roles: &[KeyRole]) -> anyhow::Result<KeyRing> {
+fn only_newest(ring: KeyRing, roles: &[KeyRole]) -> KeyRing {
     let newest: Vec<PublicKey> =
         roles.iter().filter_map(|role| ring.all(*role).last().map(accord_protocol::key::SigningKey::public)).collect();
-    Ok(ring.keep_only(|key| newest.contains(key)))
+    ring.keep_only(|key| newest.contains(key))
 }
 
 fn role(word: &str, held: &[KeyRole]) -> anyhow::Result<KeyRole> {

@@ -421,12 +421,12 @@ impl SuspendOfficer {
     fn run(
         self,
         global: &Global,
-        act: impl Fn(&Ground, Vec<(Target, String)>, &Stop, &Global) -> anyhow::Result<Outcome>,
+        act: impl Fn(&Ground, &[(Target, String)], &Stop, &Global) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<Outcome> {
         let ground = Ground::open(&self.stop.with, self.stop.member.as_deref(), &[], global)?;
         let cards = ground.cards_of(&self.who)?;
-        let subjects = cards.into_iter().map(|(hash, _)| (Target::Officer, hash.to_string())).collect();
-        act(&ground, subjects, &self.stop, global)
+        let subjects: Vec<_> = cards.into_iter().map(|(hash, _)| (Target::Officer, hash.to_string())).collect();
+        act(&ground, &subjects, &self.stop, global)
     }
 }
 

@@ -78,7 +78,7 @@ impl Propose {
         let mut prints = Vec::new();
         for (path, bundle) in self.add.iter().zip(&added) {
             for keys in bundle.proposed.iter().filter(|document| document.label() == Label::MemberKeys) {
-                let entry = self.entry(&desk, (&shown(path), keys), until)?;
+                let entry = Self::entry(&desk, (&shown(path), keys), until)?;
                 prints.push(json!({ "member": entry.node_id.as_str(), "fingerprint": keys_fingerprint(&entry.anchor_hash, entry.node_id.as_str()) }));
                 match members.iter_mut().find(|member| member.node_id == entry.node_id) {
                     Some(known) => {
@@ -108,7 +108,7 @@ impl Propose {
             root_version: desk.root().root_version,
             epoch: desk.root().epoch,
             roster_version: before.as_ref().map_or(0, |before| before.roster_version) + 1,
-            prev_hash: before.as_ref().map_or(Hash::ZERO, |before| before.hash()),
+            prev_hash: before.as_ref().map_or(Hash::ZERO, accord_protocol::signed::Verified::hash),
             issued_at: now,
             expires_at: until,
             catalogue_hash: self.catalogue_hash(&desk)?,
@@ -134,7 +134,6 @@ impl Propose {
 
     // A member's entry, from keys that its administrators and its node have signed.
     fn entry(
-        &self,
         desk: &Desk,
         (file, document): (&str, &Document),
         until: accord_protocol::time::UnixMs,
@@ -175,13 +174,11 @@ impl Propose {
         }
         let all: Vec<&Document> =
             desk.documents.iter().filter(|document| document.label() == Label::Catalogue).collect();
-        match all.as_slice() {
-            [one] => Ok(one.hash()),
-            _ => {
-                let next = "name it with --catalogue FILE, from `accord federation catalogue`";
-                Err(Failure::usage("CATALOGUE", "which catalogue? The first roster names one", next).into())
-            }
+        if let [one] = all.as_slice() {
+            return Ok(one.hash());
         }
+        let next = "name it with --catalogue FILE, from `accord federation catalogue`";
+        Err(Failure::usage("CATALOGUE", "which catalogue? The first roster names one", next).into())
     }
 }
 

@@ -1,6 +1,11 @@
 //! `accord federation sheet`: the ceremony on paper, one page for each participant: do, read out, hear.
 
-use accord_protocol::{key::fingerprint, roster::MemberState, signed::Label};
+use accord_protocol::{
+    key::fingerprint,
+    member_keys,
+    roster::{Member, MemberState},
+    signed::Label,
+};
 use clap::Args;
 use serde_json::json;
 
@@ -46,23 +51,14 @@ fn pages(desk: &Desk) -> Vec<Page> {
     let federation = fingerprint("federation", "", &desk.federation().0);
     let federation_line = ("the federation".to_owned(), federation);
     // Keys of those who are at hand: on a roster, or on their way onto the first.
-    let members: Vec<(String, String)> = match &desk.trust {
-        Some(trust) => {
-            let present = trust.roster().members.iter().filter(|member| member.state != MemberState::Removed);
-            present
-                .map(|member| {
-                    (member.node_id.to_string(), keys_fingerprint(&member.anchor_hash, member.node_id.as_str()))
-                })
-                .collect()
-        }
-        None => {
-            let keys = desk.documents.iter().filter(|document| document.label() == Label::MemberKeys);
-            keys.filter_map(|document| {
-                let keys = accord_protocol::member_keys::verify(document, desk.federation()).ok()?;
-                Some((keys.node_id.to_string(), keys_fingerprint(&keys.hash(), keys.node_id.as_str())))
-            })
-            .collect()
-        }
+    let members: Vec<(String, String)> = if let Some(trust) = &desk.trust {
+        let present = trust.roster().members.iter().filter(|member| member.state != MemberState::Removed);
+        let print = |member: &Member| keys_fingerprint(&member.anchor_hash, member.node_id.as_str());
+        present.map(|member| (member.node_id.to_string(), print(member))).collect()
+    } else {
+        let keys = desk.documents.iter().filter(|document| document.label() == Label::MemberKeys);
+        let believed = keys.filter_map(|document| member_keys::verify(document, desk.federation()).ok());
+        believed.map(|keys| (keys.node_id.to_string(), keys_fingerprint(&keys.hash(), keys.node_id.as_str()))).collect()
     };
     let mut pages = Vec::new();
     for (index, key) in root.keys.iter().enumerate() {

@@ -82,7 +82,7 @@ impl Suspend {
         };
         let ground = Ground::open(&subject.stop.with, subject.stop.member.as_deref(), &[], global)?;
         let named = named(&ground, target, &subject.which)?;
-        say(&ground, vec![(target, named)], way, &subject.stop, global)
+        say(&ground, &[(target, named)], way, &subject.stop, global)
     }
 }
 
@@ -91,7 +91,7 @@ impl Isolate {
         let ground = Ground::open(&self.stop.with, self.stop.member.as_deref(), &[], global)?;
         let way = if self.end { Way::Lifts } else { Way::Stops };
         let subject = ground.member.to_string();
-        say(&ground, vec![(Target::Node, subject)], way, &self.stop, global)
+        say(&ground, &[(Target::Node, subject)], way, &self.stop, global)
     }
 }
 
@@ -106,7 +106,7 @@ impl ClockReset {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let ground = Ground::open(&self.stop.with, self.stop.member.as_deref(), &[], global)?;
         let subject = ground.member.to_string();
-        say(&ground, vec![(Target::Clock, subject)], Way::Lifts, &self.stop, global)
+        say(&ground, &[(Target::Clock, subject)], Way::Lifts, &self.stop, global)
     }
 }
 
@@ -123,7 +123,7 @@ fn named(ground: &Ground, target: Target, which: &str) -> anyhow::Result<String>
             Ok(partner.to_string())
         }
         Target::Table => {
-            let catalogue = ground.desk.trust.as_ref().map(|trust| trust.catalogue());
+            let catalogue = ground.desk.trust.as_ref().map(accord_protocol::trust::Trust::catalogue);
             if catalogue.is_some_and(|catalogue| catalogue.table(which).is_none()) {
                 let message = format!("the catalogue has no table `{which}`");
                 return Err(Failure::usage("TABLE", message, "accord tables shows them").into());
@@ -152,7 +152,7 @@ fn named(ground: &Ground, target: Target, which: &str) -> anyhow::Result<String>
 /// Stops.
 pub(super) fn stop(
     ground: &Ground,
-    subjects: Vec<(Target, String)>,
+    subjects: &[(Target, String)],
     stop: &Stop,
     global: &Global,
 ) -> anyhow::Result<Outcome> {
@@ -162,7 +162,7 @@ pub(super) fn stop(
 /// Allows again.
 pub(super) fn lift(
     ground: &Ground,
-    subjects: Vec<(Target, String)>,
+    subjects: &[(Target, String)],
     stop: &Stop,
     global: &Global,
 ) -> anyhow::Result<Outcome> {
@@ -171,7 +171,7 @@ pub(super) fn lift(
 
 fn say(
     ground: &Ground,
-    subjects: Vec<(Target, String)>,
+    subjects: &[(Target, String)],
     way: Way,
     stop: &Stop,
     global: &Global,

@@ -127,14 +127,14 @@ impl Findings {
         let days = at.0.saturating_sub(self.now.0) / DAY_MS;
         let next = "issue a new one and hand it in: accord federation publish";
         if at <= self.now {
-            self.problem("T-EXPIRED", "error", format!("{what} of {who} has expired"), next);
+            self.problem("T-EXPIRED", "error", &format!("{what} of {who} has expired"), next);
         } else if days < WARN_DAYS {
-            self.problem("T-EXPIRES-SOON", "warning", format!("{what} of {who} expires in {days} days"), next);
+            self.problem("T-EXPIRES-SOON", "warning", &format!("{what} of {who} expires in {days} days"), next);
         }
         self.expires.push(json!({ "what": what, "who": who, "at": at.to_string(), "days": days }));
     }
 
-    fn problem(&mut self, code: &str, severity: &str, message: String, next: &str) {
+    fn problem(&mut self, code: &str, severity: &str, message: &str, next: &str) {
         self.worst = self.worst.max(if severity == "error" { 3 } else { 1 });
         self.problems.push(json!({ "code": code, "severity": severity, "message": message, "next": next }));
     }
@@ -144,18 +144,18 @@ impl Findings {
         match remark {
             Remark::Waiting { member, .. } => {
                 let next = format!("an administrator compares the fingerprint: accord trust accept {member}");
-                self.problem("T-WAITING", "warning", message, &next);
+                self.problem("T-WAITING", "warning", &message, &next);
             }
             Remark::Equivocation { .. } => {
                 let next =
                     "call the root holders (roster, root) or the member's administrators: only a later version ends it";
-                self.problem("T-CONFLICT", "error", message, next);
+                self.problem("T-CONFLICT", "error", &message, next);
             }
             Remark::SharedKey { .. } => {
                 self.problem(
                     "T-SHARED-KEY",
                     "error",
-                    message,
+                    &message,
                     "call both members: one of them lists a key that is not its own",
                 );
             }
@@ -163,7 +163,7 @@ impl Findings {
                 self.problem(
                     "T-ROOT-AHEAD",
                     "error",
-                    message,
+                    &message,
                     "the root holders sign a roster under the new root document",
                 );
             }
@@ -171,12 +171,12 @@ impl Findings {
                 self.problem(
                     "T-MISSING",
                     "warning",
-                    message,
+                    &message,
                     "get the file from whoever has it: accord trust update FILE",
                 );
             }
             Remark::NotBelieved { .. } => {
-                self.problem("T-NOT-BELIEVED", "warning", message, "nothing to do here: it counts for nothing");
+                self.problem("T-NOT-BELIEVED", "warning", &message, "nothing to do here: it counts for nothing");
             }
         }
     }
@@ -185,26 +185,29 @@ impl Findings {
         let is = |field: &str| node.get(field).and_then(Value::as_bool);
         if is("fresh") == Some(false) {
             let message = "the node has not heard for seven days from more than half of the members that it has met: no data is exchanged";
-            self.problem("T-NOT-FRESH", "error", message.to_owned(), "check its network; it goes on by itself");
+            self.problem("T-NOT-FRESH", "error", message, "check its network; it goes on by itself");
         }
         if is("isolated") == Some(true) {
-            let message = "the node is isolated: it answers and asks nobody".to_owned();
+            let message = "the node is isolated: it answers and asks nobody";
             self.problem("T-ISOLATED", "warning", message, "two administrators end it: accord isolate --end");
         }
         if node.pointer("/clock/behind").and_then(Value::as_bool) == Some(true) {
-            let message = "the node's clock is behind what others have signed: no data is exchanged".to_owned();
+            let message = "the node's clock is behind what others have signed: no data is exchanged";
             let next = "set the clock; if it is right, two administrators say so: accord trust clock-reset";
             self.problem("T-CLOCK", "error", message, next);
         }
         let members = node.get("members").and_then(Value::as_array);
         for member in members.into_iter().flatten() {
-            if member.get("reachable").and_then(Value::as_bool) == Some(false) {
+            // Who was there yesterday may be away for an hour.
+            let seen = member.get("last_seen").and_then(Value::as_str).and_then(|seen| seen.parse::<UnixMs>().ok());
+            let long_ago = seen.is_none_or(|seen| self.now.0.saturating_sub(seen.0) > DAY_MS);
+            if long_ago && member.get("reachable").and_then(Value::as_bool) == Some(false) {
                 let of = member.get("member").and_then(Value::as_str).unwrap_or("");
                 let seen = member.get("last_seen").and_then(Value::as_str).unwrap_or("never");
                 self.problem(
                     "T-UNREACHABLE",
                     "warning",
-                    format!("{of} does not answer (last seen {seen})"),
+                    &format!("{of} does not answer (last seen {seen})"),
                     "its liaison knows more",
                 );
             }

@@ -136,7 +136,7 @@ impl Memory {
             let message = format!("{} goes back: this ring has signed {} already", what(&new), what(last));
             return refuse(message, "propose the next version, on top of the one in force");
         }
-        let known = self.signed.iter().any(|signed| *signed == new);
+        let known = self.signed.contains(&new);
         if (new.epoch, new.version) == (last.epoch, last.version) && !known && !replaces {
             let message = format!(
                 "this ring has signed another {} ({}): two of one version that are both signed stop the exchange of data",

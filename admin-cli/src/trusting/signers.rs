@@ -28,7 +28,7 @@ pub(crate) struct Need {
     /// Those that have signed.
     pub(crate) have: Vec<PublicKey>,
     /// How many are needed.
-    pub(crate) need: usize,
+    pub(crate) enough: usize,
     /// Whether the member's own node signs by itself when an operator hands the document in.
     pub(crate) by_node: bool,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Need {
 impl Need {
     /// Whether enough have signed.
     pub(crate) fn is_met(&self) -> bool {
-        self.have.len() >= self.need
+        self.have.len() >= self.enough
     }
 
     /// In words, with the fingerprints of those who have not signed.
@@ -44,7 +44,7 @@ impl Need {
         let missing = self.keys.iter().filter(|key| !self.have.contains(key));
         let missing: Vec<String> = missing.map(|key| first_groups(&key.fingerprint(self.role.as_str(), of))).collect();
         let open = if self.is_met() { String::new() } else { format!("; not yet: {}", missing.join(", ")) };
-        format!("{}: {} of {}{open}", self.who, self.have.len(), self.need)
+        format!("{}: {} of {}{open}", self.who, self.have.len(), self.enough)
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
         role,
         keys: keys.to_vec(),
         have: document.valid_signers(federation, keys),
-        need,
+        enough: need,
         by_node,
     };
     let administrators = |keys: &MemberKeys, enough: usize| {
@@ -171,7 +171,7 @@ fn root_needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<Vec<Ne
         role: KeyRole::Root,
         keys: keys.to_vec(),
         have: document.valid_signers(&Hash::ZERO, keys),
-        need,
+        enough: need,
         by_node: false,
     };
     let listed = root.keys.as_slice();
@@ -194,11 +194,10 @@ fn root_needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<Vec<Ne
     Ok(all)
 }
 
-fn keys_needs(
-    document: &Document,
-    desk: &Desk,
-    need: &dyn Fn(String, KeyRole, &[PublicKey], usize, bool) -> Need,
-) -> anyhow::Result<Vec<Need>> {
+/// Makes a need of who, role, keys, how many, and whether the node signs by itself.
+type NeedOf<'a> = dyn Fn(String, KeyRole, &[PublicKey], usize, bool) -> Need + 'a;
+
+fn keys_needs(document: &Document, desk: &Desk, need: &NeedOf<'_>) -> anyhow::Result<Vec<Need>> {
     let keys: MemberKeys = document.unverified()?;
     let of = &keys.node_id;
     let before = desk.keys(of).ok().filter(|before| before.hash() == keys.prev_hash);
@@ -247,7 +246,7 @@ pub(crate) fn needs_json(document: &Document, needs: &[Need], command: &str) -> 
     let entry = |need: &Need| {
         let missing = need.keys.iter().filter(|key| !need.have.contains(key));
         let by: Vec<String> = missing.map(|key| key.fingerprint(need.role.as_str(), &of)).collect();
-        json!({ "document": name(document), "by": by, "who": need.who, "have": need.have.len(), "need": need.need, "command": command })
+        json!({ "document": name(document), "by": by, "who": need.who, "have": need.have.len(), "need": need.enough, "command": command })
     };
     open.map(entry).collect()
 }

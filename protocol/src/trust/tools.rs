@@ -58,7 +58,7 @@ pub fn is_for_tools(document: &Document, tool: Tool) -> bool {
 /// document that lacks one may count for less.
 pub fn digest(documents: &[Document], tool: Tool) -> Hash {
     let for_tools = documents.iter().filter(|document| is_for_tools(document, tool));
-    let whole = |document: &Document| encode(document).map(|bytes| Hash::of(&bytes)).unwrap_or(Hash::ZERO);
+    let whole = |document: &Document| encode(document).map_or(Hash::ZERO, |bytes| Hash::of(&bytes));
     let all: BTreeSet<Hash> = for_tools.map(whole).collect();
     Hash::of(&all.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
 }
