@@ -174,7 +174,7 @@ pub(crate) fn lock(profile: &Profile) -> anyhow::Result<bool> {
 /// The agent itself: runs until its time is over or somebody locks.
 pub(crate) fn serve(global: &Global, seconds: u64) -> anyhow::Result<()> {
     let profile = Profile::open(global)?;
-    let key = profile.key_of_ring(global)?;
+    let key = profile.key_of_ring(profile.card().ok().map(|(_, card)| card.key), global)?;
     let socket = socket_of(&profile.dir).context("no place for the socket")?;
     if let Some(folder) = socket.parent() {
         files::make_dir(folder)?;

@@ -15,6 +15,7 @@ use accord_protocol::{
     message::{HelloReply, MessageKind, Notice, PersonReply, TrustCall},
     officers::Card,
     signed::Document,
+    signer::Signer,
     time::{DAY_MS, MINUTE_MS, UnixMs},
     trust::{Tool, digest},
 };
@@ -44,8 +45,13 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and greets: only the node's own answer means "connected".
     pub(crate) async fn connect(profile: &Profile, global: &Global) -> anyhow::Result<Self> {
-        let node = profile.node()?;
         let key = profile.key(global)?;
+        Self::connect_with(profile, key).await
+    }
+
+    /// The same with this key: questions and the connection over which they go are of one officer's key.
+    pub(crate) async fn connect_with(profile: &Profile, key: Arc<dyn Signer>) -> anyhow::Result<Self> {
+        let node = profile.node()?;
         let unreachable = |error: String| {
             Failure::fault(
                 "NODE-UNREACHABLE",

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use accord_edge::{
@@ -39,6 +39,7 @@ pub(crate) struct Profile {
     pub(crate) role: KeyRole,
     /// Their node, with its TLS key; administrators have none, since their keys never connect.
     node: Option<(SocketAddr, PublicKey)>,
+    opened: Mutex<Option<Arc<dyn Signer>>>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +79,7 @@ impl Profile {
                 (None, None) => None,
                 _ => return Err(bad(format!("{}: `node` and `node_key` go together", path.display()))),
             },
+            opened: Mutex::default(),
             dir,
         })
     }
@@ -200,19 +202,31 @@ impl Profile {
         keys
     }
 
-    /// The person's key: from the agent where it is unlocked, else from the ring.
+    /// The person's key: of an officer the one that the card is for, since a ring may hold the next one too.
     pub(crate) fn key(&self, global: &Global) -> anyhow::Result<Arc<dyn Signer>> {
-        if let Some(key) = crate::agent::unlocked(self) {
-            return Ok(Arc::from(key));
-        }
-        Ok(Arc::new(self.key_of_ring(global)?))
+        self.key_for(self.card().ok().map(|(_, card)| card.key), global)
     }
 
-    /// The person's key out of the ring: of an officer the one that the card is for, since a ring may hold the next one too.
-    pub(crate) fn key_of_ring(&self, global: &Global) -> anyhow::Result<SigningKey> {
+    /// The person's key, this one if it is said: as it was opened before, else from the agent where it is unlocked, else from the
+    /// ring. A passphrase is asked for once.
+    pub(crate) fn key_for(&self, wanted: Option<PublicKey>, global: &Global) -> anyhow::Result<Arc<dyn Signer>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |key: &PublicKey| wanted.is_none_or(|wanted| wanted == *key);
+        if let Some(key) = opened.as_ref().filter(|key| is_meant(&key.public())) {
+            return Ok(Arc::clone(key));
+        }
+        let key: Arc<dyn Signer> = match crate::agent::unlocked(self).filter(|key| is_meant(&key.public())) {
+            Some(key) => Arc::from(key),
+            None => Arc::new(self.key_of_ring(wanted, global)?),
+        };
+        *opened = Some(Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// The person's key out of the ring.
+    pub(crate) fn key_of_ring(&self, wanted: Option<PublicKey>, global: &Global) -> anyhow::Result<SigningKey> {
         let mut ring = open_ring(&self.dir.join("person.ring"), global)?.expect_kind(RingKind::Person)?;
-        let of_card = self.card().ok().and_then(|(_, card)| ring.take_public(&card.key));
-        Ok(match of_card {
+        Ok(match wanted.and_then(|key| ring.take_public(&key)) {
             Some(key) => key,
             None => ring.take(self.role)?,
         })

@@ -306,3 +306,55 @@ fn an_agent_keeps_an_officers_key_for_a_while_and_never_an_administrators() {
     assert_eq!(ask(&federation, "IT-AGENCY"), "answered");
     until("the time is over", || ask(&federation, "IT-AGENCY") == "\"KEY-RING\"");
 }
+
+#[test]
+fn an_officers_key_is_exchanged_while_the_officer_asks_and_nothing_fails() {
+    let federation = Federation::new(&[ES, "IT-AGENCY"]);
+    administrators(&federation);
+    let _nodes = federation.start_all();
+    let rotations = accord_tests::seeded::from_environment("ACCORD_ROTATIONS", 2);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut words = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                words.push(ask(&federation, "IT-AGENCY"));
+            }
+            words
+        });
+        let rotated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for rotation in 1..=rotations {
+                rotate_officer(&federation, rotation);
+            }
+        }));
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        rotated.unwrap();
+        asking.join().unwrap()
+    });
+    let failed: Vec<&String> = asked.iter().filter(|word| *word != "answered").collect();
+    println!("{rotations} rotations of an officer's key: {} asked, {} failed", asked.len(), failed.len());
+    assert!(failed.is_empty() && asked.len() > 3, "{failed:?} of {}", asked.len());
+}
+
+fn rotate_officer(federation: &Federation, rotation: u64) {
+    let file = |what: &str| format!("{what}-{rotation}.accord");
+    let before = fs::read(federation.path().join("officer/officer.card")).unwrap();
+    // Who was replaced in the rotation before leaves the ring now.
+    let rotate = ["key", "rotate", "--name", &format!("officer, key {rotation}"), "--out", &file("claim"), "--json"];
+    done(&federation.officer(&rotate));
+    let add = ["officer", "add", &file("claim"), "--out", &file("officers"), "--yes"];
+    done(&as_admin(federation, 1, &add));
+    sign_and_publish(federation, &file("officers"));
+    // The card of the new key comes by a file: the node knows only that somebody new is listed.
+    let taken = federation.officer(&["trust", "update", &file("officers"), "--json"]);
+    assert_eq!(taken.code, 0, "{}", taken.stdout);
+    assert_ne!(fs::read(federation.path().join("officer/officer.card")).unwrap(), before, "the new key's card");
+    let who = if rotation == 1 { "liaison officer".to_owned() } else { format!("officer, key {}", rotation - 1) };
+    std::thread::sleep(Duration::from_millis(1_500));
+    let remove = ["officer", "remove", &who, "--out", &file("removed"), "--yes"];
+    done(&as_admin(federation, 2, &remove));
+    assert_eq!(federation.publish(ES, &[&file("removed")]).code, 0);
+    for number in [1, 2] {
+        as_admin(federation, number, &["trust", "update", &file("removed")]);
+    }
+}

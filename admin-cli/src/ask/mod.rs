@@ -6,6 +6,8 @@ pub(crate) mod export;
 mod json;
 mod text;
 
+use std::sync::Arc;
+
 use accord_edge::{clock::Stopwatch, random, stream::NoBody};
 use accord_protocol::{
     catalogue::{Catalogue, Table},
@@ -125,9 +127,9 @@ pub(crate) struct Answers {
 /// Asks all partners at once.
 pub(crate) async fn run(asking: &Asking<'_>, global: &Global) -> anyhow::Result<Answers> {
     let watch = Stopwatch::start();
-    let client = Client::connect(asking.profile, global).await?;
+    let key = asking.profile.key_for(Some(asking.card.key), global)?;
+    let client = Client::connect_with(asking.profile, Arc::clone(&key)).await?;
     let asked_at = client.node_time();
-    let key = asking.profile.key(global)?;
     let mut requests = Vec::new();
     for member in asking.partners {
         for query in asking.question.queries(asking.table, member.country())? {

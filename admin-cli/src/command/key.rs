@@ -5,8 +5,14 @@ use std::path::PathBuf;
 use accord_edge::{
     files,
     keyring::{KeyRing, RingError, Seal, new_credential},
+    trust_folder::TrustFolder,
 };
-use accord_protocol::{codec::Text, id::NodeId, key::PublicKey, member_keys::KeyRole};
+use accord_protocol::{
+    codec::Text,
+    id::NodeId,
+    key::{PublicKey, SigningKey},
+    member_keys::KeyRole,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -136,8 +142,9 @@ impl Rotate {
             let message = "the edition key is no key that others know: editions already published hang on it";
             return Err(Failure::usage("ROLE", message, "rotate tls, sign, log or witness").into());
         }
-        let retired = retired(&path, member.as_ref(), global)?;
-        let made = KeyRing::rotate(&path, &roles, |role, key| roles.contains(&role) && retired(key), sealed.seal());
+        let retired = retired((&path, &ring), &roles, member.as_ref(), global)?;
+        let made =
+            KeyRing::rotate(&path, &roles, |role, key| roles.contains(&role) && retired.contains(key), sealed.seal());
         let ring = made.map_err(|error| ring_failure(&path, error))?;
         let claim_file = self.out.unwrap_or_else(|| path.with_extension("next.claim"));
         let name = self.name.unwrap_or_else(|| {
@@ -173,7 +180,7 @@ impl Rotate {
 // The newest key of each role, which the claim is about.
 fn only_newest(ring: KeyRing, roles: &[KeyRole]) -> KeyRing {
     let newest: Vec<PublicKey> =
-        roles.iter().filter_map(|role| ring.all(*role).last().map(accord_protocol::key::SigningKey::public)).collect();
+        roles.iter().filter_map(|role| ring.all(*role).last().map(SigningKey::public)).collect();
     ring.keep_only(|key| newest.contains(key))
 }
 
@@ -185,31 +192,34 @@ fn role(word: &str, held: &[KeyRole]) -> anyhow::Result<KeyRole> {
     })
 }
 
-/// Which keys are listed nowhere any more and may go: known only where the trust documents are.
+/// The keys that may leave the ring: of each role those before one that is in use now, if they are so no more. A key that waits to be
+/// listed stays, and so does everything where nobody knows what is listed.
 fn retired(
-    ring: &std::path::Path,
+    (path, ring): (&std::path::Path, &KeyRing),
+    roles: &[KeyRole],
     member: Option<&NodeId>,
     global: &Global,
-) -> anyhow::Result<impl Fn(&PublicKey) -> bool> {
+) -> anyhow::Result<Vec<PublicKey>> {
+    let profile = Profile::open_if_there(global)?;
     // The trust documents of the profile, or those of the node beside the ring.
-    let beside = ring.parent().map(|folder| folder.join("trust"));
-    let trust = match Profile::open_if_there(global)? {
-        Some(profile) => profile.trust_folder_if_there()?.map(|folder| folder.trust),
-        None => None,
-    };
-    let trust = match (trust, beside, member) {
-        (None, Some(folder), Some(member)) if folder.is_dir() => {
-            accord_edge::trust_folder::TrustFolder::open(&folder, member).ok().map(|folder| folder.trust)
-        }
-        (trust, ..) => trust,
-    };
-    let listed = trust.zip(member.cloned()).and_then(|(trust, member)| {
-        let keys = trust.keys(&member)?.all_keys();
-        let staff: Vec<PublicKey> =
-            trust.staff().into_iter().flat_map(|list| list.people.iter().map(|one| one.key)).collect();
-        Some([keys, staff].concat())
-    });
-    Ok(move |key: &PublicKey| listed.as_ref().is_some_and(|listed| !listed.contains(key)))
+    let of_profile = profile.as_ref().map(Profile::trust_folder_if_there).transpose()?.flatten();
+    let beside = path.parent().map(|folder| folder.join("trust")).filter(|folder| folder.is_dir());
+    let of_node = beside.zip(member).and_then(|(folder, member)| TrustFolder::open(&folder, member).ok());
+    let trust = of_profile.or(of_node).map(|folder| folder.trust);
+    let mut in_use: Vec<PublicKey> = Vec::new();
+    if let Some((trust, member)) = trust.as_ref().zip(member) {
+        in_use.extend(trust.keys(member).into_iter().flat_map(|keys| keys.all_keys()));
+        in_use.extend(trust.staff().into_iter().flat_map(|list| list.people.iter().map(|person| person.key)));
+        in_use.extend(trust.root().keys.iter());
+    }
+    in_use.extend(profile.and_then(|profile| profile.card().ok()).map(|(_, card)| card.key));
+    let mut retired = Vec::new();
+    for role in roles {
+        let of_role: Vec<PublicKey> = ring.all(*role).map(SigningKey::public).collect();
+        let last_in_use = of_role.iter().rposition(|key| in_use.contains(key)).unwrap_or(0);
+        retired.extend(of_role.into_iter().take(last_in_use).filter(|key| !in_use.contains(key)));
+    }
+    Ok(retired)
 }
 
 impl Reseal {

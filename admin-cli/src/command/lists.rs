@@ -13,17 +13,17 @@ use accord_protocol::{
     time::{DAY_MS, UnixMs},
 };
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::{
     Global,
     enrol::Invite,
+    listing,
     people::{NewPerson, as_bundles, read_claims},
     propose::{Proposal, bounded, document},
     suspend::{Stop, lift, stop},
 };
 use crate::{
-    output::{Failure, Outcome, table},
+    output::{Failure, Outcome},
     trusting::{
         book::{Book, card_hash},
         desk::{Desk, With},
@@ -153,10 +153,10 @@ pub(crate) struct RemovePeople {
 #[derive(Debug, Args)]
 pub(crate) struct ListOf {
     #[command(flatten)]
-    with: With,
+    pub(super) with: With,
     /// The member. Default: that of the profile.
     #[arg(long)]
-    member: Option<String>,
+    pub(super) member: Option<String>,
 }
 
 /// The roles of staff.
@@ -172,7 +172,7 @@ impl Officer {
             Self::Suspend(one) => one.run(global, stop),
             Self::Lift(one) => one.run(global, lift),
             Self::Remove(remove) => remove_officers(&remove, global),
-            Self::List(list) => list_officers(&list, global),
+            Self::List(list) => listing::officers(&list, global),
         }
     }
 }
@@ -190,7 +190,7 @@ impl StaffCommand {
             }
             Self::Add(add) => add_staff(&add, global),
             Self::Remove(remove) => remove_staff(&remove, global),
-            Self::List(list) => list_staff(&list, global),
+            Self::List(list) => listing::staff(&list, global),
         }
     }
 }
@@ -201,7 +201,7 @@ pub(super) struct Ground {
     pub(super) member: NodeId,
     pub(super) keys: Verified<MemberKeys>,
     pub(super) book: Book,
-    now: UnixMs,
+    pub(super) now: UnixMs,
 }
 
 impl Ground {
@@ -473,54 +473,4 @@ fn add_staff(add: &AddPeople, global: &Global) -> anyhow::Result<Outcome> {
     }
     let list = ground.staff_after(people, Some(until))?;
     ground.propose(list, Vec::new(), &add.change, global)
-}
-
-fn list_officers(list: &ListOf, global: &Global) -> anyhow::Result<Outcome> {
-    let ground = Ground::open(&list.with, list.member.as_deref(), &[], global)?;
-    let trust = ground.desk.trust.as_ref();
-    let mut rows = Vec::new();
-    let mut all: Vec<Value> = Vec::new();
-    for (hash, card) in ground.listed_cards() {
-        let stopped = trust.is_some_and(|trust| {
-            trust.is_suspended(&ground.member, Target::Officer, ground.now, |suspend| suspend.card() == Some(hash))
-        });
-        let state = match &card {
-            _ if stopped => "suspended",
-            Some(card) if ground.now >= card.valid_to => "expired",
-            _ => "active",
-        };
-        let until = card.as_ref().map_or(String::new(), |card| card.valid_to.date().to_string());
-        let purposes: Vec<&str> =
-            card.iter().flat_map(|card| card.purposes.iter()).map(|purpose| purpose.as_str()).collect();
-        let pseudonym = card.as_ref().map(|card| card.officer_id.to_string());
-        rows.push(vec![ground.named(&hash), state.to_owned(), until.clone(), purposes.join(", ")]);
-        all.push(json!({
-            "name": ground.book.name_of_card(&hash), "officer": pseudonym, "card": hash.to_string(), "state": state,
-            "purposes": purposes, "valid_to": card.map(|card| card.valid_to.to_string()),
-        }));
-    }
-    let version = ground.desk.officers(&ground.keys).map(|list| list.list_version);
-    let text = table(&["officer", "state", "until", "may ask for"].map(str::to_owned), &rows, &[]);
-    Ok(Outcome::done(json!({ "member": ground.member.as_str(), "version": version, "officers": all }), text))
-}
-
-fn list_staff(list: &ListOf, global: &Global) -> anyhow::Result<Outcome> {
-    let ground = Ground::open(&list.with, list.member.as_deref(), &[], global)?;
-    let staff = ground.desk.staff(&ground.keys);
-    let mut rows = Vec::new();
-    let mut all: Vec<Value> = Vec::new();
-    for person in staff.iter().flat_map(|list| list.people.iter()) {
-        let print = person.key.fingerprint(person.role.as_str(), ground.member.as_str());
-        let name = ground.book.name_of(&person.key);
-        rows.push(vec![
-            name.unwrap_or("").to_owned(),
-            person.role.to_string(),
-            person.valid_to.date().to_string(),
-            print.clone(),
-        ]);
-        all.push(json!({ "name": name, "role": person.role.as_str(), "fingerprint": print, "valid_to": person.valid_to.to_string() }));
-    }
-    let version = staff.map(|list| list.list_version);
-    let text = table(&["name", "role", "until", "fingerprint"].map(str::to_owned), &rows, &[]);
-    Ok(Outcome::done(json!({ "member": ground.member.as_str(), "version": version, "staff": all }), text))
 }

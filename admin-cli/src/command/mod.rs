@@ -13,6 +13,7 @@ mod import;
 mod join;
 mod key;
 mod leaver;
+mod listing;
 mod lists;
 mod mapping;
 mod member;

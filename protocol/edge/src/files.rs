@@ -74,6 +74,9 @@ pub enum FileError {
     },
 }
 
+/// How often a folder is read that changes meanwhile.
+const READ_TRIES: u32 = 5;
+
 /// Adds what was tried and where to an I/O error.
 pub fn at<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
     move |source| FileError::Io { doing, path: path.to_owned(), source }
@@ -206,8 +209,20 @@ pub fn read_bundle(path: &Path) -> Result<Bundle, FileError> {
     decode(body, Cap::Set).map_err(|source| FileError::NotADocument { path: path.to_owned(), source })
 }
 
-/// Reads every `.accord` file of a folder, in the order of their names.
+/// Reads every `.accord` file of a folder, in the order of their names. A file that goes while it is being read has been replaced by
+/// another process that keeps the same folder: then all are read once more.
 pub fn read_documents(folder: &Path) -> Result<Vec<Document>, FileError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match read_documents_once(folder) {
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < READ_TRIES => {}
+            read => return read,
+        }
+    }
+}
+
+fn read_documents_once(folder: &Path) -> Result<Vec<Document>, FileError> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(at("read", folder))?
         .filter_map(Result::ok)
