@@ -358,3 +358,67 @@ fn rotate_officer(federation: &Federation, rotation: u64) {
         as_admin(federation, number, &["trust", "update", &file("removed")]);
     }
 }
+
+#[test]
+fn a_new_member_joins_a_federation_that_runs_and_waits_until_it_is_accepted() {
+    let federation = Federation::new(&[ES, "IT-AGENCY"]);
+    administrators(&federation);
+    let mut nodes = federation.start_all();
+    let path = federation.path();
+    let run = |arguments: &[&str]| accord(&path, &[arguments, &["--json"]].concat());
+    let with = ["--with", "public/federation.accord"];
+    let invite = ["member", "invite", "PT-AGENCY", "--name", "Agency of PT", "--out", "PT.invitation"];
+    done(&run(&[invite.as_slice(), &with].concat()));
+    let init = ["init", "PT/node", "--member", "PT-AGENCY", "--name", "Agency of PT", "--listen", "127.0.0.1:0"];
+    assert_eq!(accord_tests::accord_node(&path, &init).code, 0);
+    for number in [1, 2] {
+        let ring = format!("PT/admin-{number}.ring");
+        done(&run(&["admin", "new", &ring, "--member", "PT-AGENCY", "--name", "x", "--unprotected"]));
+    }
+    // An invitation for somebody else, and a federation that was not heard so.
+    let join = ["join", "PT.invitation", "--node", "PT/node", "--admins", "PT/admin-1.claim,PT/admin-2.claim"];
+    let wrong = run(&[join.as_slice(), &["--out", "keys.accord", "--heard", "federation=00000,11111"]].concat());
+    assert_eq!((wrong.code, &wrong.json()["error"]["code"]), (3, &Value::from("FINGERPRINT")), "{}", wrong.stdout);
+    let joined = done(&run(&[join.as_slice(), &["--out", "keys.accord", "--federation", &federation.id]].concat()));
+    let by_two = ["--ring", "PT/admin-1.ring", "--ring", "PT/admin-2.ring", "--yes", "--federation", &federation.id];
+    done(&run(&[["federation", "sign", "keys.accord"].as_slice(), &by_two].concat()));
+    let staff = ["staff", "add", "PT/node/operator/operator.claim", "--with", "keys.accord", "--out", "staff.accord"];
+    done(&run(&[staff.as_slice(), &by_two].concat()));
+    let propose = ["federation", "propose", "--add", "keys.accord", "--out", "roster-2.accord"];
+    let proposed = done(&run(&[propose.as_slice(), &with].concat()));
+    assert!(proposed["words"].to_string().contains("new member PT-AGENCY (Agency of PT)"), "{proposed}");
+    let print = joined["fingerprint"].as_str().unwrap();
+    let heard = format!("PT-AGENCY={}", print.split(' ').take(2).collect::<Vec<_>>().join(","));
+    let sign = ["federation", "sign", "roster-2.accord", "--ring", "root-1/root.ring", "--ring", "root-2/root.ring"];
+    let unheard = run(&[sign.as_slice(), &["--yes"]].concat());
+    assert_eq!((unheard.code, &unheard.json()["error"]["code"]), (2, &Value::from("HEARD")), "{}", unheard.stdout);
+    done(&run(&[sign.as_slice(), &["--yes", "--heard", &heard]].concat()));
+    assert_eq!(federation.publish(ES, &["roster-2.accord"]).code, 0);
+    let install = ["install", "PT/node", "--federation", &federation.id, "roster-2.accord", "staff.accord"];
+    assert_eq!(accord_tests::accord_node(&path, &install).code, 0);
+    nodes.push(accord_tests::Running::start(&path, "PT/node"));
+
+    // It waits at ES: shown, and not used, until an administrator has compared the fingerprint.
+    let shown = federation.operator(ES, &["trust", "--json"]).json();
+    let problems = shown["result"]["problems"].as_array().unwrap();
+    assert!(problems.iter().any(|problem| problem["code"] == "T-WAITING"), "{shown}");
+    assert_ne!(ask(&federation, "PT-AGENCY"), "refused");
+    for number in [1, 2] {
+        assert_eq!(as_admin(&federation, number, &["trust", "update", "roster-2.accord"]).code, 0);
+    }
+    let accept = |groups: &str| {
+        let compared = format!("PT-AGENCY={groups}");
+        as_admin(
+            &federation,
+            1,
+            &["trust", "accept", "PT-AGENCY", "--compared", &compared, "--yes", "--out", "yes.accord"],
+        )
+    };
+    assert_eq!(accept("00000,11111").json()["error"]["code"], "FINGERPRINT");
+    assert!(!path.join("yes.accord").exists());
+    let (_, groups) = heard.split_once('=').unwrap();
+    assert_eq!(done(&accept(groups))["complete"], true, "one is enough");
+    assert_eq!(federation.publish(ES, &["yes.accord"]).code, 0);
+    // It has granted nothing, and says so: it is there.
+    until("PT answers", || ask(&federation, "PT-AGENCY") == "refused");
+}

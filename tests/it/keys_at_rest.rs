@@ -140,8 +140,9 @@ fn k14_private_bytes_are_in_the_ring_and_nowhere_else() {
         let one = accord(&path, &arguments);
         said += &format!("{}{}", one.stdout, one.stderr);
     }
-    let possess = accord_node(&path, &["possess", "ES-AGENCY/node", "keys-2-ES-AGENCY.accord"]);
-    said += &format!("{}{}", possess.stdout, possess.stderr);
+    let install =
+        accord_node(&path, &["install", "ES-AGENCY/node", "--federation", &federation.id, "public/root.accord"]);
+    said += &format!("{}{}", install.stdout, install.stderr);
     let mut places: Vec<(String, Vec<u8>)> = vec![("what commands said".into(), said.into_bytes())];
     for node in &nodes {
         for what in ["cmdline", "environ"] {

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use accord_edge::{files, trust_folder::TrustFolder};
+use accord_edge::{
+    files::{self, FileError},
+    trust_folder::TrustFolder,
+};
 use accord_protocol::{
     bundle::Bundle,
     codec::Bounded,
@@ -59,8 +62,15 @@ pub(crate) fn federation_id(text: &str) -> anyhow::Result<FederationId> {
 /// Reads a file that goes from hand to hand.
 pub(crate) fn open_bundle(path: &std::path::Path) -> anyhow::Result<Bundle> {
     files::read_bundle(path).map_err(|error| {
-        let next = "get the file again from its source";
-        Failure::refused("DOCUMENT", format!("{:#}", anyhow::Error::new(error)), next).into()
+        let is_missing =
+            matches!(&error, FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+        let message = format!("{:#}", anyhow::Error::new(error));
+        let failure = if is_missing {
+            Failure::usage("FILE", message, "check the name of the file")
+        } else {
+            Failure::refused("DOCUMENT", message, "get the file again from its source")
+        };
+        failure.into()
     })
 }
 

@@ -1,4 +1,4 @@
-//! `accord-node possess` and `accord-node install`: the node's part in the ceremony.
+//! `accord-node install`: the first trust documents, which whoever installs them vouches for, and later ones while the node is down.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,6 @@ use accord_node::io::{
 use accord_protocol::{
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
-    member_keys::MemberKeys,
     officers::Card,
     signed::{Document, FederationId},
     trust::{Remark, Trust},
@@ -26,49 +25,6 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{Refused, Usage, operator_profile};
-
-#[derive(Debug, Args)]
-pub(crate) struct Possess {
-    /// The node's folder.
-    dir: PathBuf,
-    /// The member-keys document, which is changed in place.
-    file: PathBuf,
-    /// Read the credential that the node's ring is sealed with from this file descriptor.
-    #[arg(long, value_name = "N")]
-    credential_fd: Option<u32>,
-}
-
-impl Possess {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = Config::load(&self.dir)?;
-        let mut document = files::read_document(&self.file)?;
-        let keys: MemberKeys = document.unverified().with_context(|| self.file.display().to_string())?;
-        if keys.node_id != config.member {
-            return Err(Refused(format!(
-                "{} is for {}, this node is {}",
-                self.file.display(),
-                keys.node_id,
-                config.member
-            ))
-            .into());
-        }
-        let ring = Credential::find(self.credential_fd)?.open(&self.dir.join("node.ring"))?;
-        let listed = keys.all_keys();
-        let mut signed = 0;
-        for (_, key) in ring.keys() {
-            if listed.contains(&key.public()) {
-                document.add_signature(key, &keys.federation);
-                signed += 1;
-            }
-        }
-        if signed == 0 {
-            return Err(Refused(format!("{} lists none of this node's keys", self.file.display())).into());
-        }
-        files::write_document(&self.file, &document)?;
-        println!("signed {} with {signed} keys of {}", self.file.display(), config.member);
-        Ok(ExitCode::SUCCESS)
-    }
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {

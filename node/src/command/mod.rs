@@ -25,8 +25,6 @@ pub(crate) struct Cli {
 enum Command {
     /// Make a new node: its folder, keys and settings. Prints the claim that administrators sign.
     Init(init::Init),
-    /// Sign a member-keys document with the node's own keys, to prove that it holds them.
-    Possess(install::Possess),
     /// Install trust documents: checks that they hold together under the federation's id, then keeps them.
     Install(install::Install),
     /// Run the node.
@@ -47,7 +45,6 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Init(init) => init.run(),
-            Command::Possess(possess) => possess.run(),
             Command::Install(install) => install.run(),
             Command::Run(run) => run.run(),
         }
