@@ -209,6 +209,7 @@ impl NewCatalogue {
             desk: &desk,
             documents: vec![proposed],
             wanted: &nothing_more,
+            beside: Vec::new(),
             cards: Vec::new(),
             out: Some(self.out),
         };

@@ -355,7 +355,7 @@ pub(super) fn propose(
         // The roster says who is a member; it holds together only with the keys of all members.
         own(document) || (has_roster && document.label() == Label::MemberKeys)
     };
-    Proposal { desk: &ground.desk, documents, wanted: &wanted, cards, out }.sign(signing, global)
+    Proposal { desk: &ground.desk, documents, wanted: &wanted, beside: Vec::new(), cards, out }.sign(signing, global)
 }
 
 fn purposes(words: &[String]) -> anyhow::Result<Bounded<Purpose, 16>> {

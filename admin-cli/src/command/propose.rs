@@ -31,6 +31,8 @@ pub(super) struct Proposal<'a> {
     pub(super) documents: Vec<Document>,
     /// What is needed beside the root documents, so that whoever signs sees what changes.
     pub(super) wanted: &'a dyn Fn(&Document) -> bool,
+    /// What goes along whatever is in force here: it is in force with the proposal.
+    pub(super) beside: Vec<Document>,
     pub(super) cards: Vec<Card>,
     /// Where the file goes; without it a name is made of what it is.
     pub(super) out: Option<PathBuf>,
@@ -74,7 +76,7 @@ impl Proposal<'_> {
             }
         }
         book.keep(self.desk.profile.as_ref().map(|profile| profile.dir.as_path()))?;
-        let bundle = self.desk.proposal(documents, self.wanted, self.cards.clone())?;
+        let bundle = self.desk.proposal(documents, (self.wanted, &self.beside), self.cards.clone())?;
         accord_edge::files::write_bundle(&out, &bundle)?;
         let mut result = signed.json(&out);
         if let (Some(result), Value::Object(more)) = (result.as_object_mut(), more) {

@@ -109,6 +109,7 @@ impl ProposeRoot {
             desk: &desk,
             documents: vec![proposed],
             wanted: &wanted,
+            beside: Vec::new(),
             cards: Vec::new(),
             out: self.out.clone(),
         };

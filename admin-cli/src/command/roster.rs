@@ -123,6 +123,7 @@ impl Propose {
             desk: &desk,
             documents: vec![proposed],
             wanted: &travels,
+            beside: beside.iter().flat_map(accord_protocol::bundle::Bundle::documents).collect(),
             cards: Vec::new(),
             out: self.out.clone(),
         };

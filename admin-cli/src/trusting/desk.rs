@@ -205,12 +205,12 @@ impl Desk {
         self.documents.iter().filter_map(believe).max_by_key(|list| version(list.get()))
     }
 
-    /// A proposal with what it builds on: the root documents, and those of the kinds and members that `wanted` says; claims and
-    /// cards of the proposal beside them.
+    /// A proposal with what it builds on: the root documents, those of the kinds and members that `wanted` says, and what is `beside`
+    /// it; claims and cards of the proposal too.
     pub(crate) fn proposal(
         &self,
         proposed: Vec<Document>,
-        wanted: impl Fn(&Document) -> bool,
+        (wanted, beside): (&dyn Fn(&Document) -> bool, &[Document]),
         cards: Vec<Card>,
     ) -> anyhow::Result<Bundle> {
         let is_kept = |document: &&Document| {
@@ -218,6 +218,7 @@ impl Desk {
             (document.label() == Label::Root || (wanted(document) && believed)) && !proposed.contains(document)
         };
         let mut held: Vec<Document> = self.documents.iter().filter(is_kept).cloned().collect();
+        held.extend(beside.iter().filter(|document| !held.contains(document)).cloned().collect::<Vec<_>>());
         held.extend(self.claim_documents.iter().cloned());
         held.dedup();
         let too_much =
