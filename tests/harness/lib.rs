@@ -224,6 +224,20 @@ impl Federation {
         Running::start(&self.path(), &format!("{member}/node"))
     }
 
+    /// Starts one member's node, and waits until it has heard those who are there: before that it answers nobody, and where others
+    /// are down that takes it some seconds.
+    pub fn start_settled(&self, member: &str) -> Running {
+        let node = self.start(member);
+        for _ in 0..300 {
+            let status = self.operator(member, &["status", "--json"]).json();
+            if status["result"]["learning"] == false {
+                return node;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("{member} learns for longer than 15 s");
+    }
+
     /// Starts all nodes.
     pub fn start_all(&self) -> Vec<Running> {
         self.members.iter().map(|member| self.start(member)).collect()

@@ -90,7 +90,7 @@ impl Stage {
             (member.to_owned(), MemberKeys { tls: take(&mut ring, KeyRole::Tls) })
         });
         let fed_id = accord_protocol::id::from_hex(&federation.id).unwrap().try_into().unwrap();
-        let nodes = [(VICTIM.to_owned(), federation.start(VICTIM))];
+        let nodes = [(VICTIM.to_owned(), federation.start_settled(VICTIM))];
         Self {
             fed_id,
             card: fs::read(path.join("officer/officer.card")).unwrap(),
@@ -150,7 +150,7 @@ impl Stage {
     /// Starts a node that does not run.
     pub(crate) fn start(&mut self, member: &str) {
         self.stop(member);
-        self.nodes.insert(member.to_owned(), self.federation.start(member));
+        self.nodes.insert(member.to_owned(), self.federation.start_settled(member));
     }
 
     /// Runs a future to its end.
