@@ -136,7 +136,7 @@ fn files_that_must_not_count_do_not() {
         }
         // The same in memory, as a running node takes it.
         if let Ok(documents) = files.iter().map(|file| read(&path, file)).collect::<Result<Vec<_>, _>>() {
-            let older = documents.iter().any(|document| before.is_older(document).is_some());
+            let older = before.goes_back(&documents).is_some();
             let next = before.with(&documents);
             let taken = !older && next.is_ok_and(|next| documents.iter().all(|document| next.holds(document)));
             let by_node_alone = ["keys-es-other", "keys-it-root", "keys-it-shared", "roster-3-without-es"];

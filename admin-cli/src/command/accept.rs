@@ -115,11 +115,18 @@ impl Update {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let profile = Profile::open(global)?;
         let mut documents: Vec<Document> = Vec::new();
-        let (mut cards, mut claims) = (Vec::new(), Vec::new());
+        let (mut cards, mut claims, mut news) = (Vec::new(), Vec::new(), Vec::<Document>::new());
         for path in &self.files {
             let bundle = open_bundle(path)?;
             cards.extend(bundle.cards.iter().cloned());
             claims.extend(bundle.claims());
+            // What a proposal builds on may be replaced by it, and by more.
+            let meant = if bundle.proposed.as_slice().is_empty() {
+                bundle.documents()
+            } else {
+                bundle.proposed.as_slice().to_vec()
+            };
+            news.extend(meant);
             documents.extend(bundle.documents());
         }
         let before = profile.trust()?.1;
@@ -144,7 +151,7 @@ impl Update {
         let (trust, after) = profile.trust()?;
         let new = after.iter().filter(|document| !before.contains(document)).count();
         let waiting = trust.remarks().iter().filter(|remark| matches!(remark, Remark::Waiting { .. })).count();
-        let not_held: Vec<&str> = documents
+        let not_held: Vec<&str> = news
             .iter()
             .filter(|document| document.label() != Label::KeyClaim && !trust.keeps(document))
             .map(|document| document.label().as_str())

@@ -76,7 +76,7 @@ impl Proposal<'_> {
             }
         }
         book.keep(self.desk.profile.as_ref().map(|profile| profile.dir.as_path()))?;
-        let bundle = self.desk.proposal(documents, (self.wanted, &self.beside), self.cards.clone())?;
+        let bundle = self.desk.proposal(documents, self.wanted, &self.beside, self.cards.clone())?;
         accord_edge::files::write_bundle(&out, &bundle)?;
         let mut result = signed.json(&out);
         if let (Some(result), Value::Object(more)) = (result.as_object_mut(), more) {

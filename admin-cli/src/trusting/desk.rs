@@ -210,7 +210,8 @@ impl Desk {
     pub(crate) fn proposal(
         &self,
         proposed: Vec<Document>,
-        (wanted, beside): (&dyn Fn(&Document) -> bool, &[Document]),
+        wanted: &dyn Fn(&Document) -> bool,
+        beside: &[Document],
         cards: Vec<Card>,
     ) -> anyhow::Result<Bundle> {
         let is_kept = |document: &&Document| {

@@ -129,11 +129,13 @@ fn fill(
         if before.trust().federation() != federation {
             return Err(Refused("these documents are of another federation than the node's".into()).into());
         }
-        if let Some(older) = documents.iter().find_map(|document| before.held.is_older(document)) {
+        if let Some(older) = before.held.goes_back(documents) {
             return Err(Refused(format!("{older}; nothing was changed")).into());
         }
         let next = before.held.with(documents).context("nothing was installed")?;
-        if let Some(document) = documents.iter().find(|document| !next.holds(document)) {
+        // What is held and no longer needed then (the catalogue before, say) is no reason.
+        let is_left_out = |document: &&Document| !next.holds(document) && !before.held.holds(document);
+        if let Some(document) = documents.iter().find(is_left_out) {
             return Err(Refused(not_taken(document, &next.trust)).into());
         }
         all_cards.extend(before.cards.iter().cloned());

@@ -6,7 +6,7 @@ use accord_protocol::{
     message::{Fetch, Handed},
     officers::Card,
     roster::{Member, MemberState},
-    signed::{Document, Verified},
+    signed::{Document, Label, Verified},
     suspend::Suspend,
     trust::{Remark, Tool, is_for_tools},
 };
@@ -37,8 +37,9 @@ impl Node {
         let before = self.standing();
         let next = before.with(documents, cards)?;
         let mut taken = Taken::default();
+        let goes_back = before.held.goes_back(documents).is_some();
         for document in documents {
-            if before.held.is_older(document).is_some() {
+            if goes_back && document.label() == Label::Roster {
                 taken.refused.push(document.clone());
             } else if next.held.has_more_signatures(&before.held, document) {
                 taken.new.push(document.clone());

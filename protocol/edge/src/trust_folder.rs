@@ -114,12 +114,14 @@ impl TrustFolder {
         find(before).is_some_and(|held| find(self).is_some_and(|now| now != held))
     }
 
-    /// Why a roster that somebody hands in does not count, if it is an older one than that in force (K1).
-    pub fn is_older(&self, document: &Document) -> Option<String> {
-        let roster: Roster = document.unverified().ok()?;
+    /// Why rosters that somebody hands in do not count, if the newest of them is older than that in force (K1). Older ones beside one
+    /// that is not are what it builds on.
+    pub fn goes_back(&self, documents: &[Document]) -> Option<String> {
+        let rosters = documents.iter().filter_map(|document| document.unverified::<Roster>().ok());
+        let newest = rosters.max_by_key(|roster| (roster.epoch, roster.roster_version))?;
         let now = self.trust.roster();
-        ((roster.epoch, roster.roster_version) < (now.epoch, now.roster_version))
-            .then(|| format!("roster {} is older than roster {} in force", roster.roster_version, now.roster_version))
+        ((newest.epoch, newest.roster_version) < (now.epoch, now.roster_version))
+            .then(|| format!("roster {} is older than roster {} in force", newest.roster_version, now.roster_version))
     }
 
     /// What would be held with more documents. What is not believed, or of no use, is not in it; nothing is written.
