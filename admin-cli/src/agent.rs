@@ -119,7 +119,7 @@ fn socket_of(profile: &Path) -> Option<PathBuf> {
 /// Starts an agent for the profile's key; returns when it listens.
 pub(crate) fn start(global: &Global, profile: &Profile, seconds: u64) -> anyhow::Result<()> {
     if matches!(profile.role, KeyRole::Root | KeyRole::Administrator) {
-        let message = format!("a {} key is never kept unlocked", profile.role);
+        let message = format!("{} keys are never kept unlocked", profile.role);
         let next = "give the passphrase each time; these keys are used rarely and offline";
         return Err(Failure::refused("NEVER-UNLOCKED", message, next).into());
     }

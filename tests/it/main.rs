@@ -25,6 +25,7 @@ mod simulation;
 mod spreadsheets;
 mod store;
 mod tidy;
+mod transcript;
 mod trust;
 mod trust_files;
 mod trust_simulation;

@@ -236,7 +236,10 @@ impl ShowKeys {
         let print = keys_fingerprint(&keys.hash(), of);
         let mut rows = Vec::new();
         let mut listed: Vec<Value> = Vec::new();
-        for (role, key) in listed_keys(keys) {
+        // People by their names; the document has them in the order of their keys.
+        let mut in_order = listed_keys(keys);
+        in_order.sort_by_key(|(role, key)| (*role, ground.book.name_of(key).map(str::to_owned)));
+        for (role, key) in in_order {
             let key_print = key.fingerprint(role.as_str(), of);
             let name = ground.book.name_of(&key);
             rows.push(vec![
