@@ -102,3 +102,31 @@ pub fn detach() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn k16_under_the_filter_whoever_opens_a_socket_is_killed() {
+        const CHILD: &str = "ACCORD_TEST_WITHOUT_NETWORK";
+        let open = || std::net::UdpSocket::bind("127.0.0.1:0");
+        if std::env::var_os(CHILD).is_some() {
+            forbid_network().unwrap();
+            let opened = open();
+            panic!("still alive: {opened:?}");
+        }
+        assert!(open().is_ok(), "without the filter it works");
+        let name = "linux::tests::k16_under_the_filter_whoever_opens_a_socket_is_killed";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "yes")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        // SIGSYS, as seccomp kills.
+        assert_eq!(child.signal(), Some(libc::SIGSYS));
+    }
+}
