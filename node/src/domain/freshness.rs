@@ -95,6 +95,11 @@ impl Hints {
             .is_none_or(|(tries, since)| *tries < TRIES_MAX || now_ms.saturating_sub(*since) >= ALONE_MS)
     }
 
+    /// Forgets what led to nothing: what has been taken since may be what it lacked.
+    pub fn forget(&mut self) {
+        self.failed.clear();
+    }
+
     /// Notes that a hint led to nothing; `true` the first time that it is given up.
     pub fn failed(&mut self, member: &NodeId, hash: &Hash, now_ms: u64) -> bool {
         if self.failed.len() >= HINTS_MAX {
@@ -125,6 +130,8 @@ mod tests {
         assert!(hints.follows(&liar, &Hash([2; 32]), 3), "another hint");
         assert!(hints.follows(&"IT-AGENCY".parse().unwrap(), &hash, 3), "another member");
         assert!(hints.follows(&liar, &hash, 2 + ALONE_MS));
+        hints.forget();
+        assert!(hints.follows(&liar, &hash, 3), "a document was taken");
         for n in 0..20_000u32 {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&n.to_be_bytes());

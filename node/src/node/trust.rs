@@ -83,6 +83,7 @@ impl Node {
             let error = accord_protocol::text::with_causes(&error);
             tracing::error!(error, "the grants do not fit the new catalogue: those in force stay");
         }
+        self.hints().forget();
         self.trust_changes.send_modify(|count| *count += 1);
         Ok(taken)
     }
