@@ -47,7 +47,16 @@ fn does_not_follow(what: &str, version: u64, in_force: u64) -> anyhow::Error {
 
 fn validity(lines: &mut Vec<String>, before: UnixMs, after: UnixMs) {
     if before != after {
-        lines.push(format!("valid until {} (was {})", after.date(), before.date()));
+        lines.push(format!("valid until {}", instead_of(after, before)));
+    }
+}
+
+// A day, or the moment where the day is the same.
+fn instead_of(after: UnixMs, before: UnixMs) -> String {
+    if after.date() == before.date() {
+        format!("{after} (was {before})")
+    } else {
+        format!("{} (was {})", after.date(), before.date())
     }
 }
 
@@ -143,7 +152,7 @@ fn of_entry(lines: &mut Vec<String>, member: &Member, had: &Member) {
         lines.push(format!("{of} is called {} (was {})", member.name.as_str(), had.name.as_str()));
     }
     if (member.valid_from, member.valid_to) != (had.valid_from, had.valid_to) {
-        lines.push(format!("{of} is a member until {} (was {})", member.valid_to.date(), had.valid_to.date()));
+        lines.push(format!("{of} is a member until {}", instead_of(member.valid_to, had.valid_to)));
     }
 }
 
