@@ -85,11 +85,11 @@ fn k20_what_was_acknowledged_is_there_after_a_kill() {
     }
 }
 
-/// How long it takes from one node's `publish` to the last of `ACCORD_NODES` nodes, five times.
+/// How long it takes from one node's `publish` to the last of `ACCORD_NODES` nodes (at most five), five times.
 #[test]
 fn news_reaches_the_last_node_within_ten_seconds() {
     let count = accord_tests::seeded::from_environment("ACCORD_NODES", 4);
-    let names: Vec<String> = ["ES", "IT", "PT", "AT", "DK", "FR", "BE", "NL", "SE", "FI"]
+    let names: Vec<String> = ["ES", "IT", "PT", "AT", "DK"]
         .iter()
         .take(usize::try_from(count).unwrap())
         .map(|country| format!("{country}-AGENCY"))
