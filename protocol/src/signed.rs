@@ -428,6 +428,23 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn two_spellings_of_a_document_are_put_together_by_the_keys_that_count() {
+        let fed = Hash([1; 32]);
+        let (a, b, stranger) = (test_key(1), test_key(2), test_key(3));
+        let counting = BTreeSet::from([a.public(), b.public()]);
+        let bare = Document::new(&Note { preamble: Preamble, number: 7 }).unwrap();
+        let (mut one, mut other) = (bare.clone(), bare);
+        assert!(one.add_signature(&a, &fed) && other.add_signature(&b, &fed) && other.add_signature(&stranger, &fed));
+        let both = one.with_signatures_of(&other, &fed, &counting).unwrap();
+        assert_eq!(both.signed_by(), [a.public(), b.public()], "a stranger's signature takes no room");
+        assert_eq!(both.with_signatures_of(&other, &fed, &counting), None, "nothing is new");
+        // A signature under another federation is none here.
+        assert_eq!(one.with_signatures_of(&other, &Hash([2; 32]), &counting), None);
+        let another = Document::new(&Note { preamble: Preamble, number: 8 }).unwrap();
+        assert_eq!(another.with_signatures_of(&other, &fed, &counting), None, "another document");
+    }
+
+    #[test]
     fn a_label_is_part_of_what_is_signed() {
         let fed = Hash([1; 32]);
         let key = test_key(1);
