@@ -10,6 +10,7 @@ use accord_protocol::{
     roster::Roster,
     signed::{Document, FederationId, Label},
     suspend::{Suspend, Way},
+    trust::owner,
 };
 use serde_json::{Value, json};
 
@@ -60,15 +61,7 @@ pub(crate) fn in_name_of(document: &Document, federation: &FederationId) -> Fede
 
 /// What a document says about itself that is needed here.
 pub(crate) fn whose(document: &Document) -> String {
-    let member = match document.label() {
-        Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.node_id),
-        Label::Officers => document.unverified::<Officers>().ok().map(|list| list.node_id),
-        Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
-        Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
-        Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
-        _ => None,
-    };
-    member.map_or(String::new(), |member| member.to_string())
+    owner(document).map_or(String::new(), |member| member.to_string())
 }
 
 /// A document's name for people: `officers 3 of ES-AGENCY`.

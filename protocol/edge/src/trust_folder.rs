@@ -9,16 +9,13 @@ use std::{
 };
 
 use accord_protocol::{
-    accept::Accept,
     id::{Hash, NodeId, NotHex},
     key::PublicKey,
     member_keys::MemberKeys,
-    officers::{Officers, Staff},
     root::Root,
     roster::Roster,
     signed::{Document, FederationId, Label},
-    suspend::Suspend,
-    trust::{Ground, Trust, TrustError},
+    trust::{Ground, Trust, TrustError, owner},
 };
 
 use crate::files::{self, FileError};
@@ -186,18 +183,6 @@ fn may_sign(document: &Document, held: &[Document]) -> BTreeSet<PublicKey> {
         }
     }
     keys
-}
-
-// The member whose document it is; nothing for those of the federation.
-fn owner(document: &Document) -> Option<NodeId> {
-    match document.label() {
-        Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.node_id),
-        Label::Officers => document.unverified::<Officers>().ok().map(|list| list.node_id),
-        Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
-        Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
-        Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
-        _ => None,
-    }
 }
 
 fn write_all(dir: &Path, federation: &FederationId, installed: &Hash, documents: &[Document]) -> Result<(), FileError> {

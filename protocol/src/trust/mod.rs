@@ -22,7 +22,7 @@ use holdings::Kept;
 pub use remark::{Remark, WhyWaiting};
 pub use rosters::RosterMark;
 use rosters::{FEDERATION, Rosters};
-pub use tools::{Tool, digest, is_for_tools, travels};
+pub use tools::{Tool, digest, is_for_tools, owner, travels};
 
 use crate::{
     catalogue::{Catalogue, CatalogueDocument},

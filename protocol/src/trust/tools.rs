@@ -1,11 +1,13 @@
-//! Which documents go where: to partners, to the tools of a member's own people, or nowhere.
+//! Whose documents are, and where they go: to partners, to the tools of a member's own people, or nowhere.
 
 use std::collections::BTreeSet;
 
 use crate::{
+    accept::Accept,
     codec::encode,
-    id::Hash,
-    member_keys::KeyRole,
+    id::{Hash, NodeId},
+    member_keys::{KeyRole, MemberKeys},
+    officers::{Officers, Staff},
     signed::{Document, Label},
     suspend::Suspend,
 };
@@ -35,6 +37,18 @@ impl Tool {
             | KeyRole::Auditor
             | KeyRole::Edition => Self::Others,
         }
+    }
+}
+
+/// The member whose document it says that it is; nothing for those of the federation.
+pub fn owner(document: &Document) -> Option<NodeId> {
+    match document.label() {
+        Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.node_id),
+        Label::Officers => document.unverified::<Officers>().ok().map(|list| list.node_id),
+        Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
+        Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
+        Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
+        _ => None,
     }
 }
 
