@@ -4,6 +4,8 @@
 //! `primary-only`, because a hidden cell can be recomputed by subtraction.
 
 mod primary;
+pub mod chooser;
+pub mod star;
 
 use accord_protocol::{
     catalogue::{Measure, Quantity},

@@ -1,0 +1,288 @@
+//! Chooses what else to hide, so that no protected count can be narrowed, and finds a witness for each.
+//!
+//! The sequential attacker of `disclosure.md` A.1: for each protected count the cheapest move that changes it by its width. Nothing
+//! rests on this: the auditor checks every witness in whole numbers and does not know how it was found.
+#![expect(clippy::indexing_slicing, reason = "indexes are of the star that the lists were made for")]
+
+mod pattern;
+mod programme;
+mod recipe;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::star::{Cases, NONE, Star};
+use pattern::Pattern;
+use programme::{Count, Found, Goal, Insiders, Wanted, loss, solve};
+use recipe::Recipes;
+
+/// One whole-number change of base cells.
+pub type Move = Vec<(u32, i64)>;
+
+/// One move, or two in opposite directions, that change a count by its width together.
+pub type Way = Vec<Move>;
+
+/// Numbers of a search, for the operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Protected counts.
+    pub protected: usize,
+    /// Linear programmes solved.
+    pub programmes: usize,
+    /// Of them, programmes whose solution was no whole number at first.
+    pub fractional: usize,
+    /// Protected counts witnessed by a move that another count was solved for.
+    pub shared: usize,
+}
+
+/// What was chosen.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// For each node, whether it is hidden.
+    pub hidden: Vec<bool>,
+    /// For each protected node its witness: one way to change it, or several of which none needs the same insider.
+    pub witnesses: BTreeMap<u32, Vec<Way>>,
+    /// Protected nodes for which none was found.
+    pub without: Vec<u32>,
+    /// What it took.
+    pub effort: Effort,
+}
+
+/// What must be protected.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// The equations.
+    pub star: &'a Star,
+    /// For each node, whether it must be hidden.
+    pub must_hide: &'a [bool],
+    /// For each node, whether it must be protected.
+    pub protect: &'a [bool],
+    /// Width of a count.
+    pub width: i64,
+    /// Fewest cases of a national total that is known.
+    pub k: u64,
+    /// Whether witnesses leave alone what insiders know.
+    pub insiders: bool,
+    /// Programmes that the clean-up may solve.
+    pub clean_up_max: usize,
+}
+
+/// Chooses.
+pub fn choose(task: &Task<'_>) -> Choice {
+    let mut search = Search {
+        pattern: Pattern::new(task),
+        task,
+        witnesses: BTreeMap::new(),
+        without: Vec::new(),
+        recipes: Recipes::default(),
+        count: Count::default(),
+        effort: Effort::default(),
+    };
+    search.run();
+    search.effort.programmes = search.count.solved;
+    search.effort.fractional = search.count.fractional;
+    Choice { hidden: search.pattern.hidden, witnesses: search.witnesses, without: search.without, effort: search.effort }
+}
+
+struct Search<'a> {
+    task: &'a Task<'a>,
+    pattern: Pattern<'a>,
+    witnesses: BTreeMap<u32, Vec<Way>>,
+    without: Vec<u32>,
+    recipes: Recipes,
+    count: Count,
+    effort: Effort,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        let star = self.task.star;
+        let mut protected: Vec<u32> = (0..star.nodes.len())
+            .filter(|node| self.task.protect[*node])
+            .map(|node| u32::try_from(node).unwrap_or(NONE))
+            .collect();
+        self.effort.protected = protected.len();
+        protected.sort_by_key(|node| {
+            let of = &star.nodes[*node as usize];
+            match std::env::var("ORDER").as_deref() {
+                Ok("1") => (std::cmp::Reverse((of.lines.min(1), of.lines, of.weight)), *node),
+                Ok("2") => (std::cmp::Reverse((u64::MAX - of.lines.min(1), of.weight, of.lines)), *node),
+                Ok("3") => (std::cmp::Reverse((of.weight, of.lines, 0)), *node),
+                Ok("4") => (std::cmp::Reverse((u64::MAX-of.weight, of.lines, 0)), *node),
+                Ok("5") => (std::cmp::Reverse((u64::MAX-of.weight, u64::MAX - of.lines, 0)), *node),
+                Ok("6") => (std::cmp::Reverse((of.weight, u64::MAX - of.lines, 0)), *node),
+                _ => (std::cmp::Reverse((of.lines.min(1), of.weight, of.lines)), *node),
+            }
+        });
+        let total = protected.len();
+        for (at, node) in protected.into_iter().enumerate() {
+            if at % 500 == 0 && std::env::var("TRACE").is_ok() {
+                println!("  {at}/{total} {:?} shared {} hidden {}", self.count, self.effort.shared, self.pattern.hidden.iter().filter(|h| !**h).count());
+            }
+            if !self.protect(node, true) {
+                self.without.push(node);
+            }
+        }
+        self.clean_up();
+    }
+
+    fn insiders(&self, node: u32, inside: &[u32]) -> Insiders {
+        if self.task.insiders {
+            Insiders::All { but: self.pattern.only_case(node, inside) }
+        } else {
+            Insiders::Some(BTreeSet::new())
+        }
+    }
+
+    // Finds a witness; hides more for it if it may.
+    fn protect(&mut self, node: u32, may_hide: bool) -> bool {
+        let inside = self.pattern.inside(node);
+        let insiders = self.insiders(node, &inside);
+        if let Some(change) = self.recipes.apply(&self.pattern, node, &inside, &insiders, self.task.width) {
+            self.effort.shared += 1;
+            self.witnesses.insert(node, vec![vec![change]]);
+            return true;
+        }
+        let mut way = Vec::new();
+        let mut width = self.task.width;
+        if let Some(down) = self.down(node, &inside, &insiders) {
+            width += self.pattern.change_of(node, &down);
+            way.push(down);
+        }
+        if width <= 0 {
+            self.witnesses.insert(node, vec![way]);
+            return true;
+        }
+        let goal = if may_hide { Goal::UpCheapest(width) } else { Goal::Up(width) };
+        let wanted = Wanted { inside: &inside, insiders: &insiders, goal };
+        let found = solve(&self.pattern, &wanted, &mut self.count);
+        if found.as_ref().is_none_or(|found| !found.opened.is_empty())
+            && self.task.insiders && std::env::var("NOFAM").is_err()
+            && let Some(ways) = self.one_insider_at_a_time(node, &inside)
+        {
+            self.witnesses.insert(node, ways);
+            return true;
+        }
+        let Some(found) = found else { return false };
+        for lead in &found.opened {
+            self.pattern.set(*lead, true);
+        }
+        if !found.opened.is_empty() {
+            self.recipes.renew(&self.pattern);
+        }
+        if !self.valid(&found) {
+            return false;
+        }
+        self.recipes.learn(&self.pattern, &found.change, self.task.width);
+        way.push(found.change);
+        self.witnesses.insert(node, vec![way]);
+        true
+    }
+
+    fn down(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Move> {
+        if self.pattern.star.nodes[node as usize].lines == 0 {
+            return None;
+        }
+        let wanted = Wanted { inside, insiders, goal: Goal::DownMost(self.task.width) };
+        let found = solve(&self.pattern, &wanted, &mut self.count)?;
+        self.valid(&found).then_some(found.change)
+    }
+
+    // Both directions, without hiding anything more.
+    fn way(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Way> {
+        let mut way = Vec::new();
+        let mut width = self.task.width;
+        if let Some(down) = self.down(node, inside, insiders) {
+            width += self.pattern.change_of(node, &down);
+            way.push(down);
+        }
+        if width > 0 {
+            let wanted = Wanted { inside, insiders, goal: Goal::Up(width) };
+            let found = solve(&self.pattern, &wanted, &mut self.count)?;
+            if !self.valid(&found) {
+                return None;
+            }
+            way.push(found.change);
+        }
+        Some(way)
+    }
+
+    // Several ways, so that whoever is alone in a base cell finds one that leaves it as it is.
+    fn one_insider_at_a_time(&mut self, node: u32, inside: &[u32]) -> Option<Vec<Way>> {
+        let only = self.pattern.only_case(node, inside);
+        let first = self.way(node, inside, &Insiders::Some(BTreeSet::new()))?;
+        let mut left = self.alone_in(&first, only);
+        let mut ways = vec![first];
+        if left.is_empty() {
+            return Some(ways);
+        }
+        if let Some(second) = self.way(node, inside, &Insiders::Some(left.clone())) {
+            left.clear();
+            ways.push(second);
+        }
+        let most = ways.len() + 2;
+        while let Some(case) = left.pop_first() {
+            if ways.len() == most {
+                return None;
+            }
+            let way = self.way(node, inside, &Insiders::Some(BTreeSet::from([case])))?;
+            let moved = self.alone_in(&way, only);
+            left.retain(|case| moved.contains(case));
+            ways.push(way);
+        }
+        Some(ways)
+    }
+
+    // The cases that are alone in a base cell which a way moves.
+    fn alone_in(&self, way: &Way, but: Option<u32>) -> BTreeSet<u32> {
+        let bases = way.iter().flatten().map(|(base, _)| self.pattern.star.bases[*base as usize].cases);
+        bases.filter_map(|cases| if let Cases::One(case) = cases { Some(case) } else { None }).filter(|case| Some(*case) != but).collect()
+    }
+
+    fn valid(&self, found: &Found) -> bool {
+        self.pattern.holds(&found.change)
+    }
+
+    // Shows again what is not needed, dearest first, as long as the witnesses that moved it can be replaced.
+    fn clean_up(&mut self) {
+        let star = self.task.star;
+        let mut leads: Vec<u32> = (0..star.nodes.len())
+            .filter(|node| {
+                let of = &star.nodes[*node];
+                of.offered && of.lead as usize == *node && self.pattern.hidden[*node] && !self.task.must_hide[*node]
+            })
+            .map(|node| u32::try_from(node).unwrap_or(NONE))
+            .collect();
+        leads.sort_by_key(|lead| (std::cmp::Reverse(loss(&self.pattern, *lead)), *lead));
+        let most = self.count.solved + self.task.clean_up_max;
+        for lead in leads {
+            if self.count.solved >= most {
+                break;
+            }
+            self.pattern.set(lead, false);
+            self.recipes.renew(&self.pattern);
+            let mut broken: Vec<u32> = self
+                .witnesses
+                .iter()
+                .filter(|(_, ways)| !ways.iter().flatten().all(|change| self.pattern.holds(change)))
+                .map(|(node, _)| *node)
+                .collect();
+            broken.sort_by_key(|node| (std::cmp::Reverse(star.nodes[*node as usize].lines), *node));
+            let before: Vec<(u32, Vec<Way>)> =
+                broken.iter().filter_map(|node| Some((*node, self.witnesses.get(node)?.clone()))).collect();
+            let replaced = broken.iter().all(|node| self.protect(*node, false));
+            if !replaced {
+                self.pattern.set(lead, true);
+                self.witnesses.extend(before);
+                self.recipes.renew(&self.pattern);
+            }
+        }
+    }
+}
+
+/// Whether a base cell may take more lines: nobody is alone in it, or the one who is is no insider here.
+fn free(star: &Star, base: u32, insiders: &Insiders) -> bool {
+    let cases: Cases = star.bases[base as usize].cases;
+    !insiders.freeze(cases)
+}
+
+fn star_key(pattern: &Pattern<'_>, node: u32) -> (u16, [u32; 8], u16) { pattern.star.nodes[node as usize].key }

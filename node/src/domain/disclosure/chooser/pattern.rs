@@ -1,0 +1,186 @@
+//! Which counts are hidden, and what an attacker therefore knows: the rows of the equations, and the classes of base cells that
+//! stand in the same rows.
+
+use std::collections::HashMap;
+
+use super::{
+    super::star::{Cases, NONE, Star},
+    Move, Task,
+};
+
+/// A pattern of shown and hidden counts over a star.
+#[derive(Debug)]
+pub(super) struct Pattern<'a> {
+    pub(super) star: &'a Star,
+    pub(super) hidden: Vec<bool>,
+    known_anyway: Vec<bool>,
+    followers: HashMap<u32, Vec<u32>>,
+    // For each base cell its class: those in the same rows. A row is a node that is known, or a link between a table and the hub.
+    class_of: Vec<u32>,
+    classes: HashMap<Vec<u32>, u32>,
+    rows: Vec<Vec<u32>>,
+    // The same without links that are hidden: what a change of the cell is seen in.
+    seen_in: Vec<u32>,
+    seen_sets: HashMap<Vec<u32>, u32>,
+}
+
+impl<'a> Pattern<'a> {
+    pub(super) fn new(task: &Task<'a>) -> Self {
+        let star = task.star;
+        let mut followers: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (index, node) in star.nodes.iter().enumerate().filter(|(index, node)| node.lead as usize != *index) {
+            followers.entry(node.lead).or_default().push(u32::try_from(index).unwrap_or(NONE));
+        }
+        let hidden = star.nodes.iter().map(|node| !node.offered || task.must_hide[node.lead as usize]).collect();
+        let known_anyway = star.nodes.iter().map(|node| node.national && node.cases >= task.k).collect();
+        let mut pattern = Self {
+            star,
+            hidden,
+            known_anyway,
+            followers,
+            class_of: vec![NONE; star.bases.len()],
+            classes: HashMap::new(),
+            rows: Vec::new(),
+            seen_in: vec![NONE; star.bases.len()],
+            seen_sets: HashMap::new(),
+        };
+        for base in 0..star.bases.len() {
+            pattern.classify(base);
+        }
+        pattern
+    }
+
+    /// Whether an attacker knows the number.
+    pub(super) fn known(&self, node: u32) -> bool {
+        !self.hidden[node as usize] || self.known_anyway[node as usize]
+    }
+
+    /// Whether a number may be hidden at a price.
+    pub(super) fn may_hide(&self, node: u32) -> bool {
+        !self.hidden[node as usize] && !self.known_anyway[node as usize]
+    }
+
+    /// The class of a base cell and its rows.
+    pub(super) fn class(&self, base: u32) -> u32 {
+        self.class_of[base as usize]
+    }
+
+    /// The rows of a class.
+    pub(super) fn rows(&self, class: u32) -> &[u32] {
+        &self.rows[class as usize]
+    }
+
+    /// What a change of a base cell is seen in, links that are hidden left out; equal numbers, equal sets.
+    pub(super) fn seen_in(&self, base: u32) -> u32 {
+        self.seen_in[base as usize]
+    }
+
+    /// Hides or shows a count and all that share its state; returns whether anything changed.
+    pub(super) fn set(&mut self, lead: u32, hide: bool) {
+        let mut changed = vec![lead];
+        changed.extend(self.followers.get(&lead).into_iter().flatten().copied());
+        let mut bases: Vec<u32> = Vec::new();
+        for node in changed {
+            self.hidden[node as usize] = hide;
+            bases.extend(self.star.below(node as usize));
+        }
+        bases.sort_unstable();
+        bases.dedup();
+        for base in bases {
+            self.classify(base as usize);
+        }
+    }
+
+    /// Row of the link between a table and the hub.
+    pub(super) fn link_row(&self, table: u16, node: u32) -> u32 {
+        u32::try_from(self.star.nodes.len()).unwrap_or(NONE) * u32::from(table) + node
+    }
+
+    /// The node of a row, and whether the row is a link.
+    pub(super) fn node_of(&self, row: u32) -> (u32, bool) {
+        let size = u32::try_from(self.star.nodes.len()).unwrap_or(NONE);
+        (row % size, row >= size)
+    }
+
+    fn classify(&mut self, base: usize) {
+        let of = self.star.bases[base];
+        let link = self.star.link(base);
+        // The table stands first: cells of two tables are never one class.
+        let mut rows: Vec<u32> = vec![NONE - u32::from(of.table)];
+        let mut seen: Vec<u32> = rows.clone();
+        for node in self.star.above(base) {
+            if *node == link {
+                let row = self.link_row(of.table, *node);
+                rows.push(row);
+                if self.known(*node) {
+                    seen.push(row);
+                }
+            } else if self.known(*node) {
+                rows.push(*node);
+                seen.push(*node);
+            } else if of.table == 0 {
+                rows.extend(self.star.nodes[*node as usize].links.iter().map(|table| self.link_row(*table, *node)));
+            }
+        }
+        let next = u32::try_from(self.seen_sets.len()).unwrap_or(NONE);
+        self.seen_in[base] = *self.seen_sets.entry(seen).or_insert(next);
+        let next = u32::try_from(self.rows.len()).unwrap_or(NONE);
+        let class = *self.classes.entry(rows.clone()).or_insert(next);
+        if class == next {
+            self.rows.push(rows.split_off(1));
+        }
+        self.class_of[base] = class;
+    }
+
+    /// Whether a move changes nothing that is known, keeps every table in step with the hub and leaves no base cell below zero.
+    pub(super) fn holds(&self, change: &Move) -> bool {
+        let mut sums: HashMap<u32, i64> = HashMap::new();
+        for (base, amount) in change {
+            let of = self.star.bases[*base as usize];
+            if i64::try_from(of.lines).unwrap_or(i64::MAX) + amount < 0 {
+                return false;
+            }
+            for row in self.rows(self.class(*base)) {
+                let sign = if of.table == 0 && self.node_of(*row).1 { -1 } else { 1 };
+                *sums.entry(*row).or_default() += sign * amount;
+            }
+        }
+        sums.values().all(|sum| *sum == 0)
+    }
+
+    /// By how much a move changes a node.
+    pub(super) fn change_of(&self, node: u32, change: &Move) -> i64 {
+        let table = self.table_of(node);
+        change
+            .iter()
+            .filter(|(base, _)| {
+                self.star.bases[*base as usize].table == table && self.star.above(*base as usize).contains(&node)
+            })
+            .map(|(_, amount)| amount)
+            .sum()
+    }
+
+    /// The first table whose base cells make up a node.
+    pub(super) fn table_of(&self, node: u32) -> u16 {
+        let below = self.star.below(node as usize);
+        below.iter().map(|base| self.star.bases[*base as usize].table).min().unwrap_or(0)
+    }
+
+    /// The base cells that make up a node, in one table.
+    pub(super) fn inside(&self, node: u32) -> Vec<u32> {
+        let table = self.table_of(node);
+        let below = self.star.below(node as usize).iter().copied();
+        below.filter(|base| self.star.bases[*base as usize].table == table).collect()
+    }
+
+    /// The only case behind a node, if there is one.
+    pub(super) fn only_case(&self, node: u32, inside: &[u32]) -> Option<u32> {
+        if self.star.nodes[node as usize].cases != 1 {
+            return None;
+        }
+        inside.iter().find_map(|base| match self.star.bases[*base as usize].cases {
+            Cases::One(case) => Some(case),
+            Cases::None | Cases::Many => None,
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! The linear programmes: the cheapest or the largest change of one count.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
+
+use super::{
+    super::star::{Cases, NONE},
+    Move,
+    pattern::Pattern,
+};
+
+/// Branches of the search for whole numbers, at most.
+const BRANCHES_MAX: u64 = 40;
+
+/// Whose base cells a witness must leave alone.
+#[derive(Debug, Clone)]
+pub(super) enum Insiders {
+    /// Everybody's who is alone in a base cell, but the one who is alone in the count itself.
+    All {
+        /// The only case of the count itself.
+        but: Option<u32>,
+    },
+    /// Those of these cases.
+    Some(BTreeSet<u32>),
+}
+
+impl Insiders {
+    pub(super) fn freeze(&self, cases: Cases) -> bool {
+        match (self, cases) {
+            (Self::All { but }, Cases::One(case)) => *but != Some(case),
+            (Self::Some(some), Cases::One(case)) => some.contains(&case),
+            (_, Cases::None | Cases::Many) => false,
+        }
+    }
+}
+
+/// What is looked for.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// Its base cells.
+    pub(super) inside: &'a [u32],
+    /// Who is frozen.
+    pub(super) insiders: &'a Insiders,
+    /// By how much it moves.
+    pub(super) goal: Goal,
+}
+
+/// By how much a count is to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Up by exactly this, at the lowest price: what is shown may be hidden.
+    UpCheapest(i64),
+    /// Up by exactly this, without hiding anything more.
+    Up(i64),
+    /// Down as far as it goes, at most by this, without hiding anything more.
+    DownMost(i64),
+}
+
+/// A move, and the leads that it makes hidden.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) change: Move,
+    pub(super) opened: Vec<u32>,
+}
+
+/// Numbers of programmes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    pub(super) solved: usize,
+    pub(super) fractional: usize,
+}
+
+struct Columns {
+    variables: Vec<(Variable, Vec<u32>)>,
+    target: Vec<Variable>,
+    opened: Vec<(u32, Variable, Variable)>,
+}
+
+/// Solves for a move; `None` if there is none, or none in whole numbers was found.
+pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
+    let base_cells = reach(pattern, wanted.inside);
+    let mut prices: HashMap<u32, f64> = HashMap::new();
+    let mut best: Option<(u64, Found)> = None;
+    // A number that is hidden is lost whole, however little it moves: price it by what it moved last time.
+    for _ in 0..3 {
+        let Some((found, moved)) = once(pattern, wanted, &base_cells, &prices, count) else { break };
+        let loss = found.opened.iter().map(|lead| loss(pattern, *lead)).sum::<u64>();
+        if loss == 0 {
+            return Some(found);
+        }
+        let better = best.as_ref().is_none_or(|(before, _)| loss < *before);
+        if !better {
+            break;
+        }
+        prices = moved.into_iter().map(|(lead, by)| (lead, 1.0 / by.max(1.0))).collect();
+        best = Some((loss, found));
+    }
+    best.map(|(_, found)| found)
+}
+
+/// What hiding a lead costs: its cases, weighed by level.
+pub(super) fn loss(pattern: &Pattern<'_>, lead: u32) -> u64 {
+    let node = &pattern.star.nodes[lead as usize];
+    node.cases.max(1) * node.weight
+}
+
+// Base cells of times and drugs that have lines, and of the count itself with what it links to.
+fn reach(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<bool> {
+    let star = pattern.star;
+    let mut reached: Vec<bool> = star.bases.iter().map(|base| base.seen).collect();
+    let mut from: Vec<u32> = inside.to_vec();
+    // Of a time and drug without lines a few base cells say as much as all.
+    if inside.iter().all(|base| !star.bases[*base as usize].seen) {
+        from.truncate(4);
+    }
+    let mut hub: BTreeSet<u32> = BTreeSet::new();
+    for base in &from {
+        reached[*base as usize] = true;
+        let link = star.link(*base as usize);
+        if link == NONE {
+            hub.insert(*base);
+        } else {
+            let below = star.below(link as usize).iter().copied();
+            hub.extend(below.filter(|base| star.bases[*base as usize].table == 0).take(4));
+        }
+    }
+    for base in hub {
+        reached[base as usize] = true;
+        for node in star.above(base as usize) {
+            if !star.nodes[*node as usize].links.is_empty() && !pattern.known(*node) {
+                for other in star.below(*node as usize) {
+                    reached[*other as usize] |= star.bases[*other as usize].table > 0;
+                }
+            }
+        }
+    }
+    reached
+}
+
+type Moved = Vec<(u32, f64)>;
+
+fn once(
+    pattern: &Pattern<'_>,
+    wanted: &Wanted<'_>,
+    reached: &[bool],
+    prices: &HashMap<u32, f64>,
+    count: &mut Count,
+) -> Option<(Found, Moved)> {
+    let (problem, columns) = state(pattern, wanted, reached, prices, false);
+    count.solved += 1;
+    let mut solution = solved(&problem)?;
+    if !columns.variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
+        count.fractional += 1;
+        let (problem, _) = state(pattern, wanted, reached, prices, true);
+        count.solved += 1;
+        solution = solved(&problem)?;
+    }
+    let mut change: Move = Vec::new();
+    for (variable, members) in &columns.variables {
+        spread(pattern, solution.var_value(*variable), members, &mut change);
+    }
+    let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
+    for (node, up, down) in &columns.opened {
+        let by = (solution.var_value(*up) - solution.var_value(*down)).abs();
+        if by > 1e-6 {
+            let lead = pattern.star.nodes[*node as usize].lead;
+            let most = moved.entry(lead).or_insert(0.0);
+            *most = most.max(by);
+        }
+    }
+    let opened = moved.keys().copied().collect();
+    Some((Found { change, opened }, moved.into_iter().collect()))
+}
+
+fn is_whole(value: f64) -> bool {
+    (value - value.round()).abs() < 1e-6
+}
+
+fn solved(problem: &Problem) -> Option<Solution> {
+    let mut options = SolveOptions::default();
+    options.node_limit = Some(BRANCHES_MAX);
+    problem.solve_with(options).ok()?.into_solution().ok()
+}
+
+// One column for each class, apart for base cells inside and outside the count.
+fn state(
+    pattern: &Pattern<'_>,
+    wanted: &Wanted<'_>,
+    reached: &[bool],
+    prices: &HashMap<u32, f64>,
+    whole: bool,
+) -> (Problem, Columns) {
+    let star = pattern.star;
+    let mut inside = vec![false; star.bases.len()];
+    wanted.inside.iter().for_each(|base| inside[*base as usize] = true);
+    let mut members: BTreeMap<(u32, bool), Vec<u32>> = BTreeMap::new();
+    for (base, of) in star.bases.iter().enumerate() {
+        if reached[base] && !wanted.insiders.freeze(of.cases) {
+            let base32 = u32::try_from(base).unwrap_or(NONE);
+            members.entry((pattern.class(base32), inside[base])).or_default().push(base32);
+        }
+    }
+    let direction = match wanted.goal {
+        Goal::UpCheapest(_) | Goal::Up(_) => OptimizationDirection::Minimize,
+        Goal::DownMost(_) => OptimizationDirection::Maximize,
+    };
+    let mut problem = Problem::new(direction);
+    let mut rows: BTreeMap<u32, Vec<(Variable, f64)>> = BTreeMap::new();
+    let mut columns = Columns { variables: Vec::new(), target: Vec::new(), opened: Vec::new() };
+    for ((class, is_inside), members) in members {
+        let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
+        let variable = if whole {
+            let low = i32::try_from(lines).map_or(i32::MIN, |lines| -lines);
+            problem.add_integer_var(0.0, (low, i32::MAX))
+        } else {
+            #[expect(clippy::cast_precision_loss, reason = "counts of lines are far below 2^52")]
+            problem.add_var(0.0, (-(lines as f64), f64::INFINITY))
+        };
+        let in_hub = members.first().is_some_and(|base| star.bases[*base as usize].table == 0);
+        for row in pattern.rows(class) {
+            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
+            rows.entry(*row).or_default().push((variable, sign));
+        }
+        if is_inside {
+            columns.target.push(variable);
+        }
+        columns.variables.push((variable, members));
+    }
+    let mut soft: BTreeMap<u32, (Variable, Variable)> = BTreeMap::new();
+    if let Goal::UpCheapest(width) = wanted.goal {
+        for row in rows.keys() {
+            let (node, _) = pattern.node_of(*row);
+            if pattern.may_hide(node) && !soft.contains_key(&node) {
+                let lead = star.nodes[node as usize].lead;
+                #[expect(clippy::cast_precision_loss, reason = "a width is a small number, a loss far below 2^52")]
+                let price = loss(pattern, lead) as f64 * prices.get(&lead).copied().unwrap_or(1.0 / width as f64);
+                let pair =
+                    (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
+                soft.insert(node, pair);
+                columns.opened.push((node, pair.0, pair.1));
+            }
+        }
+    }
+    for (row, mut terms) in rows {
+        if let Some((up, down)) = soft.get(&pattern.node_of(row).0) {
+            terms.extend([(*up, -1.0), (*down, 1.0)]);
+        }
+        problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
+    }
+    let sum: LinearExpr = columns.target.iter().map(|variable| (*variable, 1.0)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a width is a small number")]
+    match wanted.goal {
+        Goal::UpCheapest(width) | Goal::Up(width) => problem.add_constraint(sum, ComparisonOp::Eq, width as f64),
+        Goal::DownMost(width) => {
+            let down = if whole {
+                problem.add_integer_var(1.0, (0, i32::try_from(width).unwrap_or(i32::MAX)))
+            } else {
+                problem.add_var(1.0, (0.0, width as f64))
+            };
+            let mut sum = sum;
+            sum.add(down, 1.0);
+            problem.add_constraint(sum, ComparisonOp::Eq, 0.0);
+        }
+    }
+    (problem, columns)
+}
+
+// A change of a class, given to its members: taken where there are lines, added to the first.
+fn spread(pattern: &Pattern<'_>, value: f64, members: &[u32], change: &mut Move) {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole, and no larger than counts of lines")]
+    let mut amount = value.round() as i64;
+    if amount > 0 {
+        change.extend(members.first().map(|base| (*base, amount)));
+    }
+    for base in members {
+        if amount >= 0 {
+            break;
+        }
+        let lines = i64::try_from(pattern.star.bases[*base as usize].lines).unwrap_or(i64::MAX);
+        let take = amount.max(-lines);
+        if take < 0 {
+            change.push((*base, take));
+            amount -= take;
+        }
+    }
+}
