@@ -95,8 +95,8 @@ impl Leaves {
                 Some((row.remove("code")?, row.remove("tabulated_as").filter(|code| !code.is_empty())?))
             })
             .collect();
-        let weight = code::tree("weight-1", country)?;
-        let bands = code::rows("weight-1")
+        let weight = code::tree(WEIGHT_LIST, country)?;
+        let bands = code::rows(WEIGHT_LIST)
             .iter()
             .filter_map(|row| {
                 let from: u64 = row.get("from_mg")?.parse().ok()?;
@@ -304,6 +304,14 @@ pub const fn part(amount: Option<Amount>, quantity: accord_protocol::catalogue::
         | (Quantity::Doses, Some(Amount::Count(Unit::Dose | Unit::Blotter, count))) => Some(count),
         _ => None,
     }
+}
+
+/// The list of bands of weight.
+pub const WEIGHT_LIST: &str = "weight-1";
+
+/// Whether the lines of a band of weight are those with a mass: not so what is counted in units or litres, and what is not known.
+pub fn band_has_mass(code: &str) -> bool {
+    !["_T", "_Z", "_U"].contains(&code)
 }
 
 /// Where a dimension stands among those of a kind.

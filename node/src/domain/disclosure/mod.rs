@@ -3,8 +3,8 @@
 //! Here: the primary rules, on cases. Complementary suppression and the rule over time come later; until then an edition says
 //! `primary-only`, because a hidden cell can be recomputed by subtraction.
 
-mod primary;
 pub mod chooser;
+mod primary;
 pub mod star;
 
 use accord_protocol::{

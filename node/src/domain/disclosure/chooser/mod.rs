@@ -72,6 +72,7 @@ pub fn choose(task: &Task<'_>) -> Choice {
         pattern: Pattern::new(task),
         task,
         witnesses: BTreeMap::new(),
+        users: vec![Vec::new(); task.star.bases.len()],
         without: Vec::new(),
         recipes: Recipes::default(),
         count: Count::default(),
@@ -80,13 +81,20 @@ pub fn choose(task: &Task<'_>) -> Choice {
     search.run();
     search.effort.programmes = search.count.solved;
     search.effort.fractional = search.count.fractional;
-    Choice { hidden: search.pattern.hidden, witnesses: search.witnesses, without: search.without, effort: search.effort }
+    Choice {
+        hidden: search.pattern.hidden,
+        witnesses: search.witnesses,
+        without: search.without,
+        effort: search.effort,
+    }
 }
 
 struct Search<'a> {
     task: &'a Task<'a>,
     pattern: Pattern<'a>,
     witnesses: BTreeMap<u32, Vec<Way>>,
+    // For each base cell the nodes whose witnesses move it, or did.
+    users: Vec<Vec<u32>>,
     without: Vec<u32>,
     recipes: Recipes,
     count: Count,
@@ -103,21 +111,9 @@ impl Search<'_> {
         self.effort.protected = protected.len();
         protected.sort_by_key(|node| {
             let of = &star.nodes[*node as usize];
-            match std::env::var("ORDER").as_deref() {
-                Ok("1") => (std::cmp::Reverse((of.lines.min(1), of.lines, of.weight)), *node),
-                Ok("2") => (std::cmp::Reverse((u64::MAX - of.lines.min(1), of.weight, of.lines)), *node),
-                Ok("3") => (std::cmp::Reverse((of.weight, of.lines, 0)), *node),
-                Ok("4") => (std::cmp::Reverse((u64::MAX-of.weight, of.lines, 0)), *node),
-                Ok("5") => (std::cmp::Reverse((u64::MAX-of.weight, u64::MAX - of.lines, 0)), *node),
-                Ok("6") => (std::cmp::Reverse((of.weight, u64::MAX - of.lines, 0)), *node),
-                _ => (std::cmp::Reverse((of.lines.min(1), of.weight, of.lines)), *node),
-            }
+            (std::cmp::Reverse((of.lines.min(1), of.weight, of.lines)), *node)
         });
-        let total = protected.len();
-        for (at, node) in protected.into_iter().enumerate() {
-            if at % 500 == 0 && std::env::var("TRACE").is_ok() {
-                println!("  {at}/{total} {:?} shared {} hidden {}", self.count, self.effort.shared, self.pattern.hidden.iter().filter(|h| !**h).count());
-            }
+        for node in protected {
             if !self.protect(node, true) {
                 self.without.push(node);
             }
@@ -139,7 +135,7 @@ impl Search<'_> {
         let insiders = self.insiders(node, &inside);
         if let Some(change) = self.recipes.apply(&self.pattern, node, &inside, &insiders, self.task.width) {
             self.effort.shared += 1;
-            self.witnesses.insert(node, vec![vec![change]]);
+            self.keep(node, vec![vec![change]]);
             return true;
         }
         let mut way = Vec::new();
@@ -149,33 +145,46 @@ impl Search<'_> {
             way.push(down);
         }
         if width <= 0 {
-            self.witnesses.insert(node, vec![way]);
+            self.keep(node, vec![way]);
             return true;
         }
         let goal = if may_hide { Goal::UpCheapest(width) } else { Goal::Up(width) };
         let wanted = Wanted { inside: &inside, insiders: &insiders, goal };
         let found = solve(&self.pattern, &wanted, &mut self.count);
         if found.as_ref().is_none_or(|found| !found.opened.is_empty())
-            && self.task.insiders && std::env::var("NOFAM").is_err()
+            && self.task.insiders
             && let Some(ways) = self.one_insider_at_a_time(node, &inside)
         {
-            self.witnesses.insert(node, ways);
+            self.keep(node, ways);
             return true;
         }
         let Some(found) = found else { return false };
         for lead in &found.opened {
-            self.pattern.set(*lead, true);
-        }
-        if !found.opened.is_empty() {
-            self.recipes.renew(&self.pattern);
+            self.set(*lead, true);
         }
         if !self.valid(&found) {
             return false;
         }
         self.recipes.learn(&self.pattern, &found.change, self.task.width);
         way.push(found.change);
-        self.witnesses.insert(node, vec![way]);
+        self.keep(node, vec![way]);
         true
+    }
+
+    fn keep(&mut self, node: u32, ways: Vec<Way>) {
+        for (base, _) in ways.iter().flatten().flatten() {
+            let users = &mut self.users[*base as usize];
+            if users.last() != Some(&node) {
+                users.push(node);
+            }
+        }
+        self.witnesses.insert(node, ways);
+    }
+
+    fn set(&mut self, lead: u32, hide: bool) -> Vec<u32> {
+        let changed = self.pattern.set(lead, hide);
+        self.recipes.renew(&self.pattern, &changed);
+        changed
     }
 
     fn down(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Move> {
@@ -235,7 +244,10 @@ impl Search<'_> {
     // The cases that are alone in a base cell which a way moves.
     fn alone_in(&self, way: &Way, but: Option<u32>) -> BTreeSet<u32> {
         let bases = way.iter().flatten().map(|(base, _)| self.pattern.star.bases[*base as usize].cases);
-        bases.filter_map(|cases| if let Cases::One(case) = cases { Some(case) } else { None }).filter(|case| Some(*case) != but).collect()
+        bases
+            .filter_map(|cases| if let Cases::One(case) = cases { Some(case) } else { None })
+            .filter(|case| Some(*case) != but)
+            .collect()
     }
 
     fn valid(&self, found: &Found) -> bool {
@@ -258,22 +270,20 @@ impl Search<'_> {
             if self.count.solved >= most {
                 break;
             }
-            self.pattern.set(lead, false);
-            self.recipes.renew(&self.pattern);
-            let mut broken: Vec<u32> = self
-                .witnesses
-                .iter()
-                .filter(|(_, ways)| !ways.iter().flatten().all(|change| self.pattern.holds(change)))
-                .map(|(node, _)| *node)
-                .collect();
+            let changed = self.set(lead, false);
+            let mut broken: Vec<u32> = changed.iter().flat_map(|base| &self.users[*base as usize]).copied().collect();
             broken.sort_by_key(|node| (std::cmp::Reverse(star.nodes[*node as usize].lines), *node));
+            broken.dedup();
+            broken.retain(|node| {
+                let ways = self.witnesses.get(node);
+                !ways.into_iter().flatten().flatten().all(|change| self.pattern.holds(change))
+            });
             let before: Vec<(u32, Vec<Way>)> =
                 broken.iter().filter_map(|node| Some((*node, self.witnesses.get(node)?.clone()))).collect();
             let replaced = broken.iter().all(|node| self.protect(*node, false));
             if !replaced {
-                self.pattern.set(lead, true);
-                self.witnesses.extend(before);
-                self.recipes.renew(&self.pattern);
+                self.set(lead, true);
+                before.into_iter().for_each(|(node, ways)| self.keep(node, ways));
             }
         }
     }
@@ -284,5 +294,3 @@ fn free(star: &Star, base: u32, insiders: &Insiders) -> bool {
     let cases: Cases = star.bases[base as usize].cases;
     !insiders.freeze(cases)
 }
-
-fn star_key(pattern: &Pattern<'_>, node: u32) -> (u16, [u32; 8], u16) { pattern.star.nodes[node as usize].key }

@@ -75,8 +75,8 @@ impl<'a> Pattern<'a> {
         self.seen_in[base as usize]
     }
 
-    /// Hides or shows a count and all that share its state; returns whether anything changed.
-    pub(super) fn set(&mut self, lead: u32, hide: bool) {
+    /// Hides or shows a count and all that share its state; returns the base cells that are seen in other numbers now.
+    pub(super) fn set(&mut self, lead: u32, hide: bool) -> Vec<u32> {
         let mut changed = vec![lead];
         changed.extend(self.followers.get(&lead).into_iter().flatten().copied());
         let mut bases: Vec<u32> = Vec::new();
@@ -86,9 +86,10 @@ impl<'a> Pattern<'a> {
         }
         bases.sort_unstable();
         bases.dedup();
-        for base in bases {
-            self.classify(base as usize);
+        for base in &bases {
+            self.classify(*base as usize);
         }
+        bases
     }
 
     /// Row of the link between a table and the hub.

@@ -235,8 +235,7 @@ fn state(
                 let lead = star.nodes[node as usize].lead;
                 #[expect(clippy::cast_precision_loss, reason = "a width is a small number, a loss far below 2^52")]
                 let price = loss(pattern, lead) as f64 * prices.get(&lead).copied().unwrap_or(1.0 / width as f64);
-                let pair =
-                    (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
+                let pair = (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
                 soft.insert(node, pair);
                 columns.opened.push((node, pair.0, pair.1));
             }

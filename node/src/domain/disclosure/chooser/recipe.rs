@@ -1,7 +1,7 @@
 //! Recipes: what a move gives back elsewhere for the lines that it adds to one place serves every place that is seen in the same
 //! numbers. Codes that were never seen are interchangeable in this way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{Move, free, pattern::Pattern, programme::Insiders};
 use crate::domain::disclosure::star::{NONE, Star};
@@ -19,36 +19,52 @@ struct Raised {
     held: BTreeSet<u32>,
 }
 
+/// A recipe: what is raised, and the rest of the move.
+type Recipe = (Raised, Move);
+
 #[derive(Debug, Default)]
 pub(super) struct Recipes {
-    // By what the first base cell is seen in.
-    by_seen: HashMap<u32, Vec<(Raised, Move)>>,
-    // The moves that recipes come from.
-    learnt: Vec<(u32, Move)>,
+    // By what the first base cell is seen in: those that serve any time and drug.
+    anywhere: HashMap<u32, VecDeque<Recipe>>,
+    // Those that make good what is raised in a link, by that link as well.
+    here: HashMap<(u32, u32), VecDeque<Recipe>>,
+    // The moves that recipes come from, and which move each base cell is in.
+    learnt: Vec<(i64, Move)>,
+    by_base: HashMap<u32, Vec<usize>>,
 }
 
 impl Recipes {
     /// Learns from a move every recipe for a base cell that it raises by at least the width.
     pub(super) fn learn(&mut self, pattern: &Pattern<'_>, change: &Move, width: i64) {
-        for (base, amount) in change {
-            if *amount >= width {
-                self.learnt.push((*base, change.clone()));
-                self.add(pattern, *base, change, width);
+        for (base, _) in change {
+            self.by_base.entry(*base).or_default().push(self.learnt.len());
+        }
+        self.learnt.push((width, change.clone()));
+        self.add_all(pattern, change, width);
+    }
+
+    /// After another pattern, in which these base cells are seen in other numbers: their moves give other recipes.
+    ///
+    /// What was known before stays: each recipe is tried on the pattern before it is used.
+    pub(super) fn renew(&mut self, pattern: &Pattern<'_>, changed: &[u32]) {
+        let mut moves: Vec<usize> =
+            changed.iter().filter_map(|base| self.by_base.get(base)).flatten().copied().collect();
+        moves.sort_unstable();
+        moves.dedup();
+        for at in moves {
+            let Some((width, change)) = self.learnt.get(at).cloned() else { continue };
+            if pattern.holds(&change) {
+                self.add_all(pattern, &change, width);
             }
         }
     }
 
-    /// After another pattern: recipes are made anew from the moves that still hold.
-    pub(super) fn renew(&mut self, pattern: &Pattern<'_>) {
-        self.by_seen.clear();
-        let learnt = std::mem::take(&mut self.learnt);
-        for (base, change) in &learnt {
-            if pattern.holds(change) {
-                let width = change.iter().find(|entry| entry.0 == *base).map_or(1, |entry| entry.1);
+    fn add_all(&mut self, pattern: &Pattern<'_>, change: &Move, width: i64) {
+        for (base, amount) in change {
+            if *amount >= width {
                 self.add(pattern, *base, change, width);
             }
         }
-        self.learnt = learnt;
     }
 
     fn add(&mut self, pattern: &Pattern<'_>, base: u32, change: &Move, width: i64) {
@@ -60,11 +76,34 @@ impl Recipes {
         }
         let rest: Move = rest.into_iter().filter(|(_, amount)| *amount != 0).collect();
         let seen_in = parts.iter().map(|(table, base)| (*table, pattern.seen_in(*base))).collect();
+        let seen = pattern.seen_in(base);
+        let of = pattern.star.bases[base as usize];
+        let own = if of.table == 0 { held.first().copied() } else { Some(own_link(pattern, base)) };
+        let list = match own.filter(|_| !held.is_empty()) {
+            Some(link) => self.here.entry((seen, link)).or_default(),
+            None => self.anywhere.entry(seen).or_default(),
+        };
         let raised = Raised { seen_in, held };
-        let list = self.by_seen.entry(pattern.seen_in(base)).or_default();
-        if list.len() < TRIES_MAX && !list.iter().any(|(known, _)| *known == raised) {
-            list.push((raised, rest));
+        if list.iter().any(|(known, _)| *known == raised) {
+            return;
         }
+        if list.len() == TRIES_MAX {
+            list.pop_back();
+        }
+        list.push_front((raised, rest));
+    }
+
+    // The recipes that may fit a base cell.
+    fn of<'a>(&'a self, pattern: &'a Pattern<'_>, base: u32) -> impl Iterator<Item = &'a Recipe> {
+        let seen = pattern.seen_in(base);
+        let links: Vec<u32> = if pattern.star.bases[base as usize].table == 0 {
+            let rows = pattern.rows(pattern.class(base)).iter().copied();
+            rows.filter(|row| pattern.node_of(*row).1).collect()
+        } else {
+            vec![own_link(pattern, base)]
+        };
+        let here = links.into_iter().filter_map(move |link| self.here.get(&(seen, link)));
+        self.anywhere.get(&seen).into_iter().chain(here).flatten()
     }
 
     /// A witness for a node from a recipe, if one fits.
@@ -83,11 +122,12 @@ impl Recipes {
                 continue;
             }
             tried.push(class);
-            for (raised, rest) in self.by_seen.get(&pattern.seen_in(base)).into_iter().flatten() {
+            for (raised, rest) in self.of(pattern, base) {
                 let fits = |table: u16, candidate: u32| {
                     raised.seen_in.get(&table) == Some(&pattern.seen_in(candidate))
                         && free(pattern.star, candidate, insiders)
-                        && (table > 0 || raised.held.iter().all(|row| pattern.rows(pattern.class(candidate)).contains(row)))
+                        && (table > 0
+                            || raised.held.iter().all(|row| pattern.rows(pattern.class(candidate)).contains(row)))
                 };
                 let (found, held) = parts(pattern, base, &mut |table, group| {
                     group.iter().copied().find(|candidate| fits(table, *candidate))
@@ -113,6 +153,11 @@ impl Recipes {
         }
         None
     }
+}
+
+// The link between a base cell outside the hub and the hub.
+fn own_link(pattern: &Pattern<'_>, base: u32) -> u32 {
+    pattern.link_row(pattern.star.bases[base as usize].table, pattern.star.link(base as usize))
 }
 
 // The base cells that are raised with one, and the links in which nothing is. `choose` picks among the base cells of a table below a
