@@ -159,8 +159,8 @@ impl Search<'_> {
             return true;
         }
         let Some(found) = found else { return false };
-        for lead in &found.opened {
-            self.set(*lead, true);
+        for node in &found.opened {
+            self.set(*node, true);
         }
         if !self.valid(&found) {
             return false;
@@ -181,8 +181,8 @@ impl Search<'_> {
         self.witnesses.insert(node, ways);
     }
 
-    fn set(&mut self, lead: u32, hide: bool) -> Vec<u32> {
-        let changed = self.pattern.set(lead, hide);
+    fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
+        let changed = self.pattern.set(node, hide);
         self.recipes.renew(&self.pattern, &changed);
         changed
     }
@@ -257,20 +257,23 @@ impl Search<'_> {
     // Shows again what is not needed, dearest first, as long as the witnesses that moved it can be replaced.
     fn clean_up(&mut self) {
         let star = self.task.star;
-        let mut leads: Vec<u32> = (0..star.nodes.len())
+        let mut hidden: Vec<u32> = (0..star.nodes.len())
             .filter(|node| {
                 let of = &star.nodes[*node];
-                of.offered && of.lead as usize == *node && self.pattern.hidden[*node] && !self.task.must_hide[*node]
+                of.offered && self.pattern.hidden[*node] && !self.task.must_hide[of.lead as usize]
             })
             .map(|node| u32::try_from(node).unwrap_or(NONE))
             .collect();
-        leads.sort_by_key(|lead| (std::cmp::Reverse(loss(&self.pattern, *lead)), *lead));
+        hidden.sort_by_key(|node| (std::cmp::Reverse(loss(&self.pattern, *node)), *node));
         let most = self.count.solved + self.task.clean_up_max;
-        for lead in leads {
+        for node in hidden {
             if self.count.solved >= most {
                 break;
             }
-            let changed = self.set(lead, false);
+            if !self.pattern.may_show(node) {
+                continue;
+            }
+            let changed = self.set(node, false);
             let mut broken: Vec<u32> = changed.iter().flat_map(|base| &self.users[*base as usize]).copied().collect();
             broken.sort_by_key(|node| (std::cmp::Reverse(star.nodes[*node as usize].lines), *node));
             broken.dedup();
@@ -282,7 +285,7 @@ impl Search<'_> {
                 broken.iter().filter_map(|node| Some((*node, self.witnesses.get(node)?.clone()))).collect();
             let replaced = broken.iter().all(|node| self.protect(*node, false));
             if !replaced {
-                self.set(lead, true);
+                self.set(node, true);
                 before.into_iter().for_each(|(node, ways)| self.keep(node, ways));
             }
         }

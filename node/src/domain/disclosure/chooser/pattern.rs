@@ -60,6 +60,12 @@ impl<'a> Pattern<'a> {
         !self.hidden[node as usize] && !self.known_anyway[node as usize]
     }
 
+    /// Whether a number may be shown again.
+    pub(super) fn may_show(&self, node: u32) -> bool {
+        let lead = self.star.nodes[node as usize].lead;
+        self.hidden[node as usize] && (lead == node || !self.hidden[lead as usize])
+    }
+
     /// The class of a base cell and its rows.
     pub(super) fn class(&self, base: u32) -> u32 {
         self.class_of[base as usize]
@@ -75,10 +81,12 @@ impl<'a> Pattern<'a> {
         self.seen_in[base as usize]
     }
 
-    /// Hides or shows a count and all that share its state; returns the base cells that are seen in other numbers now.
-    pub(super) fn set(&mut self, lead: u32, hide: bool) -> Vec<u32> {
-        let mut changed = vec![lead];
-        changed.extend(self.followers.get(&lead).into_iter().flatten().copied());
+    /// Hides a count and what is not shown without it, or shows it; returns the base cells that are seen in other numbers now.
+    pub(super) fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
+        let mut changed = vec![node];
+        if hide {
+            changed.extend(self.followers.get(&node).into_iter().flatten().copied());
+        }
         let mut bases: Vec<u32> = Vec::new();
         for node in changed {
             self.hidden[node as usize] = hide;

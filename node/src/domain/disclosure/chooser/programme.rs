@@ -57,7 +57,7 @@ pub(super) enum Goal {
     DownMost(i64),
 }
 
-/// A move, and the leads that it makes hidden.
+/// A move, and the nodes that it makes hidden.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) change: Move,
@@ -85,7 +85,7 @@ pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Coun
     // A number that is hidden is lost whole, however little it moves: price it by what it moved last time.
     for _ in 0..3 {
         let Some((found, moved)) = once(pattern, wanted, &base_cells, &prices, count) else { break };
-        let loss = found.opened.iter().map(|lead| loss(pattern, *lead)).sum::<u64>();
+        let loss = found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
         if loss == 0 {
             return Some(found);
         }
@@ -93,15 +93,15 @@ pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Coun
         if !better {
             break;
         }
-        prices = moved.into_iter().map(|(lead, by)| (lead, 1.0 / by.max(1.0))).collect();
+        prices = moved.into_iter().map(|(node, by)| (node, 1.0 / by.max(1.0))).collect();
         best = Some((loss, found));
     }
     best.map(|(_, found)| found)
 }
 
-/// What hiding a lead costs: its cases, weighed by level.
-pub(super) fn loss(pattern: &Pattern<'_>, lead: u32) -> u64 {
-    let node = &pattern.star.nodes[lead as usize];
+/// What hiding a node costs: its cases, weighed by level.
+pub(super) fn loss(pattern: &Pattern<'_>, node: u32) -> u64 {
+    let node = &pattern.star.nodes[node as usize];
     node.cases.max(1) * node.weight
 }
 
@@ -164,9 +164,7 @@ fn once(
     for (node, up, down) in &columns.opened {
         let by = (solution.var_value(*up) - solution.var_value(*down)).abs();
         if by > 1e-6 {
-            let lead = pattern.star.nodes[*node as usize].lead;
-            let most = moved.entry(lead).or_insert(0.0);
-            *most = most.max(by);
+            moved.insert(*node, by);
         }
     }
     let opened = moved.keys().copied().collect();
@@ -232,9 +230,8 @@ fn state(
         for row in rows.keys() {
             let (node, _) = pattern.node_of(*row);
             if pattern.may_hide(node) && !soft.contains_key(&node) {
-                let lead = star.nodes[node as usize].lead;
                 #[expect(clippy::cast_precision_loss, reason = "a width is a small number, a loss far below 2^52")]
-                let price = loss(pattern, lead) as f64 * prices.get(&lead).copied().unwrap_or(1.0 / width as f64);
+                let price = loss(pattern, node) as f64 * prices.get(&node).copied().unwrap_or(1.0 / width as f64);
                 let pair = (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
                 soft.insert(node, pair);
                 columns.opened.push((node, pair.0, pair.1));

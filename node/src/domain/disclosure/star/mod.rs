@@ -34,11 +34,11 @@ pub struct Node {
     pub lines: u64,
     /// Distinct cases behind it.
     pub cases: u64,
-    /// The node whose state it shares; itself for most.
+    /// The node without which it is not shown; itself for most. Lines with a mass are never shown where the lines are not.
     pub lead: u32,
     /// Whether some table publishes it.
     pub offered: bool,
-    /// What hiding one case of it costs, by level: month 1, quarter 1, year 2.
+    /// What hiding one case of it costs, by level.
     pub weight: u64,
     /// The year's total over all drugs, which an attacker is taken to know.
     pub national: bool,
@@ -128,13 +128,6 @@ impl Star {
             star.numbers.push(numbers);
         }
         // The hub first: the table of time and drug alone that is finest in both, or one made for the purpose.
-        let finest = |of: &Filled<'_>| {
-            let mut levels = vec![0; of.table.dimensions.len()];
-            for (set, _) in of.layout.sets() {
-                levels.iter_mut().zip(&set.levels).for_each(|(finest, level)| *finest = (*finest).max(*level));
-            }
-            levels
-        };
         let levels: Vec<Vec<u8>> = filled.iter().map(finest).collect();
         let hub_levels =
             |place: usize| levels.iter().filter_map(|levels| levels.get(place)).copied().max().unwrap_or(0);
@@ -224,11 +217,12 @@ impl Star {
         let (table, layout) = (of.table, of.layout);
         let width = layout.width();
         let mut found = vec![NONE; layout.cells() * width];
+        let finest = finest(of);
         for (set, first) in layout.sets() {
             let numbers = layout.numbers(set);
             let size: usize = numbers.iter().map(Vec::len).product();
             let level = set.levels.first().copied().and_then(TimeLevel::from_number).unwrap_or(TimeLevel::Year);
-            let weight = if level == TimeLevel::Year { 2 } else { 1 };
+            let weight = weight(level, &set.levels, &finest);
             for offset in 0..size {
                 let coordinates = coordinates(&numbers, offset);
                 let available = coordinates.first().and_then(|time| Period::from_number(*time)).is_some_and(published);
@@ -262,7 +256,12 @@ impl Star {
                         Quantity::Lines => put(range.start, lead),
                         Quantity::LinesWeighed => {
                             key.2 = WEIGHED;
-                            put(range.start, self.node(keys, key, || blank(cell.lines_weighed, cell.cases, lead)));
+                            let node = Node {
+                                weight: WEIGHT_OF_WEIGHED,
+                                national: false,
+                                ..blank(cell.lines_weighed, cell.cases, lead)
+                            };
+                            put(range.start, self.node(keys, key, || node));
                         }
                         Quantity::LinesMeasured => {
                             put(
@@ -488,6 +487,29 @@ impl Star {
         }
     }
 }
+
+// The finest level of each dimension of a table.
+fn finest(of: &Filled<'_>) -> Vec<u8> {
+    let mut levels = vec![0; of.table.dimensions.len()];
+    for (set, _) in of.layout.sets() {
+        levels.iter_mut().zip(&set.levels).for_each(|(finest, level)| *finest = (*finest).max(*level));
+    }
+    levels
+}
+
+// Month 1, quarter 1, year 2 (`disclosure.md` A.1), in fortieths; where two cost the same, what is finer is hidden.
+fn weight(time: TimeLevel, levels: &[u8], finest: &[u8]) -> u64 {
+    let of_time = match time {
+        TimeLevel::Year => 80,
+        TimeLevel::Quarter => 42,
+        TimeLevel::Month => 40,
+    };
+    let above = levels.iter().zip(finest).skip(1).map(|(level, finest)| u64::from(finest - level));
+    of_time + 2 * above.sum::<u64>()
+}
+
+// Lines with a mass are looked at less than lines.
+const WEIGHT_OF_WEIGHED: u64 = 10;
 
 fn is_hub(table: &Table) -> bool {
     table.dimensions.iter().all(|dimension| ["time", "drug"].contains(&dimension.name.as_str()))
