@@ -238,10 +238,11 @@ impl Star {
                     national,
                     links: Vec::new(),
                 };
-                let lead = self.node(keys, key, || blank(cell.lines, cell.cases, NONE));
-                if let Some(node) = self.nodes.get_mut(lead as usize) {
-                    node.lead = lead;
-                    node.offered = true;
+                let next = u32::try_from(self.nodes.len()).unwrap_or(NONE);
+                let lead = self.node(keys, key, || blank(cell.lines, cell.cases, next));
+                // What stands in several tables is lost in all of them.
+                if let Some(node) = self.nodes.get_mut(lead as usize).filter(|_| lead < next) {
+                    node.weight += weight;
                 }
                 let mut put = |number: usize, node: u32| {
                     if let Some(slot) = found.get_mut((first + offset) * width + number) {
@@ -497,15 +498,17 @@ fn finest(of: &Filled<'_>) -> Vec<u8> {
     levels
 }
 
-// Month 1, quarter 1, year 2 (`disclosure.md` A.1), in fortieths; where two cost the same, what is finer is hidden.
+// Month 1, quarter 1, year 2 (`disclosure.md` A.1), in fortieths. A level costs as much as all finer ones of its dimension together:
+// of numbers that are equal because a group has one substance only, the coarsest is the one that people ask for.
 fn weight(time: TimeLevel, levels: &[u8], finest: &[u8]) -> u64 {
     let of_time = match time {
         TimeLevel::Year => 80,
         TimeLevel::Quarter => 42,
         TimeLevel::Month => 40,
     };
-    let above = levels.iter().zip(finest).skip(1).map(|(level, finest)| u64::from(finest - level));
-    of_time + 2 * above.sum::<u64>()
+    let above: u32 =
+        levels.iter().zip(finest).skip(1).map(|(level, finest)| u32::from(finest.saturating_sub(*level))).sum();
+    of_time << above.min(16)
 }
 
 // Lines with a mass are looked at less than lines.
