@@ -41,10 +41,21 @@ pub struct Choice {
     pub hidden: Vec<bool>,
     /// For each protected node its witness: one way to change it, or several of which none needs the same insider.
     pub witnesses: BTreeMap<u32, Vec<Way>>,
+    /// Protected nodes whose witness needs somebody who is alone in a base cell: whoever that is may narrow them.
+    pub excepted: Vec<u32>,
     /// Protected nodes for which none was found.
     pub without: Vec<u32>,
     /// What it took.
     pub effort: Effort,
+}
+
+/// How a width is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// By the way up and the way down together: counts.
+    Together,
+    /// By each of them, but for what would fall below zero: magnitudes.
+    EachWay,
 }
 
 /// What must be protected.
@@ -56,8 +67,12 @@ pub struct Task<'a> {
     pub must_hide: &'a [bool],
     /// For each node, whether it must be protected.
     pub protect: &'a [bool],
-    /// Width of a count.
-    pub width: i64,
+    /// For each node its width, if it must be protected.
+    pub width: &'a [i64],
+    /// How a width is reached.
+    pub reach: Reach,
+    /// What programmes count in: 1 for counts, a million for milligrams.
+    pub unit: u32,
     /// Fewest cases of a national total that is known.
     pub k: u64,
     /// Whether witnesses leave alone what insiders know.
@@ -73,6 +88,7 @@ pub fn choose(task: &Task<'_>) -> Choice {
         task,
         witnesses: BTreeMap::new(),
         users: vec![Vec::new(); task.star.bases.len()],
+        excepted: Vec::new(),
         without: Vec::new(),
         recipes: Recipes::default(),
         count: Count::default(),
@@ -84,9 +100,17 @@ pub fn choose(task: &Task<'_>) -> Choice {
     Choice {
         hidden: search.pattern.hidden,
         witnesses: search.witnesses,
+        excepted: search.excepted,
         without: search.without,
         effort: search.effort,
     }
+}
+
+// A way, and what must be hidden for it.
+#[derive(Debug, Default)]
+struct Planned {
+    way: Way,
+    opened: Vec<u32>,
 }
 
 struct Search<'a> {
@@ -95,6 +119,7 @@ struct Search<'a> {
     witnesses: BTreeMap<u32, Vec<Way>>,
     // For each base cell the nodes whose witnesses move it, or did.
     users: Vec<Vec<u32>>,
+    excepted: Vec<u32>,
     without: Vec<u32>,
     recipes: Recipes,
     count: Count,
@@ -133,41 +158,52 @@ impl Search<'_> {
     fn protect(&mut self, node: u32, may_hide: bool) -> bool {
         let inside = self.pattern.inside(node);
         let insiders = self.insiders(node, &inside);
-        if let Some(change) = self.recipes.apply(&self.pattern, node, &inside, &insiders, self.task.width) {
+        let width = self.task.width[node as usize];
+        let up_is_all = self.task.reach == Reach::Together || self.task.star.nodes[node as usize].lines == 0;
+        if let Some(change) = self.recipes.apply(&self.pattern, node, &inside, &insiders, width).filter(|_| up_is_all) {
             self.effort.shared += 1;
             self.keep(node, vec![vec![change]]);
             return true;
         }
-        let mut way = Vec::new();
-        let mut width = self.task.width;
-        if let Some(down) = self.down(node, &inside, &insiders) {
-            width += self.pattern.change_of(node, &down);
-            way.push(down);
-        }
-        if width <= 0 {
-            self.keep(node, vec![way]);
-            return true;
-        }
-        let goal = if may_hide { Goal::UpCheapest(width) } else { Goal::Up(width) };
-        let wanted = Wanted { inside: &inside, insiders: &insiders, goal };
-        let found = solve(&self.pattern, &wanted, &mut self.count);
-        if found.as_ref().is_none_or(|found| !found.opened.is_empty())
+        let strict = self.way(node, &inside, &insiders, may_hide);
+        if strict.as_ref().is_none_or(|found| !found.opened.is_empty())
             && self.task.insiders
             && let Some(ways) = self.one_insider_at_a_time(node, &inside)
         {
             self.keep(node, ways);
             return true;
         }
-        let Some(found) = found else { return false };
-        for node in &found.opened {
-            self.set(*node, true);
+        if let Some(found) = strict {
+            return self.accept(node, found);
         }
-        if !self.valid(&found) {
+        // Somebody is needed who is alone: nothing that is hidden helps against all of them.
+        let anybody = Insiders::Some(BTreeSet::new());
+        let Some(found) = self.way(node, &inside, &anybody, may_hide).filter(|_| self.task.insiders) else {
+            return false;
+        };
+        if !self.accept(node, found) {
             return false;
         }
-        self.recipes.learn(&self.pattern, &found.change, self.task.width);
-        way.push(found.change);
-        self.keep(node, vec![way]);
+        match self.one_insider_at_a_time(node, &inside) {
+            Some(ways) => self.keep(node, ways),
+            None => self.excepted.push(node),
+        }
+        true
+    }
+
+    // Hides what a way needs hidden, and takes it as the witness.
+    fn accept(&mut self, node: u32, found: Planned) -> bool {
+        for opened in &found.opened {
+            self.set(*opened, true);
+        }
+        if !found.way.iter().all(|change| self.pattern.holds(change)) {
+            return false;
+        }
+        let width = self.task.width[node as usize];
+        if let Some(change) = found.way.last().filter(|change| self.pattern.change_of(node, change) >= width) {
+            self.recipes.learn(&self.pattern, change, width);
+        }
+        self.keep(node, vec![found.way]);
         true
     }
 
@@ -187,44 +223,51 @@ impl Search<'_> {
         changed
     }
 
-    fn down(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Move> {
-        if self.pattern.star.nodes[node as usize].lines == 0 {
-            return None;
-        }
-        let wanted = Wanted { inside, insiders, goal: Goal::DownMost(self.task.width) };
-        let found = solve(&self.pattern, &wanted, &mut self.count)?;
-        self.valid(&found).then_some(found.change)
-    }
-
-    // Both directions, without hiding anything more.
-    fn way(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Way> {
-        let mut way = Vec::new();
-        let mut width = self.task.width;
-        if let Some(down) = self.down(node, inside, insiders) {
-            width += self.pattern.change_of(node, &down);
-            way.push(down);
+    // One way to change a node by its width, at the lowest price or, if nothing may be hidden, at none.
+    fn way(&mut self, node: u32, inside: &[u32], insiders: &Insiders, may_hide: bool) -> Option<Planned> {
+        let lines = i64::try_from(self.task.star.nodes[node as usize].lines).unwrap_or(i64::MAX);
+        let mut width = self.task.width[node as usize];
+        let mut planned = Planned::default();
+        match self.task.reach {
+            Reach::Together if lines > 0 => {
+                if let Some(found) =
+                    self.solve(inside, insiders, Goal::DownMost(width)).filter(|found| self.valid(found))
+                {
+                    width += self.pattern.change_of(node, &found.change);
+                    planned.way.push(found.change);
+                }
+            }
+            Reach::EachWay if lines > 0 => {
+                let found = self.solve(inside, insiders, Goal::Exactly { by: -width.min(lines), may_hide })?;
+                planned.opened.extend(found.opened);
+                planned.way.push(found.change);
+            }
+            Reach::Together | Reach::EachWay => {}
         }
         if width > 0 {
-            let wanted = Wanted { inside, insiders, goal: Goal::Up(width) };
-            let found = solve(&self.pattern, &wanted, &mut self.count)?;
-            if !self.valid(&found) {
-                return None;
-            }
-            way.push(found.change);
+            let found = self.solve(inside, insiders, Goal::Exactly { by: width, may_hide })?;
+            planned.opened.extend(found.opened);
+            planned.way.push(found.change);
         }
-        Some(way)
+        let free = planned.opened.is_empty();
+        (!free || planned.way.iter().all(|change| self.pattern.holds(change))).then_some(planned)
+    }
+
+    fn solve(&mut self, inside: &[u32], insiders: &Insiders, goal: Goal) -> Option<Found> {
+        let wanted = Wanted { inside, insiders, goal, unit: f64::from(self.task.unit) };
+        solve(&self.pattern, &wanted, &mut self.count)
     }
 
     // Several ways, so that whoever is alone in a base cell finds one that leaves it as it is.
     fn one_insider_at_a_time(&mut self, node: u32, inside: &[u32]) -> Option<Vec<Way>> {
         let only = self.pattern.only_case(node, inside);
-        let first = self.way(node, inside, &Insiders::Some(BTreeSet::new()))?;
+        let first = self.free_way(node, inside, BTreeSet::new())?;
         let mut left = self.alone_in(&first, only);
         let mut ways = vec![first];
         if left.is_empty() {
             return Some(ways);
         }
-        if let Some(second) = self.way(node, inside, &Insiders::Some(left.clone())) {
+        if let Some(second) = self.free_way(node, inside, left.clone()) {
             left.clear();
             ways.push(second);
         }
@@ -233,12 +276,16 @@ impl Search<'_> {
             if ways.len() == most {
                 return None;
             }
-            let way = self.way(node, inside, &Insiders::Some(BTreeSet::from([case])))?;
+            let way = self.free_way(node, inside, BTreeSet::from([case]))?;
             let moved = self.alone_in(&way, only);
             left.retain(|case| moved.contains(case));
             ways.push(way);
         }
         Some(ways)
+    }
+
+    fn free_way(&mut self, node: u32, inside: &[u32], frozen: BTreeSet<u32>) -> Option<Way> {
+        self.way(node, inside, &Insiders::Some(frozen), false).map(|planned| planned.way)
     }
 
     // The cases that are alone in a base cell which a way moves.

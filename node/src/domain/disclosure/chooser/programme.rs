@@ -44,15 +44,20 @@ pub(super) struct Wanted<'a> {
     pub(super) insiders: &'a Insiders,
     /// By how much it moves.
     pub(super) goal: Goal,
+    /// What programmes count in.
+    pub(super) unit: f64,
 }
 
 /// By how much a count is to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// Up by exactly this, at the lowest price: what is shown may be hidden.
-    UpCheapest(i64),
-    /// Up by exactly this, without hiding anything more.
-    Up(i64),
+    /// By exactly this; where more may be hidden, at the lowest price.
+    Exactly {
+        /// Up, or down if negative.
+        by: i64,
+        /// Whether what is shown may be hidden.
+        may_hide: bool,
+    },
     /// Down as far as it goes, at most by this, without hiding anything more.
     DownMost(i64),
 }
@@ -150,7 +155,9 @@ fn once(
     let (problem, columns) = state(pattern, wanted, reached, prices, false);
     count.solved += 1;
     let mut solution = solved(&problem)?;
-    if !columns.variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
+    // In another unit than one there is nothing to branch on: whether rounded values hold is seen afterwards.
+    let is_count = wanted.unit <= 1.0;
+    if is_count && !columns.variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
         count.fractional += 1;
         let (problem, _) = state(pattern, wanted, reached, prices, true);
         count.solved += 1;
@@ -158,7 +165,7 @@ fn once(
     }
     let mut change: Move = Vec::new();
     for (variable, members) in &columns.variables {
-        spread(pattern, solution.var_value(*variable), members, &mut change);
+        spread(pattern, solution.var_value(*variable) * wanted.unit, members, &mut change);
     }
     let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
     for (node, up, down) in &columns.opened {
@@ -200,7 +207,7 @@ fn state(
         }
     }
     let direction = match wanted.goal {
-        Goal::UpCheapest(_) | Goal::Up(_) => OptimizationDirection::Minimize,
+        Goal::Exactly { .. } => OptimizationDirection::Minimize,
         Goal::DownMost(_) => OptimizationDirection::Maximize,
     };
     let mut problem = Problem::new(direction);
@@ -212,8 +219,8 @@ fn state(
             let low = i32::try_from(lines).map_or(i32::MIN, |lines| -lines);
             problem.add_integer_var(0.0, (low, i32::MAX))
         } else {
-            #[expect(clippy::cast_precision_loss, reason = "counts of lines are far below 2^52")]
-            problem.add_var(0.0, (-(lines as f64), f64::INFINITY))
+            #[expect(clippy::cast_precision_loss, reason = "counts and sums are far below 2^52")]
+            problem.add_var(0.0, (-(lines as f64) / wanted.unit, f64::INFINITY))
         };
         let in_hub = members.first().is_some_and(|base| star.bases[*base as usize].table == 0);
         for row in pattern.rows(class) {
@@ -226,12 +233,13 @@ fn state(
         columns.variables.push((variable, members));
     }
     let mut soft: BTreeMap<u32, (Variable, Variable)> = BTreeMap::new();
-    if let Goal::UpCheapest(width) = wanted.goal {
+    if let Goal::Exactly { by, may_hide: true } = wanted.goal {
         for row in rows.keys() {
             let (node, _) = pattern.node_of(*row);
             if pattern.may_hide(node) && !soft.contains_key(&node) {
-                #[expect(clippy::cast_precision_loss, reason = "a width is a small number, a loss far below 2^52")]
-                let price = loss(pattern, node) as f64 * prices.get(&node).copied().unwrap_or(1.0 / width as f64);
+                #[expect(clippy::cast_precision_loss, reason = "widths and losses are far below 2^52")]
+                let price =
+                    loss(pattern, node) as f64 * prices.get(&node).copied().unwrap_or(wanted.unit / by.abs() as f64);
                 let pair = (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
                 soft.insert(node, pair);
                 columns.opened.push((node, pair.0, pair.1));
@@ -245,14 +253,14 @@ fn state(
         problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
     }
     let sum: LinearExpr = columns.target.iter().map(|variable| (*variable, 1.0)).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a width is a small number")]
+    #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
     match wanted.goal {
-        Goal::UpCheapest(width) | Goal::Up(width) => problem.add_constraint(sum, ComparisonOp::Eq, width as f64),
+        Goal::Exactly { by, .. } => problem.add_constraint(sum, ComparisonOp::Eq, by as f64 / wanted.unit),
         Goal::DownMost(width) => {
             let down = if whole {
                 problem.add_integer_var(1.0, (0, i32::try_from(width).unwrap_or(i32::MAX)))
             } else {
-                problem.add_var(1.0, (0.0, width as f64))
+                problem.add_var(1.0, (0.0, width as f64 / wanted.unit))
             };
             let mut sum = sum;
             sum.add(down, 1.0);

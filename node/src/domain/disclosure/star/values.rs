@@ -2,6 +2,7 @@
 
 use accord_protocol::catalogue::{Quantity, Table};
 
+use super::Family;
 use crate::domain::contribution::{Contribution, part};
 
 // What a node counts within its cell.
@@ -22,7 +23,10 @@ pub(super) enum Values {
 }
 
 impl Values {
-    pub(super) fn of(table: &Table) -> Self {
+    pub(super) fn of(table: &Table, family: Family) -> Self {
+        if family != Family::Counts {
+            return Self::Lines;
+        }
         if let Some(measure) = table.measures.iter().find(|measure| measure.of == Quantity::Histogram) {
             let bins: Vec<_> = measure.all_bins().collect();
             let fine = measure.bins.last().map_or(0, |level| level.bins().count());
