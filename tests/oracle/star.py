@@ -161,7 +161,7 @@ class Star:
         """The unknowns as the tester knows them."""
         values = collections.Counter()
         for line, leaves in zip(truth.lines, truth.leaves):
-            amount = line.get(self.family) if self.family in MAGNITUDES else 1
+            amount = line.get(MAGNITUDES[self.family]) if self.family in MAGNITUDES else 1
             if amount:
                 for block in self.blocks:
                     values[block.place(leaves)] += amount
@@ -174,7 +174,7 @@ class Star:
             cases = collections.defaultdict(set)
             atoms = [self.fine(block, name) for name in block.names]
             for line, leaves in zip(truth.lines, truth.leaves):
-                if self.family not in MAGNITUDES or line.get(self.family):
+                if self.family not in MAGNITUDES or line.get(MAGNITUDES[self.family]):
                     cases[tuple(atom[leaves[name]] for atom, name in zip(atoms, block.names))].add(line["case"])
             for nodes, of in cases.items():
                 if len(of) == 1 and None not in nodes:

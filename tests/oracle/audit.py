@@ -1,0 +1,225 @@
+"""The audit of one kind, year and family of measures: how far each protected number can still go, for each attacker.
+
+Attackers differ in what they believe of numbers that stay. `numbers`: everything shown that is true now is taken as true now; this one
+goes for the protected cells. `changes`: a number that stays says nothing (carried and unchanged are the same bytes); this one goes for
+small changes between two vintages. `insider`: as `numbers`, and one case that is alone in base cells knows them.
+"""
+import collections
+import json
+import math
+import random
+
+from equations import Equation, Segment
+from intervals import Interval, System, Tally
+from lattice import MAGNITUDES
+from release import Row
+from star import COUNTS, Star
+from truth import Truth
+
+
+class Found:
+    """What an audit comes to; audits add up."""
+
+    def __init__(self):
+        self.leaks, self.protected, self.changes, self.insiders = [], 0, 0, 0
+        self.linear = self.integer = self.undecided = 0
+        # By family: (margin, leak-like words of the cell).
+        self.margins = {}
+
+    def add(self, other):
+        self.leaks += other.leaks
+        for name in ("protected", "changes", "insiders", "linear", "integer", "undecided"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for family, margin in other.margins.items():
+            self.narrowest(family, *margin)
+
+    def narrowest(self, family, margin, said):
+        if family not in self.margins or margin < self.margins[family][0]:
+            self.margins[family] = margin, said
+
+    def count(self, tally):
+        self.linear += tally.linear
+        self.integer += tally.integer
+        self.undecided += tally.undecided
+
+
+class Demand:
+    """What the provider promises for one number: a width for a count, a reach to both sides for an amount."""
+
+    def __init__(self, width=None, low=None, high=None):
+        self.width, self.low, self.high = width, low, high
+
+    def margin(self, interval, times=1):
+        """How much wider the interval is than promised; negative is a leak. `times` stretches the promise."""
+        if self.width is not None:
+            return interval.high - interval.low - times * self.width
+        more = (times - 1) * (self.high - self.low)
+        below = math.inf if self.low <= 0 >= interval.low and times == 1 else self.low - interval.low - more
+        if self.low == 0 and interval.low <= 0:
+            below = math.inf
+        return min(interval.high - self.high - more, below)
+
+    def said(self):
+        return {"width": self.width} if self.width is not None else {"from": self.low, "to": self.high}
+
+
+class Audit:
+    """The audit of one family."""
+
+    def __init__(self, release, family, sample=None):
+        self.release, self.rules, self.kind, self.family = release, release.rules, release.kind, family
+        self.whole, self.found = family == "count", Found()
+        self.random, self.sample = random.Random(f"{self.kind.kind} {self.kind.year} {family}"), sample
+        # Vintages that the attacker can link are a segment: nothing was taken away between them.
+        self.segments = [[0]]
+        for vintage in range(1, len(release.truths)):
+            if self.changed(vintage - 1, vintage)[1]:
+                self.segments.append([])
+            self.segments[-1].append(vintage)
+
+    def changed(self, before, after):
+        """The lines that were added and removed from one vintage to another."""
+        old, new = (
+            collections.Counter(json.dumps(line, sort_keys=True) for line in self.release.truths[vintage].lines)
+            for vintage in (before, after)
+        )
+        return tuple([json.loads(line) for line in some.elements()] for some in (new - old, old - new))
+
+    def run(self, insider=False):
+        """All that can be found."""
+        self.numbers()
+        if len(self.release.truths) > 1:
+            self.changes()
+        if insider:
+            self.insider()
+        return self.found
+
+    def world(self, rows, tally, keys=()):
+        """The equations of rows by key: for each vintage its segment, its place in it, and the system."""
+        star = Star(self.kind, self.family, {*rows, *keys})
+        worlds = {}
+        for vintages in self.segments:
+            segment = Segment(star, self.release.truths, vintages, rows)
+            system = System(star.size * len(vintages), segment.equations, segment.values, self.whole, self.scale(), tally)
+            worlds |= {vintage: (segment, at, system) for at, vintage in enumerate(vintages)}
+        return worlds
+
+    def scale(self):
+        return 1_000_000 if self.family == "mass_mg" else 1
+
+    def chosen(self, some):
+        """The cells that are examined: all, or a sample of them that is always the same."""
+        some = list(some)
+        if self.sample is not None and len(some) > self.sample:
+            return self.random.sample(some, self.sample)
+        return some
+
+    def demand(self, parts, total, source, clamp=True):
+        if self.whole:
+            return Demand(width=self.rules.width())
+        reach = self.rules.reach(parts, self.release.quantum(source))
+        return Demand(low=max(0, total - reach) if clamp else total - reach, high=total + reach)
+
+    def numbers(self):
+        """The protected cells of every vintage."""
+        tally = Tally()
+        rows = {key: sorted(by.values(), key=lambda row: row.vintage) for (of, key), by in self.release.held.items() if of == self.family}
+        worlds = self.world({key: some for key, some in rows.items() if some}, tally)
+        for vintage, truth in enumerate(self.release.truths):
+            protected = [(key, source) for of, key, source in self.release.protected(vintage) if of == self.family]
+            for key, source in self.chosen(protected):
+                parts = truth.of(self.family, key)
+                demand = self.demand(parts.values(), sum(parts.values()), source)
+                segment, at, system = worlds[vintage]
+                self.found.protected += 1
+                self.examine("numbers", key, self.edition(vintage), demand, *look(segment, (-1, at), key), system)
+        self.found.count(tally)
+
+    def edition(self, vintage):
+        return self.release.vintages.index(vintage)
+
+    def examine(self, attacker, key, edition, demand, touched, covered, system):
+        """Looks whether one number is narrower than promised."""
+        interval, exact = system.interval(touched, covered, lambda seen: demand.margin(seen, 2) >= 0)
+        if not exact:
+            return
+        if self.whole and demand.margin(interval) >= 0 and not system.wide_in_whole(touched, covered, demand.width):
+            interval = system.whole_interval(touched, covered, interval) or interval
+        self.judge(attacker, key, edition, demand, interval)
+
+    def judge(self, attacker, key, edition, demand, interval):
+        said = {
+            "measure": self.family, "cell": self.kind.words(key), "edition": edition + 1, "attacker": attacker,
+            "interval": [plain(interval.low), plain(interval.high)], **demand.said(),
+        }
+        margin = demand.margin(interval)
+        # Amounts are solved in large units; what is narrower than a millionth of the promise is no finding.
+        if margin < (0 if self.whole else -1e-6 * (demand.high - demand.low) - 1e-3):
+            self.found.leaks.append({"leak": "narrow", **said})
+        if not math.isinf(margin):
+            self.found.narrowest(self.family, plain(margin), said)
+
+    def changes(self):
+        """The protected changes between two vintages."""
+        tally = Tally()
+        rows = {key: some for (of, key), some in self.release.rows.items() if of == self.family and some}
+        worlds = self.world(rows, tally)
+        revised = {
+            (one.vintage, other.vintage) for some in rows.values() for one, other in zip(some, some[1:])
+        }
+        for before, after in sorted(revised | {(at - 1, at) for at in range(1, len(self.release.truths))}):
+            self.change(worlds, before, after, (before, after) in revised)
+        self.found.count(tally)
+
+    def change(self, worlds, before, after, revised):
+        added, removed = self.changed(before, after)
+        lines = Truth(self.kind, [*added, *removed])
+        old, new = self.release.truths[before], self.release.truths[after]
+        common = set(self.release.availability(before)) & set(self.release.availability(after))
+        protected = []
+        for key in sorted(key for of, key in common if of == self.family):
+            source = self.release.source(self.family, key)
+            # Where nothing was revised for anybody to see, there is no change table, and "nothing was late" is no secret.
+            if source and (revised or lines.of(self.family, key)) and self.release.unsafe(self.family, key, lines):
+                protected.append((key, source))
+        for key, source in self.chosen(protected):
+            self.found.changes += 1
+            net = new.total(self.family, key) - old.total(self.family, key)
+            (one, start, system), (other, end, _) = worlds[before], worlds[after]
+            demand = self.demand(lines.of(self.family, key).values(), net, source, clamp=one is other)
+            if one is other:
+                self.examine("changes", key, self.edition(after), demand, *look(one, (start, end), key), system)
+            else:
+                self.judge("changes", key, self.edition(after), demand, self.apart(key, worlds, before, after))
+
+    def apart(self, key, worlds, before, after):
+        """The change between vintages that are not linked: each end is free of the other."""
+        old, new = (
+            worlds[vintage][2].interval(*look(worlds[vintage][0], (-1, worlds[vintage][1]), key), lambda _: False)[0]
+            for vintage in (before, after)
+        )
+        return Interval(new.low - old.high, new.high - old.low)
+
+
+def look(segment, span, key):
+    """The unknowns that a number may be made of, and those that it is made of for sure."""
+    block = segment.star.block(key)
+    return segment.cells(span, block, block.box(key)), segment.cells(span, block, block.box(key, covered=True))
+
+
+def plain(number):
+    """A number as JSON writes it: whole where it is, and no end as none."""
+    if math.isinf(number):
+        return None
+    return round(number) if abs(number - round(number)) < 1e-6 else round(number, 3)
+
+
+def families(release):
+    """The families of measures that a release has."""
+    return sorted({family for family, _ in release.said})
+
+
+def has_star(kind, family):
+    """Whether any table of a kind with margins has the family."""
+    wanted = COUNTS if family == "count" else {family}
+    return any(table.of(levels) & wanted for table in kind.tables if table.margins for levels in table.level_sets)

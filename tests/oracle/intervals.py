@@ -1,0 +1,336 @@
+"""How far a sum of unknowns can go: linear and integer programmes over the equations of a segment.
+
+Three things make a real year feasible. Unknowns that stand in the same equations are one column (what one of them can hold, each can).
+Unknowns that no chain of equations connects are programmes of their own. And every solution found is kept: a cell in which two of
+them already lie far apart needs no programme.
+"""
+import collections
+import math
+
+import highspy
+import numpy
+
+# The solver's answers are right to about 1e-7; the numbers are whole, so half of a thousandth is far from both.
+EPSILON = 5e-4
+# An integer programme larger than this, or slower, is left undecided: the oracle can only find leaks.
+COLUMNS_MAX = 3_000
+SECONDS_MAX = 10.0
+# Solutions that are kept for each part; a real year has parts of ten thousand columns.
+POINTS_MAX = 256
+
+
+class Interval:
+    """What a sum lies between."""
+
+    def __init__(self, low, high):
+        self.low, self.high = low, high
+
+    def rounded(self):
+        """The interval of a whole number."""
+        high = self.high if math.isinf(self.high) else math.floor(self.high + EPSILON)
+        return Interval(math.ceil(self.low - EPSILON), high)
+
+
+class Tally:
+    """How many programmes were solved."""
+
+    def __init__(self):
+        self.linear = self.integer = self.undecided = 0
+
+
+class Part:
+    """The columns and rows that hang together, with the solver's model and the solutions known so far."""
+
+    def __init__(self, rows, values, start, tally):
+        # rows: {column: coefficient}; start: a solution, the tester's truth.
+        self.start, self.tally = numpy.array(start, dtype=float), tally
+        self.size = len(start)
+        # Nothing real comes near this: a column that reaches it has no bound.
+        self.cap = 4.0 * float(self.start.sum()) + 10_000.0
+        self.values = numpy.array(values, dtype=float)
+        self.starts = numpy.cumsum([0, *(len(row) for row in rows[:-1])], dtype=numpy.int32)
+        self.columns = numpy.array([column for row in rows for column in row], dtype=numpy.int32)
+        self.coefficients = numpy.array([by for row in rows for by in row.values()], dtype=float)
+        self.points, self.whole_points = Points(self.start), Points(self.start)
+        self.model, self.whole_model = None, None
+        self.known, self.known_whole = {}, {}
+
+    def build(self, whole):
+        """A model without an objective."""
+        model = highspy.Highs()
+        model.setOptionValue("output_flag", False)
+        model.setOptionValue("threads", 1)
+        model.setOptionValue("random_seed", 1)
+        model.addVars(self.size, numpy.zeros(self.size), numpy.full(self.size, self.cap))
+        model.addRows(
+            len(self.values), self.values, self.values, len(self.columns), self.starts, self.columns, self.coefficients
+        )
+        if whole:
+            every = numpy.arange(self.size, dtype=numpy.int32)
+            model.changeColsIntegrality(self.size, every, numpy.array([highspy.HighsVarType.kInteger] * self.size))
+            model.setOptionValue("time_limit", SECONDS_MAX)
+            model.setOptionValue("mip_rel_gap", 0.0)
+            model.setOptionValue("mip_abs_gap", 0.5)
+        return model
+
+    def run(self, model, columns, largest):
+        """Solves a model for a sum of columns: whether to the end, the bound that is proven, the solution."""
+        at = numpy.array(columns, dtype=numpy.int32)
+        model.changeColsCost(len(at), at, numpy.ones(len(at)))
+        model.changeObjectiveSense(highspy.ObjSense.kMaximize if largest else highspy.ObjSense.kMinimize)
+        model.run()
+        model.changeColsCost(len(at), at, numpy.zeros(len(at)))
+        status = model.getModelStatus()
+        solution = numpy.array(model.getSolution().col_value)
+        return status == highspy.HighsModelStatus.kOptimal, model.getInfo().objective_function_value, solution
+
+    def reach(self, columns, largest):
+        """The largest or smallest sum of columns in real numbers."""
+        if (columns, largest) not in self.known:
+            if self.model is None:
+                self.model = self.build(False)
+            done, value, solution = self.run(self.model, sorted(columns), largest)
+            self.tally.linear += 1
+            if not done:
+                # Started from nothing it ends; a basis that went bad is not worth more than that.
+                self.model = self.build(False)
+                done, value, solution = self.run(self.model, sorted(columns), largest)
+                if not done:
+                    raise ArithmeticError("the solver gave up on a linear programme")
+            self.keep(solution)
+            self.known[columns, largest] = math.inf if largest and value > self.cap / 2 else value
+        return self.known[columns, largest]
+
+    def keep(self, solution):
+        self.points.add(solution)
+        whole = numpy.rint(solution)
+        if numpy.abs(solution - whole).max() < EPSILON and self.holds(whole):
+            self.whole_points.add(whole)
+
+    def holds(self, point):
+        """Whether a point in whole numbers is a solution, exactly."""
+        sums = numpy.add.reduceat(self.coefficients * point[self.columns], self.starts)
+        return point.min() >= 0 and bool((sums == self.values).all())
+
+    def reach_whole(self, columns, largest):
+        """The same in whole numbers; None if that is not decided."""
+        if (columns, largest) not in self.known_whole:
+            found = None
+            if self.size <= COLUMNS_MAX:
+                if self.whole_model is None:
+                    self.whole_model = self.build(True)
+                done, value, solution = self.run(self.whole_model, sorted(columns), largest)
+                self.tally.integer += 1
+                if done:
+                    self.keep(solution)
+                    found = math.inf if largest and value > self.cap / 2 else float(round(value))
+            self.known_whole[columns, largest] = found
+        return self.known_whole[columns, largest]
+
+
+
+class Points:
+    """Solutions that are known; the oldest make room, the first stays."""
+
+    def __init__(self, first):
+        self.all, self.count, self.next = numpy.array([first]), 1, 1
+
+    def add(self, point):
+        if self.count == POINTS_MAX:
+            self.all[self.next] = point
+            self.next = self.next % (POINTS_MAX - 1) + 1
+            return
+        if self.count == len(self.all):
+            self.all = numpy.concatenate([self.all, numpy.zeros_like(self.all)])
+        self.all[self.count] = point
+        self.count += 1
+
+    def seen(self, columns, largest):
+        """How far the known solutions go."""
+        sums = self.all[:self.count, sorted(columns)].sum(axis=1)
+        return float(sums.max() if largest else sums.min())
+
+
+class System:
+    """The equations of a segment, made small: each unknown is fixed, or a column of a part."""
+
+    def __init__(self, size, equations, values, whole, scale=1, tally=None):
+        # values: the true unknowns, those that are not zero. Amounts are solved in units of `scale`.
+        self.values, self.whole, self.scale = values, whole, scale
+        self.tally = tally or Tally()
+        rows, amounts = self.rows(equations)
+        self.fixed = fix(rows, amounts)
+        self.column, self.members = {}, collections.Counter()
+        self.parts = self.split(size, rows, amounts)
+
+    def rows(self, equations):
+        rows, amounts = [], []
+        for equation in equations:
+            row = collections.Counter(equation.plus)
+            row.subtract(equation.minus)
+            row = {column: by for column, by in row.items() if by}
+            true = sum(by * self.values.get(column, 0) for column, by in row.items())
+            if true != equation.value:
+                raise ValueError(f"an equation contradicts the lines: {equation.told}: {equation.value} and {true}")
+            rows.append(row)
+            amounts.append(equation.value)
+        return rows, amounts
+
+    def split(self, size, rows, amounts):
+        """Columns of unknowns that stand in the same rows, and parts that share no row."""
+        holds = [[] for _ in range(size)]
+        for number, row in enumerate(rows):
+            for unknown, by in row.items():
+                holds[unknown].append((number, by))
+        classes = {}
+        for unknown, at in enumerate(holds):
+            if unknown not in self.fixed:
+                self.column[unknown] = classes.setdefault(tuple(at), len(classes))
+                self.members[self.column[unknown]] += 1
+        start = [0] * len(classes)
+        for unknown, value in self.values.items():
+            if unknown in self.column:
+                start[self.column[unknown]] += value
+        join = Union(len(classes))
+        by_row = collections.defaultdict(dict)
+        for at, column in classes.items():
+            for number, by in at:
+                by_row[number][column] = by
+        for row in by_row.values():
+            first, *others = row
+            for other in others:
+                join.together(first, other)
+        groups = collections.defaultdict(list)
+        for column in range(len(classes)):
+            groups[join.root(column)].append(column)
+        rows_of = collections.defaultdict(set)
+        for number, row in by_row.items():
+            rows_of[join.root(next(iter(row)))].add((tuple(sorted(row.items())), amounts[number]))
+        self.place, parts = {}, []
+        for root, columns in groups.items():
+            at = {column: index for index, column in enumerate(columns)}
+            for column in columns:
+                self.place[column] = len(parts), at[column]
+            mine = sorted(rows_of[root])
+            parts.append(Part(
+                [{at[column]: by for column, by in row} for row, _ in mine], [amount / self.scale for _, amount in mine],
+                [start[column] / self.scale for column in columns], self.tally,
+            ) if mine else None)
+        return parts
+
+    def aim(self, unknowns, all_members):
+        """A sum as a fixed amount and columns by part; of a column in part only, everything or nothing counts."""
+        amount, held = 0, collections.Counter()
+        for unknown in unknowns:
+            if unknown in self.fixed:
+                amount += self.fixed[unknown]
+            else:
+                held[self.column[unknown]] += 1
+        found = collections.defaultdict(set)
+        for column, count in held.items():
+            if not all_members or count == self.members[column]:
+                part, at = self.place[column]
+                found[part].add(at)
+        return amount, {part: frozenset(columns) for part, columns in found.items()}
+
+    def interval(self, touched, covered, enough):
+        """What lies between: unknowns that may all belong to the cell, and those that do for sure.
+
+        `enough(interval)` says that nothing more need be known. The ends are exact if it is not met before.
+        """
+        low, under = self.aim(covered, True)
+        high, over = self.aim(touched, False)
+        low, high = low / self.scale, high / self.scale
+        if any(self.parts[part] is None for part in over):
+            high = math.inf
+        under = {part: columns for part, columns in under.items() if self.parts[part]}
+        over = {part: columns for part, columns in over.items() if self.parts[part]}
+        seen = self.over_parts(low, high, under, over, lambda part, columns, largest: (
+            part.whole_points if self.whole else part.points).seen(columns, largest))
+        if enough(self.scaled(seen)):
+            return self.scaled(seen), False
+        found = self.over_parts(low, high, under, over, Part.reach)
+        if self.whole:
+            found = found.rounded()
+        return self.scaled(found), True
+
+    def whole_interval(self, touched, covered, between):
+        """The interval in whole numbers; None if an end is not decided."""
+        low, under = self.aim(covered, True)
+        high, over = self.aim(touched, False)
+        if math.isinf(between.high):
+            over = {}
+        ends = []
+        for amount, by_part, largest in ((low, under, False), (high, over, True)):
+            for part, columns in by_part.items():
+                if self.parts[part]:
+                    one = self.parts[part].reach_whole(columns, largest)
+                    if one is None:
+                        self.tally.undecided += 1
+                        return None
+                    amount += one
+            ends.append(amount)
+        return Interval(ends[0], math.inf if math.isinf(between.high) else ends[1])
+
+    def wide_in_whole(self, touched, covered, width):
+        """Whether solutions in whole numbers that are known already lie that far apart."""
+        low, under = self.aim(covered, True)
+        high, over = self.aim(touched, False)
+        if any(self.parts[part] is None for part in over):
+            return True
+        known = self.over_parts(
+            low, high, {part: columns for part, columns in under.items() if self.parts[part]}, over,
+            lambda part, columns, largest: part.whole_points.seen(columns, largest),
+        )
+        return known.high - known.low >= width
+
+    def over_parts(self, low, high, under, over, reach):
+        for part, columns in under.items():
+            low += reach(self.parts[part], columns, False)
+        for part, columns in over.items():
+            high += reach(self.parts[part], columns, True)
+        return Interval(low, high)
+
+    def scaled(self, interval):
+        return Interval(interval.low * self.scale, interval.high * self.scale)
+
+
+class Union:
+    """Which columns hang together."""
+
+    def __init__(self, size):
+        self.above = list(range(size))
+
+    def root(self, one):
+        while self.above[one] != one:
+            self.above[one] = self.above[self.above[one]]
+            one = self.above[one]
+        return one
+
+    def together(self, one, other):
+        self.above[self.root(one)] = self.root(other)
+
+
+def fix(rows, amounts):
+    """Takes out what a row alone settles: a single unknown, or a sum of nothing. Changes rows and amounts."""
+    stands, fixed = collections.defaultdict(list), {}
+    for number, row in enumerate(rows):
+        for unknown in row:
+            stands[unknown].append(number)
+    todo = list(range(len(rows)))
+    while todo:
+        number = todo.pop()
+        row = rows[number]
+        if len(row) == 1:
+            (unknown, by), = row.items()
+            settled = {unknown: amounts[number] // by}
+        elif amounts[number] == 0 and len(set(row.values())) == 1:
+            settled = dict.fromkeys(row, 0)
+        else:
+            continue
+        for unknown, value in settled.items():
+            fixed[unknown] = value
+            for other in stands[unknown]:
+                amounts[other] -= rows[other].pop(unknown) * value
+                todo.append(other)
+    return fixed

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""The universal leak oracle as a command: everything one provider ever released against the lines behind it.
+
+Exit status: 0 no leak was found (which proves nothing), 1 a leak, 2 the input cannot be audited.
+"""
+import argparse
+import concurrent.futures
+import json
+import sys
+
+from audit import Audit, Found, families, has_star
+from folder import BadInput, Folder
+
+
+def audit(task):
+    """One kind, year and family, or the face of one kind and year (family `None`)."""
+    path, kind, year, family, insider, sample = task
+    folder, found = Folder(path), Found()
+    release = folder.release(kind, year)
+    if family is None:
+        found.leaks += release.faults + folder.loose(kind, year)
+    else:
+        found = Audit(release, family, sample).run(insider)
+    for leak in found.leaks:
+        leak["kind"] = kind
+    return found
+
+
+def tasks(path, options):
+    """What there is to audit, the largest first."""
+    folder, all_tasks = Folder(path), []
+    for kind, year in folder.blocks():
+        if options.kind in (None, kind) and options.year in (None, year):
+            release = folder.release(kind, year)
+            all_tasks.append((path, kind, year, None, False, None))
+            all_tasks += [
+                (path, kind, year, family, options.insider, options.sample)
+                for family in families(release) if has_star(release.kind, family)
+            ]
+    return sorted(all_tasks, key=lambda task: (task[3] != "count", task[1:3], task[3] or ""))
+
+
+def run(path, options):
+    """Everything that can be found in a folder."""
+    found, todo = Found(), tasks(path, options)
+    if options.jobs > 1:
+        with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+            for one in pool.map(audit, todo):
+                found.add(one)
+    else:
+        for task in todo:
+            found.add(audit(task))
+    return found
+
+
+def words(leak):
+    """A leak in one line."""
+    cell = ", ".join(f"{name} {code}" for name, code in leak["cell"].items())
+    rest = {name: value for name, value in leak.items() if name not in ("leak", "kind", "cell", "edition", "measure", "attacker", "interval")}
+    between = ""
+    if "interval" in leak:
+        low, high = leak["interval"]
+        between = f" in [{low}, {'...' if high is None else high}] for the attacker `{leak['attacker']}`"
+    promise = ", ".join(f"{name} {value}" for name, value in rest.items())
+    return f"{leak['leak']}: {leak.get('kind', '')} {leak['measure']} of {cell}, edition {leak['edition']}:{between} ({promise})"
+
+
+def text(found):
+    """The result for people."""
+    lines = [words(leak) for leak in found.leaks]
+    lines.append(
+        f"{len(found.leaks)} leaks; {found.protected} protected cells, {found.changes} protected changes and {found.insiders} cells before "
+        f"insiders examined; {found.linear} linear and {found.integer} integer programmes solved, {found.undecided} left undecided"
+    )
+    for family, (margin, said) in sorted(found.margins.items()):
+        lines.append(f"smallest margin of {family}: {margin}, at {json.dumps(said)}")
+    return "\n".join(lines)
+
+
+def as_json(found):
+    return json.dumps({
+        "leaks": found.leaks, "protected": found.protected, "changes": found.changes, "insiders": found.insiders,
+        "linear": found.linear, "integer": found.integer, "undecided": found.undecided,
+        "margins": {family: {"margin": margin, "at": said} for family, (margin, said) in sorted(found.margins.items())},
+    }, indent=1)
+
+
+def options(arguments):
+    parser = argparse.ArgumentParser(prog="oracle.py", description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--insider", action="store_true", help="also the attacker who is one case alone in base cells")
+    parser.add_argument("--kind", help="only this kind of record")
+    parser.add_argument("--year", help="only this year")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--sample", type=int, help="at most so many protected cells of each kind, year, vintage and family")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def main(arguments):
+    asked = options(arguments)
+    try:
+        found = run(asked.folder, asked)
+    except (BadInput, KeyError, ValueError) as error:
+        print(f"oracle: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    print(as_json(found) if asked.json else text(found))
+    return 1 if found.leaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
