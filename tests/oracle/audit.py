@@ -44,23 +44,20 @@ class Found:
 
 
 class Demand:
-    """What the provider promises for one number: a width for a count, a reach to both sides for an amount."""
+    """What the provider promises for one number: a width for a count; for an amount, tables with at most `low` and at least `high`."""
 
     def __init__(self, width=None, low=None, high=None):
         self.width, self.low, self.high = width, low, high
 
-    def margin(self, interval, times=1):
-        """How much wider the interval is than promised; negative is a leak. `times` stretches the promise."""
+    def margin(self, interval):
+        """How much wider the interval is than promised; negative is a leak."""
         if self.width is not None:
-            return interval.high - interval.low - times * self.width
-        more = (times - 1) * (self.high - self.low)
-        below = math.inf if self.low <= 0 >= interval.low and times == 1 else self.low - interval.low - more
-        if self.low == 0 and interval.low <= 0:
-            below = math.inf
-        return min(interval.high - self.high - more, below)
+            return interval.high - interval.low - self.width
+        below = math.inf if self.low is None else self.low - interval.low
+        return min(interval.high - self.high, below)
 
     def said(self):
-        return {"width": self.width} if self.width is not None else {"from": self.low, "to": self.high}
+        return {"width": self.width} if self.width is not None else {"at_most": self.low, "at_least": self.high}
 
 
 class Audit:
@@ -118,7 +115,8 @@ class Audit:
         if self.whole:
             return Demand(width=self.rules.width())
         reach = self.rules.reach(parts, self.release.quantum(source))
-        return Demand(low=max(0, total - reach) if clamp else total - reach, high=total + reach)
+        # Of an amount that cannot be negative, less than nothing cannot be asked for.
+        return Demand(low=None if clamp and total <= reach else total - reach, high=total + reach)
 
     def numbers(self):
         """The protected cells of every vintage."""
@@ -140,7 +138,9 @@ class Audit:
 
     def examine(self, attacker, key, edition, demand, touched, covered, system):
         """Looks whether one number is narrower than promised."""
-        interval, exact = system.interval(touched, covered, lambda seen: demand.margin(seen, 2) >= 0)
+        # Known solutions may show that this cell is no leak and not the narrowest either.
+        narrowest = max(0, self.found.margins[self.family][0]) if self.family in self.found.margins else math.inf
+        interval, exact = system.interval(touched, covered, lambda seen: demand.margin(seen) >= narrowest)
         if not exact:
             return
         if self.whole and demand.margin(interval) >= 0 and not system.wide_in_whole(touched, covered, demand.width):
@@ -153,8 +153,8 @@ class Audit:
             "interval": [plain(interval.low), plain(interval.high)], **demand.said(),
         }
         margin = demand.margin(interval)
-        # Amounts are solved in large units; what is narrower than a millionth of the promise is no finding.
-        if margin < (0 if self.whole else -1e-6 * (demand.high - demand.low) - 1e-3):
+        # Amounts are solved in large units, where the last digits are the solver's.
+        if margin < (0 if self.whole else -1e-6 * abs(demand.high) - 1e-3):
             self.found.leaks.append({"leak": "narrow", **said})
         if not math.isinf(margin):
             self.found.narrowest(self.family, plain(margin), said)

@@ -6,6 +6,8 @@ them already lie far apart needs no programme.
 """
 import collections
 import math
+import os
+import sys
 
 import highspy
 import numpy
@@ -57,10 +59,11 @@ class Part:
 
     def build(self, whole):
         """A model without an objective."""
-        model = highspy.Highs()
-        model.setOptionValue("output_flag", False)
+        model = silent_model()
         model.setOptionValue("threads", 1)
         model.setOptionValue("random_seed", 1)
+        # The last basis stays feasible when only the objective changes.
+        model.setOptionValue("simplex_strategy", 4)
         model.addVars(self.size, numpy.zeros(self.size), numpy.full(self.size, self.cap))
         model.addRows(
             len(self.values), self.values, self.values, len(self.columns), self.starts, self.columns, self.coefficients
@@ -79,10 +82,13 @@ class Part:
         model.changeColsCost(len(at), at, numpy.ones(len(at)))
         model.changeObjectiveSense(highspy.ObjSense.kMaximize if largest else highspy.ObjSense.kMinimize)
         model.run()
+        found = (
+            model.getModelStatus() == highspy.HighsModelStatus.kOptimal, model.getInfo().objective_function_value,
+            numpy.array(model.getSolution().col_value),
+        )
+        # A change of the model forgets its solution, so this comes last.
         model.changeColsCost(len(at), at, numpy.zeros(len(at)))
-        status = model.getModelStatus()
-        solution = numpy.array(model.getSolution().col_value)
-        return status == highspy.HighsModelStatus.kOptimal, model.getInfo().objective_function_value, solution
+        return found
 
     def reach(self, columns, largest):
         """The largest or smallest sum of columns in real numbers."""
@@ -293,6 +299,21 @@ class System:
 
     def scaled(self, interval):
         return Interval(interval.low * self.scale, interval.high * self.scale)
+
+
+def silent_model():
+    """A model that prints nothing; the solver greets on standard output before it can be told not to."""
+    sys.stdout.flush()
+    standard, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        model = highspy.Highs()
+    finally:
+        os.dup2(standard, 1)
+        os.close(standard)
+        os.close(nowhere)
+    model.silent()
+    return model
 
 
 class Union:

@@ -24,14 +24,14 @@ def read_edition(path):
 def numbers_of(measure, value):
     """The numbers of one measure of a cell: (family, flag, what it is of, state, value)."""
     of, state = measure["of"], value["state"]
-    if of in MAGNITUDES:
-        return [(of, "*", of, state, value.get("value"))]
-    if of in FLAGS:
-        return [("count", FLAGS[of], of, state, value.get("value"))]
     if of == "mean":
         # A hidden mean says nothing of its number of lines.
         lines = [("count", "measured", of, state, value["n"])] if state == "value" else []
         return [*lines, ("mean", "*", of, state, value.get("sum"))]
+    if of in MAGNITUDES:
+        return [(of, "*", of, state, value.get("value"))]
+    if of in FLAGS:
+        return [("count", FLAGS[of], of, state, value.get("value"))]
     found = [("count", "measured", "histogram", state, value.get("n"))]
     bins = [
         (f"bin{depth}:{start}:{end}", start, end)
