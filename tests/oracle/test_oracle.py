@@ -11,6 +11,7 @@ import unittest
 import brute
 import oracle
 import publish
+from audit import Audit, look
 from folder import Folder
 
 RULES = {"country": "NL", "k": 5, "p_percent": 15, "dominance_percent": 75, "zeros": "hidden"}
@@ -277,8 +278,8 @@ class Attacks(unittest.TestCase):
         # Where a policy shows zeros, this one is no secret, and others are not narrowed by it.
         shown = Case(DRUGS, STAR, zeros="shown").edition(some, nothing)
         self.assertEqual(shown.run().leaks, [])
-        small = [*some, *lines({("heroin", "N"): 0, ("mdma", "S"): 0}, start=99)]
-        self.assertEqual(Case(DRUGS, STAR, zeros="shown").edition(small, nothing).run().leaks, [])
+        few = Case(DRUGS, STAR, zeros="shown").edition(lines({**TABLE_51, ("mdma", "N"): 0}), SQUARE).run()
+        self.assertEqual((few.leaks, few.margins["count"][1]["interval"]), ([], [0, 15]))
 
     def test_5_17_all_hidden_total_shown(self):
         for some, total in (({}, 0), ({"heroin": 1, "fentanyl": 1}, 2)):
@@ -378,6 +379,69 @@ class Mutation(unittest.TestCase):
         for cell in sorted(square):
             with self.subTest(cell=cell):
                 self.assertTrue(Case(DRUGS, STAR).edition(lines(TABLE_51), only(*square - {cell})).run().leaks)
+
+
+class Brute(unittest.TestCase):
+    """The intervals are those of brute force over all dimensions together."""
+
+    SETS = 240
+
+    def test_intervals_of_tiny_sets(self):
+        trees = {name: flat("0", "1") for name in ("drugs", "regions", "forms")}
+        year = {"time": ["year"], "drug": ["all", "code"]}
+        count, hub = {"seizures": "lines"}, {"time": "time", "drug": "drugs"}
+        codes = ["all", "code"]
+        star = [
+            table(1, "seizure", {**hub, "region": "regions"}, count, [{**year, "region": codes}]),
+            table(2, "seizure", {**hub, "form": "forms"}, count, [{**year, "form": codes}]),
+        ]
+        cube = [table(1, "seizure", {**hub, "region": "regions", "form": "forms"}, count, [{**year, "region": codes, "form": codes}])]
+        flat_table = [table(1, "seizure", {**hub, "region": "regions"}, count, [{**year, "region": codes}])]
+        for seed in range(self.SETS):
+            chance = random.Random(seed)
+            tables, editions = chance.choice(((star, 1), (cube, 1), (flat_table, 1), (flat_table, 2)))
+            with self.subTest(seed=seed):
+                self.compare(chance, Case(trees, tables, k=3), 3 if tables is not flat_table else 2, editions)
+
+    def compare(self, chance, case, dimensions, editions):
+        leaves = list(itertools.product("01", repeat=dimensions))
+        numbers = dict.fromkeys(leaves, 0)
+        for _ in range(editions):
+            for _ in range(chance.randint(3, 7)):
+                numbers[chance.choice(leaves)] += 1
+            hidden = {}
+            def hide(codes, of):
+                at = tuple(sorted((name, code) for name, code in codes.items() if code != "_T"))
+                # The total bounds brute force.
+                return len(at) > 1 and hidden.setdefault(at, chance.random() < 0.6)
+            case.edition(lines(numbers), hide)
+        release = Folder(case.path).release("seizure", "2011")
+        audit = Audit(release, "count")
+        worlds = audit.world({key: list(rows.values()) for (of, key), rows in release.held.items() if of == "count"}, None)
+        shown, wanted, keys = [], [], []
+        for key in sorted(key for of, key in release.said if of == "count"):
+            for vintage in range(len(release.truths)):
+                cells = self.cells(release, key, leaves, vintage)
+                if vintage in release.held["count", key]:
+                    shown.append((cells, release.held["count", key][vintage].value))
+                wanted.append(cells)
+                keys.append((key, vintage))
+        unknowns = [(leaf, vintage) for leaf in leaves for vintage in range(len(release.truths))]
+        for (key, vintage), expected in zip(keys, brute.intervals(unknowns, shown, wanted)):
+            segment, at, system = worlds[vintage]
+            touched, covered = look(segment, (-1, at), key)
+            between, exact = system.interval(touched, covered, lambda _: False)
+            self.assertTrue(exact)
+            found = system.whole_interval(touched, covered, between)
+            self.assertEqual([found.low, found.high], expected, release.kind.words(key))
+
+    def cells(self, release, key, leaves, vintage):
+        """The combinations of leaves under a key, as what each vintage up to one adds."""
+        said, names = release.kind.words(key), ("drug", "region", "form")
+        return {
+            (leaf, at) for leaf in leaves for at in range(vintage + 1)
+            if all(said.get(name, "_T") in ("_T", code) for name, code in zip(names, leaf))
+        }
 
 
 if __name__ == "__main__":
