@@ -405,16 +405,16 @@ class Brute(unittest.TestCase):
 
     def compare(self, chance, case, dimensions, editions):
         leaves = list(itertools.product("01", repeat=dimensions))
-        numbers = dict.fromkeys(leaves, 0)
+        some = []
         for _ in range(editions):
             for _ in range(chance.randint(3, 7)):
-                numbers[chance.choice(leaves)] += 1
+                some += lines({chance.choice(leaves): 1}, start=len(some))
             hidden = {}
             def hide(codes, of):
                 at = tuple(sorted((name, code) for name, code in codes.items() if code != "_T"))
                 # The total bounds brute force.
                 return len(at) > 1 and hidden.setdefault(at, chance.random() < 0.6)
-            case.edition(lines(numbers), hide)
+            case.edition(some, hide)
         release = Folder(case.path).release("seizure", "2011")
         audit = Audit(release, "count")
         worlds = audit.world({key: list(rows.values()) for (of, key), rows in release.held.items() if of == "count"}, None)
