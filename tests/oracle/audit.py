@@ -9,10 +9,8 @@ import json
 import math
 import random
 
-from equations import Equation, Segment
+from equations import Segment
 from intervals import Interval, System, Tally
-from lattice import MAGNITUDES
-from release import Row
 from star import COUNTS, Star
 from truth import Truth
 
@@ -82,22 +80,30 @@ class Audit:
         )
         return tuple([json.loads(line) for line in some.elements()] for some in (new - old, old - new))
 
-    def run(self, insider=False):
-        """All that can be found."""
+    def run(self, insiders=0):
+        """All that can be found; with that many insiders in turn."""
         self.numbers()
         if len(self.release.truths) > 1:
             self.changes()
-        if insider:
-            self.insider()
+        if insiders:
+            self.insiders(insiders)
         return self.found
 
-    def world(self, rows, tally, keys=()):
-        """The equations of rows by key: for each vintage its segment, its place in it, and the system."""
-        star = Star(self.kind, self.family, {*rows, *keys})
+    def held(self):
+        """By key, what is shown and true in each vintage."""
+        return {
+            key: sorted(rows.values(), key=lambda row: row.vintage)
+            for (of, key), rows in self.release.held.items() if of == self.family and rows
+        }
+
+    def world(self, rows, tally, singles=()):
+        """The equations of rows by key: for each vintage its segment, its place in it, and the system. Singles stay apart."""
+        star = Star(self.kind, self.family, {*rows, *singles})
         worlds = {}
         for vintages in self.segments:
             segment = Segment(star, self.release.truths, vintages, rows)
-            system = System(star.size * len(vintages), segment.equations, segment.values, self.whole, self.scale(), tally)
+            alone = {unknown for key in singles for unknown in look(segment, (-1, len(vintages) - 1), key)[1]}
+            system = System(star.size * len(vintages), segment.equations, segment.values, self.whole, self.scale(), tally, alone)
             worlds |= {vintage: (segment, at, system) for at, vintage in enumerate(vintages)}
         return worlds
 
@@ -121,8 +127,7 @@ class Audit:
     def numbers(self):
         """The protected cells of every vintage."""
         tally = Tally()
-        rows = {key: sorted(by.values(), key=lambda row: row.vintage) for (of, key), by in self.release.held.items() if of == self.family}
-        worlds = self.world({key: some for key, some in rows.items() if some}, tally)
+        worlds = self.world(self.held(), tally)
         for vintage, truth in enumerate(self.release.truths):
             protected = [(key, source) for of, key, source in self.release.protected(vintage) if of == self.family]
             for key, source in self.chosen(protected):
@@ -156,7 +161,7 @@ class Audit:
         # Amounts are solved in large units, where the last digits are the solver's.
         if margin < (0 if self.whole else -1e-6 * abs(demand.high) - 1e-3):
             self.found.leaks.append({"leak": "narrow", **said})
-        if not math.isinf(margin):
+        if not math.isinf(margin) and attacker != "insider":
             self.found.narrowest(self.family, plain(margin), said)
 
     def changes(self):
@@ -191,6 +196,30 @@ class Audit:
                 self.examine("changes", key, self.edition(after), demand, *look(one, (start, end), key), system)
             else:
                 self.judge("changes", key, self.edition(after), demand, self.apart(key, worlds, before, after))
+
+    def insiders(self, most):
+        """The protected cells of the last vintage before one case at a time that knows the base cells in which it is alone."""
+        tally, vintage = Tally(), len(self.release.truths) - 1
+        truth, rows = self.release.truths[vintage], self.held()
+        singles = Star(self.kind, self.family, set(rows)).singles(truth)
+        segment, at, system = self.world(rows, tally, singles)[vintage]
+        span = (-1, at)
+        by_case = collections.defaultdict(set)
+        for key, case in singles.items():
+            by_case[case].update(look(segment, span, key)[1])
+        cases = sorted(by_case)
+        protected = self.chosen((key, source) for of, key, source in self.release.protected(vintage) if of == self.family)
+        for case in cases if len(cases) <= most else self.random.sample(cases, most):
+            concerned = system.tell(by_case[case])
+            for key, source in protected if concerned else []:
+                parts = truth.of(self.family, key)
+                touched, covered = look(segment, span, key)
+                # What is nobody's but the insider's own is no secret from it.
+                if set(parts) != {case} and concerned & system.parts_of(touched):
+                    self.found.insiders += 1
+                    demand = self.demand(parts.values(), sum(parts.values()), source)
+                    self.examine("insider", key, self.edition(vintage), demand, touched, covered, system)
+        self.found.count(tally)
 
     def apart(self, key, worlds, before, after):
         """The change between vintages that are not linked: each end is free of the other."""

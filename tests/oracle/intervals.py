@@ -54,8 +54,7 @@ class Part:
         self.columns = numpy.array([column for row in rows for column in row], dtype=numpy.int32)
         self.coefficients = numpy.array([by for row in rows for by in row.values()], dtype=float)
         self.points, self.whole_points = Points(self.start), Points(self.start)
-        self.model, self.whole_model = None, None
-        self.known, self.known_whole = {}, {}
+        self.models, self.known, self.told = {}, {}, []
 
     def build(self, whole):
         """A model without an objective."""
@@ -68,6 +67,7 @@ class Part:
         model.addRows(
             len(self.values), self.values, self.values, len(self.columns), self.starts, self.columns, self.coefficients
         )
+        self.bound(model, self.told)
         if whole:
             every = numpy.arange(self.size, dtype=numpy.int32)
             model.changeColsIntegrality(self.size, every, numpy.array([highspy.HighsVarType.kInteger] * self.size))
@@ -76,9 +76,27 @@ class Part:
             model.setOptionValue("mip_abs_gap", 0.5)
         return model
 
-    def run(self, model, columns, largest):
+    def bound(self, model, columns, free=False):
+        """Holds columns at the truth, or lets them go."""
+        if len(columns):
+            at = numpy.array(columns, dtype=numpy.int32)
+            low, high = (numpy.zeros(len(at)), numpy.full(len(at), self.cap)) if free else (self.start[at], self.start[at])
+            model.changeColsBounds(len(at), at, low, high)
+
+    def tell(self, columns):
+        """Makes the truth of some columns known to the attacker, instead of those told before."""
+        for model in self.models.values():
+            self.bound(model, self.told, free=True)
+            self.bound(model, columns)
+        self.told, self.known = columns, {}
+        self.points.only(self.start, columns)
+        self.whole_points.only(self.start, columns)
+
+    def run(self, whole, columns, largest):
         """Solves a model for a sum of columns: whether to the end, the bound that is proven, the solution."""
-        at = numpy.array(columns, dtype=numpy.int32)
+        if whole not in self.models:
+            self.models[whole] = self.build(whole)
+        model, at = self.models[whole], numpy.array(sorted(columns), dtype=numpy.int32)
         model.changeColsCost(len(at), at, numpy.ones(len(at)))
         model.changeObjectiveSense(highspy.ObjSense.kMaximize if largest else highspy.ObjSense.kMinimize)
         model.run()
@@ -92,20 +110,22 @@ class Part:
 
     def reach(self, columns, largest):
         """The largest or smallest sum of columns in real numbers."""
-        if (columns, largest) not in self.known:
-            if self.model is None:
-                self.model = self.build(False)
-            done, value, solution = self.run(self.model, sorted(columns), largest)
+        at = False, columns, largest
+        if at not in self.known:
+            done, value, solution = self.run(False, columns, largest)
             self.tally.linear += 1
             if not done:
-                # Started from nothing it ends; a basis that went bad is not worth more than that.
-                self.model = self.build(False)
-                done, value, solution = self.run(self.model, sorted(columns), largest)
+                # A basis can go bad; from nothing the solver ends.
+                del self.models[False]
+                done, value, solution = self.run(False, columns, largest)
                 if not done:
                     raise ArithmeticError("the solver gave up on a linear programme")
             self.keep(solution)
-            self.known[columns, largest] = math.inf if largest and value > self.cap / 2 else value
-        return self.known[columns, largest]
+            self.known[at] = self.end(value, largest)
+        return self.known[at]
+
+    def end(self, value, largest):
+        return math.inf if largest and value > self.cap / 2 else value
 
     def keep(self, solution):
         self.points.add(solution)
@@ -120,50 +140,53 @@ class Part:
 
     def reach_whole(self, columns, largest):
         """The same in whole numbers; None if that is not decided."""
-        if (columns, largest) not in self.known_whole:
-            found = None
+        at = True, columns, largest
+        if at not in self.known:
+            self.known[at] = None
             if self.size <= COLUMNS_MAX:
-                if self.whole_model is None:
-                    self.whole_model = self.build(True)
-                done, value, solution = self.run(self.whole_model, sorted(columns), largest)
+                done, value, solution = self.run(True, columns, largest)
                 self.tally.integer += 1
                 if done:
                     self.keep(solution)
-                    found = math.inf if largest and value > self.cap / 2 else float(round(value))
-            self.known_whole[columns, largest] = found
-        return self.known_whole[columns, largest]
-
+                    self.known[at] = self.end(float(round(value)), largest)
+        return self.known[at]
 
 
 class Points:
     """Solutions that are known; the oldest make room, the first stays."""
 
     def __init__(self, first):
-        self.all, self.count, self.next = numpy.array([first]), 1, 1
+        self.all, self.usable, self.count, self.next = numpy.array([first]), numpy.array([True]), 1, 1
 
     def add(self, point):
         if self.count == POINTS_MAX:
-            self.all[self.next] = point
+            at = self.next
             self.next = self.next % (POINTS_MAX - 1) + 1
-            return
-        if self.count == len(self.all):
+        else:
+            at = self.count
+            self.count += 1
+        if at == len(self.all):
             self.all = numpy.concatenate([self.all, numpy.zeros_like(self.all)])
-        self.all[self.count] = point
-        self.count += 1
+            self.usable = numpy.concatenate([self.usable, numpy.zeros_like(self.usable)])
+        self.all[at], self.usable[at] = point, True
+
+    def only(self, truth, columns):
+        """Uses those alone that say the truth of some columns."""
+        self.usable[:self.count] = (numpy.abs(self.all[:self.count, columns] - truth[columns]) < EPSILON).all(axis=1)
 
     def seen(self, columns, largest):
         """How far the known solutions go."""
-        sums = self.all[:self.count, sorted(columns)].sum(axis=1)
+        sums = self.all[:self.count, sorted(columns)].sum(axis=1)[self.usable[:self.count]]
         return float(sums.max() if largest else sums.min())
 
 
 class System:
     """The equations of a segment, made small: each unknown is fixed, or a column of a part."""
 
-    def __init__(self, size, equations, values, whole, scale=1, tally=None):
-        # values: the true unknowns, those that are not zero. Amounts are solved in units of `scale`.
-        self.values, self.whole, self.scale = values, whole, scale
-        self.tally = tally or Tally()
+    def __init__(self, size, equations, values, whole, scale, tally, alone=frozenset()):
+        # values: the true unknowns, those that are not zero. Amounts are solved in units of `scale`. `alone`: unknowns that share no
+        # column, because an attacker may come to know them.
+        self.values, self.whole, self.scale, self.tally, self.alone = values, whole, scale, tally, alone
         rows, amounts = self.rows(equations)
         self.fixed = fix(rows, amounts)
         self.column, self.members = {}, collections.Counter()
@@ -191,7 +214,7 @@ class System:
         classes = {}
         for unknown, at in enumerate(holds):
             if unknown not in self.fixed:
-                self.column[unknown] = classes.setdefault(tuple(at), len(classes))
+                self.column[unknown] = classes.setdefault((tuple(at), unknown if unknown in self.alone else None), len(classes))
                 self.members[self.column[unknown]] += 1
         start = [0] * len(classes)
         for unknown, value in self.values.items():
@@ -199,7 +222,7 @@ class System:
                 start[self.column[unknown]] += value
         join = Union(len(classes))
         by_row = collections.defaultdict(dict)
-        for at, column in classes.items():
+        for (at, _), column in classes.items():
             for number, by in at:
                 by_row[number][column] = by
         for row in by_row.values():
@@ -223,6 +246,23 @@ class System:
                 [start[column] / self.scale for column in columns], self.tally,
             ) if mine else None)
         return parts
+
+    def tell(self, unknowns):
+        """Makes unknowns known to the attacker, instead of those told before; which parts that concerns."""
+        by_part = collections.defaultdict(list)
+        for unknown in unknowns:
+            if unknown in self.column:
+                part, at = self.place[self.column[unknown]]
+                if self.parts[part]:
+                    by_part[part].append(at)
+        for number, part in enumerate(self.parts):
+            if part and (part.told or number in by_part):
+                part.tell(sorted(by_part[number]))
+        return {number for number, columns in by_part.items() if columns}
+
+    def parts_of(self, unknowns):
+        """The parts that unknowns lie in."""
+        return {self.place[self.column[unknown]][0] for unknown in unknowns if unknown in self.column}
 
     def aim(self, unknowns, all_members):
         """A sum as a fixed amount and columns by part; of a column in part only, everything or nothing counts."""

@@ -14,13 +14,13 @@ from folder import BadInput, Folder
 
 def audit(task):
     """One kind, year and family, or the face of one kind and year (family `None`)."""
-    path, kind, year, family, insider, sample = task
+    path, kind, year, family, insiders, sample = task
     folder, found = Folder(path), Found()
     release = folder.release(kind, year)
     if family is None:
         found.leaks += release.faults + folder.loose(kind, year)
     else:
-        found = Audit(release, family, sample).run(insider)
+        found = Audit(release, family, sample).run(insiders)
     for leak in found.leaks:
         leak["kind"] = kind
     return found
@@ -32,7 +32,7 @@ def tasks(path, options):
     for kind, year in folder.blocks():
         if options.kind in (None, kind) and options.year in (None, year):
             release = folder.release(kind, year)
-            all_tasks.append((path, kind, year, None, False, None))
+            all_tasks.append((path, kind, year, None, 0, None))
             all_tasks += [
                 (path, kind, year, family, options.insider, options.sample)
                 for family in families(release) if has_star(release.kind, family)
@@ -88,7 +88,8 @@ def as_json(found):
 def options(arguments):
     parser = argparse.ArgumentParser(prog="oracle.py", description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    parser.add_argument("--insider", action="store_true", help="also the attacker who is one case alone in base cells")
+    parser.add_argument("--insider", type=int, nargs="?", const=20, default=0, metavar="N",
+                        help="also attackers who are one case alone in base cells, N (20) of them for each kind, year and family")
     parser.add_argument("--kind", help="only this kind of record")
     parser.add_argument("--year", help="only this year")
     parser.add_argument("--jobs", type=int, default=1, help="processes")

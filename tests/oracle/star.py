@@ -170,7 +170,7 @@ class Star:
     def singles(self, truth):
         """The base cells that have exactly one contributing case, as keys, with that case."""
         found = {}
-        for block in self.blocks[1:] if len(self.blocks) > 1 else self.blocks:
+        for block in self.blocks:
             cases = collections.defaultdict(set)
             atoms = [self.fine(block, name) for name in block.names]
             for line, leaves in zip(truth.lines, truth.leaves):

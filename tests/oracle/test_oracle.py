@@ -13,6 +13,7 @@ import oracle
 import publish
 from audit import Audit, look
 from folder import Folder
+from intervals import Tally
 
 RULES = {"country": "NL", "k": 5, "p_percent": 15, "dominance_percent": 75, "zeros": "hidden"}
 
@@ -381,6 +382,15 @@ class Mutation(unittest.TestCase):
                 self.assertTrue(Case(DRUGS, STAR).edition(lines(TABLE_51), only(*square - {cell})).run().leaks)
 
 
+class Insider(unittest.TestCase):
+    def test_who_is_alone_in_the_cell_that_hides_another(self):
+        # N-heroin is one case and hides behind S-heroin, which is one case as well: each knows itself, and so the other.
+        some = lines({**TABLE_51, ("heroin", "N"): 1, ("heroin", "S"): 6, ("cocaine", "N"): 6, ("cocaine", "S"): 1})
+        case = Case(DRUGS, STAR).edition([{**line, "mass_mg": 1} for line in some], SQUARE)
+        self.assertEqual(case.run().leaks, [])
+        self.assertEqual({leak["attacker"] for leak in case.run("--insider").leaks}, {"insider"})
+
+
 class Brute(unittest.TestCase):
     """The intervals are those of brute force over all dimensions together."""
 
@@ -417,7 +427,7 @@ class Brute(unittest.TestCase):
             case.edition(some, hide)
         release = Folder(case.path).release("seizure", "2011")
         audit = Audit(release, "count")
-        worlds = audit.world({key: list(rows.values()) for (of, key), rows in release.held.items() if of == "count"}, None)
+        worlds = audit.world({key: list(rows.values()) for (of, key), rows in release.held.items() if of == "count"}, Tally())
         shown, wanted, keys = [], [], []
         for key in sorted(key for of, key in release.said if of == "count"):
             for vintage in range(len(release.truths)):
