@@ -2,7 +2,8 @@
 """The campaign: the program named by ORACLE_FILL fills random sets with editions, and the oracle looks for leaks in them.
 
 ORACLE_SETS (50) sets from ORACLE_SEED (1) on; every fifth is a sequence of two to ten editions with corrections and removals. The
-driver is called as `DRIVER FOLDER` and writes edition-N.json for each lines-N.json. The first failure ends it and its folder is kept.
+driver is called as `DRIVER FOLDER` and writes edition-N.json for each lines-N.json. ORACLE_INSIDERS (5) cases of each set attack from
+inside. The first failure ends the campaign and its folder is kept.
 """
 import os
 import pathlib
@@ -34,7 +35,7 @@ def one(driver, seed, folder):
     if missing:
         return None, f"the driver wrote no edition {missing[0]}"
     try:
-        found = oracle.run(str(folder), oracle.options([str(folder)]))
+        found = oracle.run(str(folder), oracle.options([str(folder), "--insider", os.environ.get("ORACLE_INSIDERS", "5")]))
     except (BadInput, KeyError, ValueError) as error:
         return None, f"{type(error).__name__}: {error}"
     return found, "" if not found.leaks else "\n".join(oracle.words(leak) for leak in found.leaks[:20])

@@ -67,9 +67,10 @@ def words(leak):
 
 def text(found):
     """The result for people."""
+    inside = [leak for leak in found.leaks if leak.get("attacker") == "insider"]
     lines = [words(leak) for leak in found.leaks]
     lines.append(
-        f"{len(found.leaks)} leaks; {found.protected} protected cells, {found.changes} protected changes and {found.insiders} cells before "
+        f"{len(found.leaks) - len(inside)} leaks, and {len(inside)} to insiders; {found.protected} protected cells, {found.changes} protected changes and {found.insiders} cells before "
         f"insiders examined; {found.linear} linear and {found.integer} integer programmes solved, {found.undecided} left undecided"
     )
     for family, (margin, said) in sorted(found.margins.items()):

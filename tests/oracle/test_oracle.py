@@ -1,6 +1,8 @@
 """Tests of the oracle: the attacks on released numbers by the numbers of the table in the documents, brute force, and mutations."""
 import collections
+import contextlib
 import hashlib
+import io
 import itertools
 import json
 import pathlib
@@ -15,15 +17,19 @@ from audit import Audit, look
 from folder import Folder
 from intervals import Tally
 
+SCRATCH = tempfile.TemporaryDirectory(prefix="oracle-")
 RULES = {"country": "NL", "k": 5, "p_percent": 15, "dominance_percent": 75, "zeros": "hidden"}
+
+
+def tearDownModule():
+    SCRATCH.cleanup()
 
 
 class Case:
     """A folder in the making: trees as {code: parent}, tables by dimensions and levels, then editions."""
 
     def __init__(self, trees, tables, **rules):
-        self.scratch = tempfile.TemporaryDirectory(prefix="oracle-")
-        self.path = pathlib.Path(self.scratch.name)
+        self.path = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH.name))
         (self.path / "lists").mkdir()
         self.count = 0
         self.put("rules.json", {**RULES, **rules})
@@ -370,8 +376,9 @@ class Face(unittest.TestCase):
         self.assertIn("unsafe_shown", kinds(Case(DRUGS, STAR).edition(lines(TABLE_51), nothing).run()))
 
     def test_bad_input_is_told_apart(self):
-        with tempfile.TemporaryDirectory() as empty:
-            self.assertEqual(oracle.main([empty]), 2)
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(oracle.main([tempfile.mkdtemp(dir=SCRATCH.name)]), 2)
+        self.assertIn("rules.json", said.getvalue())
 
 
 class Mutation(unittest.TestCase):
