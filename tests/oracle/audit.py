@@ -11,6 +11,7 @@ import random
 
 from equations import Segment
 from intervals import Interval, System, Tally
+from lattice import MAGNITUDES
 from star import COUNTS, Star
 from truth import Truth
 
@@ -243,12 +244,7 @@ def plain(number):
     return round(number) if abs(number - round(number)) < 1e-6 else round(number, 3)
 
 
-def families(release):
-    """The families of measures that a release has."""
-    return sorted({family for family, _ in release.said})
-
-
-def has_star(kind, family):
-    """Whether any table of a kind with margins has the family."""
-    wanted = COUNTS if family == "count" else {family}
-    return any(table.of(levels) & wanted for table in kind.tables if table.margins for levels in table.level_sets)
+def families(tables):
+    """The families of measures that tables have, those without margins left out: nothing is linked to them."""
+    said = {of for table in tables if table.margins for levels in table.level_sets for of in table.of(levels)}
+    return [*(["count"] if said & COUNTS else []), *sorted(said & MAGNITUDES.keys())]

@@ -59,7 +59,6 @@ class Part:
     def build(self, whole):
         """A model without an objective."""
         model = silent_model()
-        model.setOptionValue("threads", 1)
         model.setOptionValue("random_seed", 1)
         # The last basis stays feasible when only the objective changes.
         model.setOptionValue("simplex_strategy", 4)
@@ -69,11 +68,7 @@ class Part:
         )
         self.bound(model, self.told)
         if whole:
-            every = numpy.arange(self.size, dtype=numpy.int32)
-            model.changeColsIntegrality(self.size, every, numpy.array([highspy.HighsVarType.kInteger] * self.size))
-            model.setOptionValue("time_limit", SECONDS_MAX)
-            model.setOptionValue("mip_rel_gap", 0.0)
-            model.setOptionValue("mip_abs_gap", 0.5)
+            self.make_whole(model, self.size)
         return model
 
     def bound(self, model, columns, free=False):
@@ -123,6 +118,41 @@ class Part:
             self.keep(solution)
             self.known[at] = self.end(value, largest)
         return self.known[at]
+
+    def near(self, columns, largest):
+        """Looks for a solution in whole numbers where the linear programme's lies, with everything else at the truth."""
+        _, _, solution = self.run(False, columns, largest)
+        free = numpy.flatnonzero(numpy.abs(solution - self.start) > EPSILON)
+        if not 0 < len(free) <= COLUMNS_MAX:
+            return
+        at = numpy.full(self.size, -1, dtype=numpy.int32)
+        at[free] = numpy.arange(len(free))
+        entries = numpy.flatnonzero(at[self.columns] >= 0)
+        numbers = numpy.searchsorted(self.starts, entries, side="right") - 1
+        rows, first = numpy.unique(numbers, return_index=True)
+        here, by = at[self.columns[entries]], self.coefficients[entries]
+        values = numpy.add.reduceat(by * self.start[self.columns[entries]], first)
+        model = silent_model()
+        model.addVars(len(free), numpy.zeros(len(free)), numpy.full(len(free), self.cap))
+        model.addRows(len(rows), values, values, len(here), first.astype(numpy.int32), here, by)
+        self.make_whole(model, len(free))
+        wanted = at[sorted(columns)]
+        wanted = wanted[wanted >= 0]
+        model.changeColsCost(len(wanted), wanted, numpy.ones(len(wanted)))
+        model.changeObjectiveSense(highspy.ObjSense.kMaximize if largest else highspy.ObjSense.kMinimize)
+        model.run()
+        self.tally.integer += 1
+        if model.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+            point = self.start.copy()
+            point[free] = numpy.array(model.getSolution().col_value)
+            self.keep(point)
+
+    def make_whole(self, model, size):
+        every = numpy.arange(size, dtype=numpy.int32)
+        model.changeColsIntegrality(size, every, numpy.array([highspy.HighsVarType.kInteger] * size))
+        model.setOptionValue("time_limit", SECONDS_MAX)
+        model.setOptionValue("mip_rel_gap", 0.0)
+        model.setOptionValue("mip_abs_gap", 0.5)
 
     def end(self, value, largest):
         return math.inf if largest and value > self.cap / 2 else value
@@ -319,7 +349,16 @@ class System:
         return Interval(ends[0], math.inf if math.isinf(between.high) else ends[1])
 
     def wide_in_whole(self, touched, covered, width):
-        """Whether solutions in whole numbers that are known already lie that far apart."""
+        """Whether solutions in whole numbers lie that far apart that are known, or near those in real numbers."""
+        if self.known_wide(touched, covered, width):
+            return True
+        for unknowns, all_members in ((covered, True), (touched, False)):
+            for part, columns in self.aim(unknowns, all_members)[1].items():
+                if self.parts[part]:
+                    self.parts[part].near(columns, not all_members)
+        return self.known_wide(touched, covered, width)
+
+    def known_wide(self, touched, covered, width):
         low, under = self.aim(covered, True)
         high, over = self.aim(touched, False)
         if any(self.parts[part] is None for part in over):
@@ -353,6 +392,8 @@ def silent_model():
         os.close(standard)
         os.close(nowhere)
     model.silent()
+    # The number of threads counts for all models of a process.
+    model.setOptionValue("threads", 1)
     return model
 
 

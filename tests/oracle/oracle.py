@@ -6,19 +6,33 @@ Exit status: 0 no leak was found (which proves nothing), 1 a leak, 2 the input c
 import argparse
 import concurrent.futures
 import json
+import multiprocessing
 import sys
 
-from audit import Audit, Found, families, has_star
+from audit import Audit, Found, families
 from folder import BadInput, Folder
+
+
+class Work:
+    """What the processes of one run share: they are forked from the one that read the folder."""
+
+    folder = None
+    # The release that was made last, with its kind and year: the tasks of a block follow each other.
+    last = None
+
+    @classmethod
+    def release(cls, kind, year):
+        if cls.last is None or cls.last[:2] != (kind, year):
+            cls.last = kind, year, cls.folder.release(kind, year)
+        return cls.last[2]
 
 
 def audit(task):
     """One kind, year and family, or the face of one kind and year (family `None`)."""
-    path, kind, year, family, insiders, sample = task
-    folder, found = Folder(path), Found()
-    release = folder.release(kind, year)
+    kind, year, family, insiders, sample = task
+    release, found = Work.release(kind, year), Found()
     if family is None:
-        found.leaks += release.faults + folder.loose(kind, year)
+        found.leaks += release.faults + Work.folder.loose(kind, year)
     else:
         found = Audit(release, family, sample).run(insiders)
     for leak in found.leaks:
@@ -26,29 +40,21 @@ def audit(task):
     return found
 
 
-def tasks(path, options):
-    """What there is to audit, the largest first."""
-    folder, all_tasks = Folder(path), []
-    for kind, year in folder.blocks():
-        if options.kind in (None, kind) and options.year in (None, year):
-            release = folder.release(kind, year)
-            all_tasks.append((path, kind, year, None, 0, None))
-            all_tasks += [
-                (path, kind, year, family, options.insider, options.sample)
-                for family in families(release) if has_star(release.kind, family)
-            ]
-    return sorted(all_tasks, key=lambda task: (task[3] != "count", task[1:3], task[3] or ""))
-
-
-def run(path, options):
+def run(path, asked):
     """Everything that can be found in a folder."""
-    found, todo = Found(), tasks(path, options)
-    if options.jobs > 1:
-        with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
-            for one in pool.map(audit, todo):
+    Work.folder, Work.last = Folder(path), None
+    tasks = [
+        (kind, year, family, asked.insider, asked.sample)
+        for kind, year in Work.folder.blocks() if asked.kind in (None, kind) and asked.year in (None, year)
+        for family in [*families(table for table in Work.folder.tables if table.kind == kind), None]
+    ]
+    found = Found()
+    if asked.jobs > 1:
+        with concurrent.futures.ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("fork")) as pool:
+            for one in pool.map(audit, tasks):
                 found.add(one)
     else:
-        for task in todo:
+        for task in tasks:
             found.add(audit(task))
     return found
 

@@ -5,17 +5,21 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import pathlib
 import random
 import tempfile
 import unittest
 
 import brute
+import joint
 import oracle
 import publish
-from audit import Audit, look
+import random_sets
+from audit import Audit, families, look
 from folder import Folder
 from intervals import Tally
+from truth import read_lines
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="oracle-")
 RULES = {"country": "NL", "k": 5, "p_percent": 15, "dominance_percent": 75, "zeros": "hidden"}
@@ -459,6 +463,44 @@ class Brute(unittest.TestCase):
             (leaf, at) for leaf in leaves for at in range(vintage + 1)
             if all(said.get(name, "_T") in ("_T", code) for name, code in zip(names, leaf))
         }
+
+
+class Together(unittest.TestCase):
+    """The intervals are those of one programme over all dimensions together, on random sets of the shipped lists."""
+
+    def test_intervals_of_random_sets(self):
+        for seed in range(1, 31):
+            with self.subTest(seed=seed):
+                self.compare(seed, pathlib.Path(tempfile.mkdtemp(dir=SCRATCH.name)) / "set")
+
+    def compare(self, seed, path):
+        random_sets.write(seed, path)
+        # Few lines, and zeros hidden: the joint programme puts unseen codes together.
+        (path / "lines-1.json").write_text(json.dumps(json.loads((path / "lines-1.json").read_text())[:25]))
+        (path / "rules.json").write_text(json.dumps({**RULES, "country": json.loads((path / "rules.json").read_text())["country"], "k": 3}))
+        (path / "edition-1.json").write_text('{"cells": []}')
+        chance, folder = random.Random(seed), Folder(path)
+        primary, share = publish.primary(folder.rules), chance.choice((0.1, 0.3, 0.5))
+        publish.write(path / "edition-1.json", publish.cells_of(
+            folder, read_lines(path / "lines-1.json"), lambda *cell: primary(*cell) or chance.random() < share))
+        folder = Folder(path)
+        release = folder.release("seizure", "2011")
+        for family in families(folder.tables):
+            one, audit = joint.Joint(release, family), Audit(release, family)
+            segment, at, system = audit.world(audit.held(), Tally())[0]
+            hidden = [key for of, key in release.said if of == family and 0 not in release.held[family, key]]
+            full = [key for key in hidden if release.truths[0].total(family, key)]
+            for key in chance.sample(hidden, min(5, len(hidden))) + chance.sample(full, min(10, len(full))):
+                found, _ = system.interval(*look(segment, (-1, at), key), lambda _: False)
+                low, high = one.interval(key)
+                if family == "count":
+                    low, high = math.ceil(low - 1e-6), math.inf if high is None else math.floor(high + 1e-6)
+                said = f"{family} {release.kind.words(key)}"
+                self.assertAlmostEqual(found.low, low, delta=1e-3 + 1e-6 * abs(low), msg=said)
+                if high is None or math.isinf(high):
+                    self.assertEqual(found.high, math.inf, said)
+                else:
+                    self.assertAlmostEqual(found.high, high, delta=1e-3 + 1e-6 * high, msg=said)
 
 
 if __name__ == "__main__":
