@@ -16,7 +16,9 @@ import numpy
 EPSILON = 5e-4
 # An integer programme larger than this, or slower, is left undecided: the oracle can only find leaks.
 COLUMNS_MAX = 3_000
-SECONDS_MAX = 10.0
+SECONDS_MAX = 5.0
+# After so many that were too slow, a part is not tried any more.
+SLOW_MAX = 3
 # Solutions that are kept for each part; a real year has parts of ten thousand columns.
 POINTS_MAX = 256
 
@@ -54,7 +56,7 @@ class Part:
         self.columns = numpy.array([column for row in rows for column in row], dtype=numpy.int32)
         self.coefficients = numpy.array([by for row in rows for by in row.values()], dtype=float)
         self.points, self.whole_points = Points(self.start), Points(self.start)
-        self.models, self.known, self.told = {}, {}, []
+        self.models, self.known, self.told, self.slow = {}, {}, [], 0
 
     def build(self, whole):
         """A model without an objective."""
@@ -68,7 +70,7 @@ class Part:
         )
         self.bound(model, self.told)
         if whole:
-            self.make_whole(model, self.size)
+            make_whole(model, self.size)
         return model
 
     def bound(self, model, columns, free=False):
@@ -80,6 +82,7 @@ class Part:
 
     def tell(self, columns):
         """Makes the truth of some columns known to the attacker, instead of those told before."""
+        self.models.pop("change", None)
         for model in self.models.values():
             self.bound(model, self.told, free=True)
             self.bound(model, columns)
@@ -119,49 +122,90 @@ class Part:
             self.known[at] = self.end(value, largest)
         return self.known[at]
 
-    def near(self, columns, largest):
-        """Looks for a solution in whole numbers where the linear programme's lies, with everything else at the truth."""
-        _, _, solution = self.run(False, columns, largest)
-        free = numpy.flatnonzero(numpy.abs(solution - self.start) > EPSILON)
-        if not 0 < len(free) <= COLUMNS_MAX:
+    def move(self, columns, least, most):
+        """Looks for a solution in whole numbers with a sum of columns in a range: the least change of the truth, which is sparse."""
+        solution = self.changed(numpy.arange(self.size), columns, least, most, False)
+        if solution is None or self.keep(solution):
             return
+        # Not whole: the same with whole numbers, where this one differs from the truth.
+        free = numpy.flatnonzero(numpy.abs(solution - self.start) > EPSILON)
+        solution = self.changed(free, columns, least, most, True)
+        if solution is not None:
+            self.keep(solution)
+
+    def further(self, columns, largest, need):
+        """Looks for a solution in whole numbers that goes further than the known ones, by as much as there is room."""
+        now, end = self.whole_points.seen(columns, largest), self.reach(columns, largest)
+        room = end + EPSILON - now if largest else now - end + EPSILON
+        step = min(need, room if math.isinf(room) else math.floor(room))
+        if step > 0 and largest:
+            self.move(columns, now + step, self.cap * self.size)
+        elif step > 0:
+            self.move(columns, 0, now - step)
+
+    def changed(self, free, columns, least, most, whole):
+        """The least change of the truth in some columns that brings a sum into a range, or nothing."""
         at = numpy.full(self.size, -1, dtype=numpy.int32)
         at[free] = numpy.arange(len(free))
-        entries = numpy.flatnonzero(at[self.columns] >= 0)
-        numbers = numpy.searchsorted(self.starts, entries, side="right") - 1
-        rows, first = numpy.unique(numbers, return_index=True)
-        here, by = at[self.columns[entries]], self.coefficients[entries]
-        values = numpy.add.reduceat(by * self.start[self.columns[entries]], first)
-        model = silent_model()
-        model.addVars(len(free), numpy.zeros(len(free)), numpy.full(len(free), self.cap))
-        model.addRows(len(rows), values, values, len(here), first.astype(numpy.int32), here, by)
-        self.make_whole(model, len(free))
-        wanted = at[sorted(columns)]
-        wanted = wanted[wanted >= 0]
-        model.changeColsCost(len(wanted), wanted, numpy.ones(len(wanted)))
-        model.changeObjectiveSense(highspy.ObjSense.kMaximize if largest else highspy.ObjSense.kMinimize)
+        size, aim = len(free), at[sorted(columns)]
+        aim = aim[aim >= 0]
+        if "change" in self.models and not whole:
+            model = self.models["change"]
+        else:
+            model = self.change_model(at, size)
+            if whole:
+                make_whole(model, 2 * size)
+            else:
+                self.models["change"] = model
+        # Up and down are columns of their own; the sum of both is what is made small.
+        there = float(self.start[sorted(columns)].sum())
+        signs = numpy.concatenate([numpy.ones(len(aim)), -numpy.ones(len(aim))])
+        model.addRow(least - there, most - there, 2 * len(aim), numpy.concatenate([aim, aim + size]).astype(numpy.int32), signs)
         model.run()
-        self.tally.integer += 1
+        if whole:
+            self.tally.integer += 1
+        else:
+            self.tally.linear += 1
+        found = None
         if model.getModelStatus() == highspy.HighsModelStatus.kOptimal:
-            point = self.start.copy()
-            point[free] = numpy.array(model.getSolution().col_value)
-            self.keep(point)
+            moves = numpy.array(model.getSolution().col_value)
+            found = self.start.copy()
+            found[free] += moves[:size] - moves[size:]
+        model.deleteRows(1, numpy.array([model.getNumRow() - 1], dtype=numpy.int32))
+        return found
 
-    def make_whole(self, model, size):
-        every = numpy.arange(size, dtype=numpy.int32)
-        model.changeColsIntegrality(size, every, numpy.array([highspy.HighsVarType.kInteger] * size))
-        model.setOptionValue("time_limit", SECONDS_MAX)
-        model.setOptionValue("mip_rel_gap", 0.0)
-        model.setOptionValue("mip_abs_gap", 0.5)
+    def change_model(self, at, size):
+        """A model of the changes of some columns, numbered by `at`; the others stay."""
+        model = silent_model()
+        free = numpy.flatnonzero(at >= 0)
+        still = numpy.isin(free, self.told)
+        up, down = numpy.where(still, 0, self.cap), numpy.where(still, 0, self.start[free])
+        model.addVars(2 * size, numpy.zeros(2 * size), numpy.concatenate([up, down]))
+        every = numpy.arange(2 * size, dtype=numpy.int32)
+        model.changeColsCost(2 * size, every, numpy.ones(2 * size))
+        entries = numpy.flatnonzero(at[self.columns] >= 0)
+        rows = numpy.searchsorted(self.starts, entries, side="right") - 1
+        number, first, count = numpy.unique(rows, return_index=True, return_counts=True)
+        here, by = at[self.columns[entries]], self.coefficients[entries]
+        # Each row holds its columns twice, up and down.
+        starts = numpy.concatenate([[0], numpy.cumsum(2 * count)[:-1]]).astype(numpy.int32)
+        both = numpy.concatenate([[here[a:a + n], here[a:a + n] + size] for a, n in zip(first, count)], axis=None).astype(numpy.int32)
+        signs = numpy.concatenate([[by[a:a + n], -by[a:a + n]] for a, n in zip(first, count)], axis=None)
+        nothing = numpy.zeros(len(number))
+        model.addRows(len(number), nothing, nothing, len(both), starts, both, signs)
+        return model
 
     def end(self, value, largest):
         return math.inf if largest and value > self.cap / 2 else value
 
     def keep(self, solution):
+        """Keeps a solution; whether it is one in whole numbers."""
         self.points.add(solution)
         whole = numpy.rint(solution)
-        if numpy.abs(solution - whole).max() < EPSILON and self.holds(whole):
+        found = numpy.abs(solution - whole).max() < EPSILON and self.holds(whole)
+        if found:
             self.whole_points.add(whole)
+        return found
 
     def holds(self, point):
         """Whether a point in whole numbers is a solution, exactly."""
@@ -173,12 +217,14 @@ class Part:
         at = True, columns, largest
         if at not in self.known:
             self.known[at] = None
-            if self.size <= COLUMNS_MAX:
+            if self.size <= COLUMNS_MAX and self.slow < SLOW_MAX:
                 done, value, solution = self.run(True, columns, largest)
                 self.tally.integer += 1
                 if done:
                     self.keep(solution)
                     self.known[at] = self.end(float(round(value)), largest)
+                else:
+                    self.slow += 1
         return self.known[at]
 
 
@@ -349,25 +395,27 @@ class System:
         return Interval(ends[0], math.inf if math.isinf(between.high) else ends[1])
 
     def wide_in_whole(self, touched, covered, width):
-        """Whether solutions in whole numbers lie that far apart that are known, or near those in real numbers."""
-        if self.known_wide(touched, covered, width):
-            return True
-        for unknowns, all_members in ((covered, True), (touched, False)):
-            for part, columns in self.aim(unknowns, all_members)[1].items():
-                if self.parts[part]:
-                    self.parts[part].near(columns, not all_members)
-        return self.known_wide(touched, covered, width)
+        """Whether solutions in whole numbers lie that far apart that are known, or that small changes of the truth lead to."""
+        for unknowns, all_members in ((touched, False), (covered, True)):
+            for number, columns in self.aim(unknowns, all_members)[1].items():
+                need = width - self.known_width(touched, covered)
+                if need <= 0:
+                    return True
+                if self.parts[number]:
+                    self.parts[number].further(columns, not all_members, need)
+        return self.known_width(touched, covered) >= width
 
-    def known_wide(self, touched, covered, width):
+    def known_width(self, touched, covered):
+        """How far the known solutions in whole numbers lie apart."""
         low, under = self.aim(covered, True)
         high, over = self.aim(touched, False)
         if any(self.parts[part] is None for part in over):
-            return True
+            return math.inf
         known = self.over_parts(
             low, high, {part: columns for part, columns in under.items() if self.parts[part]}, over,
             lambda part, columns, largest: part.whole_points.seen(columns, largest),
         )
-        return known.high - known.low >= width
+        return known.high - known.low
 
     def over_parts(self, low, high, under, over, reach):
         for part, columns in under.items():
@@ -378,6 +426,15 @@ class System:
 
     def scaled(self, interval):
         return Interval(interval.low * self.scale, interval.high * self.scale)
+
+
+def make_whole(model, size):
+    """Asks for whole numbers."""
+    every = numpy.arange(size, dtype=numpy.int32)
+    model.changeColsIntegrality(size, every, numpy.array([highspy.HighsVarType.kInteger] * size))
+    model.setOptionValue("time_limit", SECONDS_MAX)
+    model.setOptionValue("mip_rel_gap", 0.0)
+    model.setOptionValue("mip_abs_gap", 0.5)
 
 
 def silent_model():
