@@ -10,8 +10,9 @@ import math
 import random
 
 from equations import Segment
-from intervals import Interval, System, Tally
+from intervals import Interval, System
 from lattice import MAGNITUDES
+from parts import Tally
 from star import COUNTS, Star
 from truth import Truth
 

@@ -7,7 +7,7 @@ import itertools
 
 import numpy
 
-from intervals import silent_model
+from parts import silent_model
 from lattice import weight_is_mass
 
 

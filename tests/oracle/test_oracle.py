@@ -18,7 +18,7 @@ import publish
 import random_sets
 from audit import Audit, families, look
 from folder import Folder
-from intervals import Tally
+from parts import Tally
 from truth import read_lines
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="oracle-")
