@@ -11,11 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 
 import oracle
 import random_sets
 from audit import Found
-from folder import BadInput
 
 EVERY = 5
 
@@ -36,8 +36,8 @@ def one(driver, seed, folder):
         return None, f"the driver wrote no edition {missing[0]}"
     try:
         found = oracle.run(str(folder), oracle.options([str(folder), "--insider", os.environ.get("ORACLE_INSIDERS", "5")]))
-    except (BadInput, KeyError, ValueError) as error:
-        return None, f"{type(error).__name__}: {error}"
+    except Exception:
+        return None, traceback.format_exc()
     return found, "" if not found.leaks else "\n".join(oracle.words(leak) for leak in found.leaks[:20])
 
 

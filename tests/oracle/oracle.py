@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import multiprocessing
 import sys
+import traceback
 
 from audit import Audit, Found, families
 from folder import BadInput, Folder
@@ -62,7 +63,8 @@ def run(path, asked):
 def words(leak):
     """A leak in one line."""
     cell = ", ".join(f"{name} {code}" for name, code in leak["cell"].items())
-    rest = {name: value for name, value in leak.items() if name not in ("leak", "kind", "cell", "edition", "measure", "attacker", "interval")}
+    said = ("leak", "kind", "cell", "edition", "measure", "attacker", "interval")
+    rest = {name: value for name, value in leak.items() if name not in said}
     between = ""
     if "interval" in leak:
         low, high = leak["interval"]
@@ -76,8 +78,9 @@ def text(found):
     inside = [leak for leak in found.leaks if leak.get("attacker") == "insider"]
     lines = [words(leak) for leak in found.leaks]
     lines.append(
-        f"{len(found.leaks) - len(inside)} leaks, and {len(inside)} to insiders; {found.protected} protected cells, {found.changes} protected changes and {found.insiders} cells before "
-        f"insiders examined; {found.linear} linear and {found.integer} integer programmes solved, {found.undecided} left undecided"
+        f"{len(found.leaks) - len(inside)} leaks, and {len(inside)} to insiders; {found.protected} protected cells, "
+        f"{found.changes} protected changes and {found.insiders} cells before insiders examined; {found.linear} linear and "
+        f"{found.integer} integer programmes solved, {found.undecided} left undecided"
     )
     for family, (margin, said) in sorted(found.margins.items()):
         lines.append(f"smallest margin of {family}: {margin}, at {json.dumps(said)}")
@@ -109,8 +112,12 @@ def main(arguments):
     asked = options(arguments)
     try:
         found = run(asked.folder, asked)
-    except (BadInput, KeyError, ValueError) as error:
-        print(f"oracle: {type(error).__name__}: {error}", file=sys.stderr)
+    except BadInput as error:
+        print(f"oracle: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        # A file of another form breaks anywhere; that is no leak, and not "no leak" either.
+        traceback.print_exc()
         return 2
     print(as_json(found) if asked.json else text(found))
     return 1 if found.leaks else 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A publisher for the tests: shows every number of a folder that it is not told to hide, in the form of `accord edition show --cells --json`.
+"""A publisher for the tests: shows every number that it is not told to hide, in the form of `accord edition show --cells --json`.
 
 As a command (`publish.py FOLDER`) it hides what breaks a primary rule and nothing else. That leaks, so it is how the campaign is tried out.
 """
@@ -11,7 +11,7 @@ import sys
 from folder import Folder
 from lattice import MAGNITUDES
 from release import FLAGS
-from truth import Kind, Truth
+from truth import Kind, Truth, read_lines
 
 
 def cells_of(folder, lines, hides):
@@ -77,7 +77,6 @@ def main(path):
     if not (path / "edition-1.json").exists():
         write(path / "edition-1.json", [])
     folder = Folder(path)
-    from truth import read_lines
     number = 1
     while (path / f"lines-{number}.json").exists():
         write(path / f"edition-{number}.json", cells_of(folder, read_lines(path / f"lines-{number}.json"), primary(folder.rules)))

@@ -192,8 +192,8 @@ class Star:
         if name in SHARED:
             sets = self.coarse[table][name]
         else:
-            used = {level for levels in self.tables[table].level_sets for at, level in zip(self.tables[table].dimensions, levels) if at == name}
-            sets = tree.atoms(used)
+            place = self.tables[table].dimensions.index(name)
+            sets = tree.atoms({levels[place] for levels in self.tables[table].level_sets})
         return {leaf: tree.same.get(atom) for atom in sets for leaf in atom}
 
 

@@ -67,7 +67,8 @@ class Kind:
             (name, trees[name].canonical(code)) for name, code in codes.items()
             if name not in ("time", "drug") and trees[name].leaves[trees[name].index[code]] != trees[name].everything
         ))
-        return trees["time"].canonical(codes["time"]), trees["drug"].canonical(codes.get("drug", "_T")), trees["flag"].canonical(flag), further
+        time, drug = trees["time"].canonical(codes["time"]), trees["drug"].canonical(codes.get("drug", "_T"))
+        return time, drug, trees["flag"].canonical(flag), further
 
     def words(self, key):
         """A key for people."""
