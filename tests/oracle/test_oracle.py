@@ -17,7 +17,9 @@ import oracle
 import publish
 import random_sets
 from audit import Audit, families, look
+from equations import Equation
 from folder import Folder
+from intervals import System
 from parts import Tally
 from truth import read_lines
 
@@ -467,6 +469,23 @@ class Brute(unittest.TestCase):
             (leaf, at) for leaf in leaves for at in range(span[0] + 1, span[1] + 1)
             if all(said.get(name, "_T") in ("_T", code) for name, code in zip(names, leaf))
         }
+
+
+class Whole(unittest.TestCase):
+    def test_whole_numbers_reach_less_far_than_real_ones(self):
+        # Twice three numbers of which any two come to at most one: half of each in real numbers.
+        equations = [
+            Equation([start + a, start + b, start + 3 + at], [], 1, "test")
+            for start in (0, 6) for at, (a, b) in enumerate(((0, 1), (1, 2), (0, 2)))
+        ]
+        true = {start + 3 + at: 1 for start in (0, 6) for at in range(3)}
+        system, sum_of = System(12, equations, true, True, 1, Tally()), [0, 1, 2, 6, 7, 8]
+        found, _ = system.interval(sum_of, sum_of, lambda _: False)
+        self.assertEqual([found.low, found.high], [0, 3])
+        self.assertFalse(system.wide_in_whole(sum_of, sum_of, 3))
+        self.assertTrue(system.wide_in_whole(sum_of, sum_of, 2))
+        found = system.whole_interval(sum_of, sum_of, found)
+        self.assertEqual([found.low, found.high], [0, 2])
 
 
 class Together(unittest.TestCase):
