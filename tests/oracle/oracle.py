@@ -49,6 +49,8 @@ def run(path, asked):
         for kind, year in Work.folder.blocks() if asked.kind in (None, kind) and asked.year in (None, year)
         for family in [*families(table for table in Work.folder.tables if table.kind == kind), None]
     ]
+    if not tasks:
+        raise BadInput("nothing was released that this could audit")
     found = Found()
     if asked.jobs > 1:
         with concurrent.futures.ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("fork")) as pool:

@@ -1,101 +1,12 @@
-"""Tests of the oracle: the attacks on released numbers by the numbers of the table in the documents, brute force, and mutations."""
-import collections
+"""Tests of the oracle on the attacks of the table in the documents, with its numbers; what is seen on the face; mutations; insiders."""
 import contextlib
-import hashlib
 import io
 import itertools
 import json
-import math
-import pathlib
-import random
-import tempfile
 import unittest
 
-import brute
-import joint
 import oracle
-import publish
-import random_sets
-from audit import Audit, families, look
-from equations import Equation
-from folder import Folder
-from intervals import System
-from parts import Tally
-from truth import read_lines
-
-SCRATCH = tempfile.TemporaryDirectory(prefix="oracle-")
-RULES = {"country": "NL", "k": 5, "p_percent": 15, "dominance_percent": 75, "zeros": "hidden"}
-
-
-def tearDownModule():
-    SCRATCH.cleanup()
-
-
-class Case:
-    """A folder in the making: trees as {code: parent}, tables by dimensions and levels, then editions."""
-
-    def __init__(self, trees, tables, **rules):
-        self.path = pathlib.Path(tempfile.mkdtemp(dir=SCRATCH.name))
-        (self.path / "lists").mkdir()
-        self.count = 0
-        self.put("rules.json", {**RULES, **rules})
-        catalogue = []
-        for name, rows in trees.items():
-            text = "code,parent,level\n" + "".join(f"{code},{parent},{level}\n" for code, parent, level in rows)
-            (self.path / "lists" / f"{name}.csv").write_text(text)
-            catalogue.append(f'[[list]]\nname = "{name}"\nsha256 = "{hashlib.sha256(text.encode()).hexdigest()}"\n')
-        (self.path / "catalogue.toml").write_text("\n".join(catalogue + tables))
-
-    def put(self, name, value):
-        (self.path / name).write_text(json.dumps(value))
-
-    def edition(self, lines, hidden, changed=None):
-        """One more edition; `hidden(codes, of)` says what is not shown, `changed(cells)` works on the cells before they are written."""
-        self.count += 1
-        self.put(f"lines-{self.count}.json", lines)
-        if self.count == 1:
-            self.put("edition-1.json", {"cells": []})
-        by_block = collections.defaultdict(list)
-        for line in lines:
-            by_block[line["kind"], line["time"][:4]].append(line)
-        cells = publish.cells_of(Folder(self.path), by_block, lambda _table, codes, of, *_: hidden(codes, of))
-        if changed:
-            changed(cells)
-        self.put(f"edition-{self.count}.json", {"cells": cells})
-        return self
-
-    def run(self, *arguments):
-        return oracle.run(str(self.path), oracle.options([str(self.path), *arguments]))
-
-
-def table(number, kind, dimensions, measures, grid):
-    """A table of a catalogue: dimensions {name: list}, measures {id: of}, grid [{dimension: levels}]."""
-    text = f'[[table]]\nid = {number}\nname = "t{number}"\nkind = "{kind}"\n'
-    for name, of in dimensions.items():
-        text += f'[[table.dimension]]\nname = "{name}"\nlist = "{of}"\n'
-    for name, of in measures.items():
-        text += f'[[table.measure]]\nid = "{name}"\nof = "{of}"\n'
-    for levels in grid:
-        inner = ", ".join(f"{name} = {json.dumps(some)}" for name, some in levels.items())
-        text += f"[[table.grid]]\nlevels = {{ {inner} }}\nmeasures = {json.dumps(list(measures))}\n"
-    return text
-
-
-def flat(*codes, level="code"):
-    return [("_T", "", "all"), *((code, "_T", level) for code in codes)]
-
-
-def lines(cells, start=0, **same):
-    """One line and one case for each unit of {(drug, region, ...): number}."""
-    found = []
-    for codes, number in cells.items():
-        for _ in range(number):
-            found.append({"kind": "seizure", "case": f"c{start + len(found)}", "time": "2011-01", **same, **codes_of(codes)})
-    return found
-
-
-def codes_of(codes):
-    return dict(zip(("drug", "region", "form"), codes if isinstance(codes, tuple) else (codes,)))
+from case import Case, flat, lines, scratch, table
 
 
 def narrow(found, **cell):
@@ -388,7 +299,7 @@ class Face(unittest.TestCase):
 
     def test_bad_input_is_told_apart(self):
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            self.assertEqual(oracle.main([tempfile.mkdtemp(dir=SCRATCH.name)]), 2)
+            self.assertEqual(oracle.main([str(scratch())]), 2)
         self.assertIn("rules.json", said.getvalue())
 
 
@@ -407,123 +318,6 @@ class Insider(unittest.TestCase):
         case = Case(DRUGS, STAR).edition([{**line, "mass_mg": 1} for line in some], SQUARE)
         self.assertEqual(case.run().leaks, [])
         self.assertEqual({leak["attacker"] for leak in case.run("--insider").leaks}, {"insider"})
-
-
-class Brute(unittest.TestCase):
-    """The intervals are those of brute force over all dimensions together."""
-
-    SETS = 240
-
-    def test_intervals_of_tiny_sets(self):
-        trees = {name: flat("0", "1") for name in ("drugs", "regions", "forms")}
-        year = {"time": ["year"], "drug": ["all", "code"]}
-        count, hub = {"seizures": "lines"}, {"time": "time", "drug": "drugs"}
-        codes = ["all", "code"]
-        star = [
-            table(1, "seizure", {**hub, "region": "regions"}, count, [{**year, "region": codes}]),
-            table(2, "seizure", {**hub, "form": "forms"}, count, [{**year, "form": codes}]),
-        ]
-        cube = [table(1, "seizure", {**hub, "region": "regions", "form": "forms"}, count, [{**year, "region": codes, "form": codes}])]
-        flat_table = [table(1, "seizure", {**hub, "region": "regions"}, count, [{**year, "region": codes}])]
-        for seed in range(self.SETS):
-            chance = random.Random(seed)
-            tables, editions = chance.choice(((star, 1), (cube, 1), (flat_table, 1), (flat_table, 2)))
-            with self.subTest(seed=seed):
-                self.compare(chance, Case(trees, tables, k=3), 3 if tables is not flat_table else 2, editions)
-
-    def compare(self, chance, case, dimensions, editions):
-        leaves = list(itertools.product("01", repeat=dimensions))
-        some = []
-        for _ in range(editions):
-            for _ in range(chance.randint(3, 7)):
-                some += lines({chance.choice(leaves): 1}, start=len(some))
-            hidden = {}
-            def hide(codes, of):
-                at = tuple(sorted((name, code) for name, code in codes.items() if code != "_T"))
-                # The total bounds brute force.
-                return len(at) > 1 and hidden.setdefault(at, chance.random() < 0.6)
-            case.edition(some, hide)
-        release = Folder(case.path).release("seizure", "2011")
-        audit, vintages = Audit(release, "count"), range(len(release.truths))
-        keys = sorted(key for of, key in release.said if of == "count")
-        # What is true counts for every vintage; what is news for its own alone.
-        news = {key: rows for (of, key), rows in release.rows.items() if rows}
-        for rows, spans in ((audit.held(), [(-1, at) for at in vintages]), (news, [(0, at) for at in vintages[1:]])):
-            worlds = audit.world(rows, Tally())
-            shown = [(self.cells(release, key, leaves, (-1, row.vintage)), row.value) for key in keys for row in rows.get(key, [])]
-            wanted = [(key, span) for key in keys for span in spans]
-            unknowns = [(leaf, vintage) for leaf in leaves for vintage in vintages]
-            expected = brute.intervals(unknowns, shown, [self.cells(release, key, leaves, span) for key, span in wanted])
-            for (key, span), ends in zip(wanted, expected):
-                segment, _, system = worlds[0]
-                touched, covered = look(segment, span, key)
-                between, exact = system.interval(touched, covered, lambda _: False)
-                self.assertTrue(exact)
-                found = system.whole_interval(touched, covered, between)
-                self.assertEqual([found.low, found.high], ends, release.kind.words(key))
-
-    def cells(self, release, key, leaves, span):
-        """The combinations of leaves under a key, as what each vintage of a span adds."""
-        said, names = release.kind.words(key), ("drug", "region", "form")
-        return {
-            (leaf, at) for leaf in leaves for at in range(span[0] + 1, span[1] + 1)
-            if all(said.get(name, "_T") in ("_T", code) for name, code in zip(names, leaf))
-        }
-
-
-class Whole(unittest.TestCase):
-    def test_whole_numbers_reach_less_far_than_real_ones(self):
-        # Twice three numbers of which any two come to at most one: half of each in real numbers.
-        equations = [
-            Equation([start + a, start + b, start + 3 + at], [], 1, "test")
-            for start in (0, 6) for at, (a, b) in enumerate(((0, 1), (1, 2), (0, 2)))
-        ]
-        true = {start + 3 + at: 1 for start in (0, 6) for at in range(3)}
-        system, sum_of = System(12, equations, true, True, 1, Tally()), [0, 1, 2, 6, 7, 8]
-        found, _ = system.interval(sum_of, sum_of, lambda _: False)
-        self.assertEqual([found.low, found.high], [0, 3])
-        self.assertFalse(system.wide_in_whole(sum_of, sum_of, 3))
-        self.assertTrue(system.wide_in_whole(sum_of, sum_of, 2))
-        found = system.whole_interval(sum_of, sum_of, found)
-        self.assertEqual([found.low, found.high], [0, 2])
-
-
-class Together(unittest.TestCase):
-    """The intervals are those of one programme over all dimensions together, on random sets of the shipped lists."""
-
-    def test_intervals_of_random_sets(self):
-        for seed in range(1, 31):
-            with self.subTest(seed=seed):
-                self.compare(seed, pathlib.Path(tempfile.mkdtemp(dir=SCRATCH.name)) / "set")
-
-    def compare(self, seed, path):
-        random_sets.write(seed, path)
-        # Few lines, and zeros hidden: the joint programme puts unseen codes together.
-        (path / "lines-1.json").write_text(json.dumps(json.loads((path / "lines-1.json").read_text())[:25]))
-        (path / "rules.json").write_text(json.dumps({**RULES, "country": json.loads((path / "rules.json").read_text())["country"], "k": 3}))
-        (path / "edition-1.json").write_text('{"cells": []}')
-        chance, folder = random.Random(seed), Folder(path)
-        primary, share = publish.primary(folder.rules), chance.choice((0.1, 0.3, 0.5))
-        publish.write(path / "edition-1.json", publish.cells_of(
-            folder, read_lines(path / "lines-1.json"), lambda *cell: primary(*cell) or chance.random() < share))
-        folder = Folder(path)
-        release = folder.release("seizure", "2011")
-        for family in families(folder.tables):
-            one, audit = joint.Joint(release, family), Audit(release, family)
-            segment, at, system = audit.world(audit.held(), Tally())[0]
-            hidden = [key for of, key in release.said if of == family and 0 not in release.held[family, key]]
-            full = [key for key in hidden if release.truths[0].total(family, key)]
-            for key in chance.sample(hidden, min(5, len(hidden))) + chance.sample(full, min(10, len(full))):
-                found, _ = system.interval(*look(segment, (-1, at), key), lambda _: False)
-                low, high = one.interval(key)
-                if family == "count":
-                    low, high = math.ceil(low - 1e-6), math.inf if high is None else math.floor(high + 1e-6)
-                said = f"{family} {release.kind.words(key)}"
-                self.assertAlmostEqual(found.low, low, delta=1e-3 + 1e-6 * abs(low), msg=said)
-                if high is None or math.isinf(high):
-                    self.assertEqual(found.high, math.inf, said)
-                else:
-                    self.assertAlmostEqual(found.high, high, delta=1e-3 + 1e-6 * high, msg=said)
 
 
 if __name__ == "__main__":
