@@ -79,7 +79,7 @@ class Folder:
             for at in range(edition, -1, -1):
                 if (at, table.name) not in known:
                     known[at, table.name] = self.counts(table, year, at)
-                lines, cases = known[at, table.name].get(tuple(cell["key"].values()), (0, 0))
+                lines, cases = known[at, table.name].get(tuple(cell["key"][dimension] for dimension in table.dimensions), (0, 0))
                 if number == (cases if table.measures[name]["of"] == "cases" else lines):
                     if self.rules.few(cases):
                         faults.append({"leak": "unsafe_shown", **said})

@@ -91,7 +91,7 @@ class Release:
     def read(self, edition, cell):
         """Takes in one cell of an edition."""
         table, codes = self.tables[cell["table"]], cell["key"]
-        levels = tuple(self.level(name, code) for name, code in codes.items())
+        levels = tuple(self.level(name, codes[name]) for name in table.dimensions)
         for name, value in cell["values"].items():
             measure = table.measures[name]
             for family, flag, of, state, number in numbers_of(measure, value):

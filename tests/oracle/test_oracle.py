@@ -297,6 +297,23 @@ class Face(unittest.TestCase):
     def test_few_are_not_shown(self):
         self.assertIn("unsafe_shown", kinds(Case(DRUGS, STAR).edition(lines(TABLE_51), nothing).run()))
 
+    def test_tables_without_margins_are_looked_at_for_themselves(self):
+        roles = {"roles": flat("one", "two", level="role")}
+        tables = [table(1, "site", {"time": "time", "role": "roles"}, {"sites": "lines"}, [{"time": ["year"], "role": ["role"]}])]
+        tables = [text.replace("[[table.dimension]]", "margins = false\n[[table.dimension]]", 1) for text in tables]
+        some = [{"kind": "site", "case": f"c{at}", "time": "2011-01", "role": "one" if at < 6 else "two"} for at in range(9)]
+        def shows(**numbers):
+            case = Case(roles, tables)
+            case.put("lines-1.json", some)
+            case.put("edition-1.json", {"cells": [
+                {"table": "t1", "key": {"role": role, "time": "2011"}, "values": {"sites": {"state": "value", "value": number}}}
+                for role, number in numbers.items()
+            ]})
+            return kinds(case.run())
+        self.assertEqual(shows(one=6), set())
+        self.assertEqual(shows(one=6, two=3), {"unsafe_shown"})
+        self.assertEqual(shows(one=7), {"untrue"})
+
     def test_bad_input_is_told_apart(self):
         with contextlib.redirect_stderr(io.StringIO()) as said:
             self.assertEqual(oracle.main([str(scratch())]), 2)
