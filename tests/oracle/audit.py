@@ -209,7 +209,9 @@ class Audit:
         by_case = collections.defaultdict(set)
         for key, case in singles.items():
             by_case[case].update(look(segment, span, key)[1])
-        cases = sorted(by_case)
+        # The year's total is public: where it leaves an insider less than the width, nothing that is hidden could help.
+        own = collections.Counter(line["case"] for line in truth.lines)
+        cases = sorted(case for case in by_case if len(truth.lines) - own[case] >= self.rules.width())
         protected = self.chosen((key, source) for of, key, source in self.release.protected(vintage) if of == self.family)
         for case in cases if len(cases) <= most else self.random.sample(cases, most):
             concerned = system.tell(by_case[case])

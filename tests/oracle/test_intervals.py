@@ -7,6 +7,7 @@ import unittest
 
 import brute
 import joint
+import oracle
 import publish
 import random_sets
 from audit import Audit, families, look
@@ -133,6 +134,20 @@ class Together(unittest.TestCase):
                     self.assertEqual(found.high, math.inf, said)
                 else:
                     self.assertAlmostEqual(found.high, high, delta=1e-3 + 1e-6 * high, msg=said)
+
+
+class NoFalseAlarm(unittest.TestCase):
+    def test_where_everything_is_hidden_nobody_learns_anything(self):
+        for seed in range(1, 21):
+            with self.subTest(seed=seed):
+                path, editions = scratch() / "set", 1 + seed % 3
+                random_sets.write(seed, path, editions)
+                publish.write(path / "edition-1.json", [])
+                tables = Folder(path)
+                for number in range(1, editions + 1):
+                    lines_of = read_lines(path / f"lines-{number}.json")
+                    publish.write(path / f"edition-{number}.json", publish.cells_of(tables, lines_of, lambda *_: True))
+                self.assertEqual(oracle.run(str(path), oracle.options([str(path), "--insider", "3"])).leaks, [])
 
 
 if __name__ == "__main__":
