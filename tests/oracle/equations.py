@@ -3,6 +3,7 @@
 Vintages that the attacker links (nothing was removed between them) are one segment: its unknowns are the first vintage and what each
 later one adds. Each equation is written without the shown cells below it, which leaves the same system with short rows.
 """
+from lattice import weight_is_mass
 
 
 class Equation:
@@ -110,7 +111,7 @@ class Segment:
         names = {kind.trees["flag"].codes[leaf] for leaf in leaves}
         return [
             at for at in axis.everything
-            if ("weighed" if kind_is_mass(axis, at) else "unweighed") in names
+            if ("weighed" if weight_is_mass(axis.tree.codes[next(iter(axis.atoms[at]))]) else "unweighed") in names
         ]
 
     def margin(self, block, span, mine, ours, atoms, flags):
@@ -134,11 +135,6 @@ class Segment:
                 value -= sum(numbers[child] for child in children)
                 told += [(child, span) for child in children]
         self.equations.append(Equation(plus if plus is not None else self.cells(span, block, mine), minus, value, told))
-
-
-def kind_is_mass(axis, atom):
-    from lattice import weight_is_mass
-    return weight_is_mass(axis.tree.codes[next(iter(axis.atoms[atom]))])
 
 
 def replaced(block, nodes, place, node):

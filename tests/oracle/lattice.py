@@ -11,8 +11,8 @@ import tomllib
 
 # What a line is counted under when nothing is known about it.
 UNKNOWN = "_U"
-# Measures that are sums of amounts; the others count lines.
-MAGNITUDES = ("mass_mg", "tablets", "doses", "volume_ml")
+# Measures that are sums of amounts, with what a line calls the amount; the others count lines. A mean with its number is a sum.
+MAGNITUDES = {"mass_mg": "mass_mg", "tablets": "tablets", "doses": "doses", "volume_ml": "volume_ml", "mean": "value"}
 
 
 class Tree:

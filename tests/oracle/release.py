@@ -24,13 +24,14 @@ def read_edition(path):
 def numbers_of(measure, value):
     """The numbers of one measure of a cell: (family, flag, what it is of, state, value)."""
     of, state = measure["of"], value["state"]
+    if of == "mean":
+        # A hidden mean says nothing of its number of lines.
+        lines = [("count", "measured", of, state, value["n"])] if state == "value" else []
+        return [*lines, ("mean", "*", of, state, value.get("sum"))]
     if of in MAGNITUDES:
         return [(of, "*", of, state, value.get("value"))]
     if of in FLAGS:
         return [("count", FLAGS[of], of, state, value.get("value"))]
-    if of == "mean":
-        # A hidden mean says nothing of its number of lines.
-        return [("count", "measured", of, state, value["n"])] if state == "value" else []
     found = [("count", "measured", "histogram", state, value.get("n"))]
     bins = [
         (f"bin{depth}:{start}:{end}", start, end)
@@ -55,6 +56,12 @@ class Source:
     def rounded(self, number):
         return (number + self.step // 2) // self.step * self.step
 
+    def tells(self, number, exact, lines):
+        """Whether a published number is what this exact number comes to. A mean is rounded for each line, whatever sum is given."""
+        if self.of == "mean":
+            return abs(number - exact) <= self.step * lines
+        return number == self.rounded(exact)
+
 
 class Row:
     """A shown number: the exact truth of the vintage that it tells."""
@@ -71,7 +78,9 @@ class Release:
         # (family, key) to edition to what its sources say; and to its sources.
         self.said = collections.defaultdict(lambda: collections.defaultdict(list))
         self.sources = collections.defaultdict(dict)
+        # What is news, by the vintage that it tells; and what is shown and true in a vintage, news or not.
         self.rows = collections.defaultdict(list)
+        self.held = collections.defaultdict(dict)
         self.faults = []
         self.tables = {table.name: table for table in kind.tables}
         self.levels = {}
@@ -82,7 +91,7 @@ class Release:
     def read(self, edition, cell):
         """Takes in one cell of an edition."""
         table, codes = self.tables[cell["table"]], cell["key"]
-        levels = tuple(self.level(name, code) for name, code in codes.items())
+        levels = tuple(self.level(name, codes[name]) for name in table.dimensions)
         for name, value in cell["values"].items():
             measure = table.measures[name]
             for family, flag, of, state, number in numbers_of(measure, value):
@@ -103,10 +112,13 @@ class Release:
             for edition in sorted(editions):
                 shown = [(source, number) for source, state, number in editions[edition] if state == "value"]
                 self.agree(family, key, edition, editions[edition])
-                if not shown or shown[0][1] == before:
+                if not shown:
                     continue
-                source, before = shown[0]
-                self.tell(family, key, edition, source, before)
+                source, number = shown[0]
+                if number != before:
+                    before = number
+                    self.tell(family, key, edition, source, number)
+                self.hold(family, key, self.vintages[edition], number, edition, source)
         for (family, key), rows in list(self.rows.items()):
             for row in rows:
                 self.judge(row, family, key)
@@ -127,20 +139,28 @@ class Release:
     def tell(self, family, key, edition, source, number):
         """A new value is the truth of this edition's vintage, or of an earlier one that is only published now."""
         for vintage in range(self.vintages[edition], -1, -1):
-            exact = self.truths[vintage].total(family, key)
-            if source.rounded(exact) == number:
-                known = [row.vintage for row in self.rows[family, key]]
-                if vintage not in known:
-                    self.rows[family, key].append(Row(family, key, vintage, exact, edition, source))
+            if self.hold(family, key, vintage, number, edition, source):
+                row = self.held[family, key][vintage]
+                if row not in self.rows[family, key]:
+                    self.rows[family, key].append(row)
                     self.rows[family, key].sort(key=lambda row: row.vintage)
                 return
         self.fault("untrue", family, key, edition, value=number, truth=self.truths[self.vintages[edition]].total(family, key))
 
-    def unsafe(self, family, key, vintage):
-        """Whether a number breaks a primary rule in a vintage."""
-        truth = self.truths[vintage]
+    def hold(self, family, key, vintage, number, edition, source):
+        """Notes that a shown number is true in a vintage, if it is."""
+        exact = self.truths[vintage].total(family, key)
+        true = source.tells(number, exact, len(self.truths[vintage].lines))
+        if true and vintage not in self.held[family, key]:
+            self.held[family, key][vintage] = Row(family, key, vintage, exact, edition, source)
+        return true
+
+    def unsafe(self, family, key, truth):
+        """Whether a number made of these lines breaks a primary rule."""
         parts = truth.of(family, key)
         cell = key[:2] + (self.kind.root_flag,) + key[3:]
+        if family == "mean":
+            return self.rules.few(len(parts))
         if family != "count":
             return self.rules.unsafe_magnitude(parts.values(), len(truth.of("count", cell)))
         of = {source.of for source in self.sources[family, key].values()}
@@ -150,7 +170,7 @@ class Release:
 
     def judge(self, row, family, key):
         """An unsafe number is not shown, nor is an exact mean of few."""
-        if self.unsafe(family, key, row.vintage):
+        if self.unsafe(family, key, self.truths[row.vintage]):
             self.fault("unsafe_shown", family, key, row.edition, value=row.value)
         for source, state, _ in self.said[family, key][row.edition]:
             cases = len(self.truths[row.vintage].of(family, key))
@@ -161,7 +181,8 @@ class Release:
         """Shown children of one vintage never exceed their shown parent."""
         by_vintage = collections.defaultdict(dict)
         for (family, key), rows in self.rows.items():
-            for row in rows:
+            # The sums that stand for means are rounded line by line.
+            for row in rows if family != "mean" else []:
                 by_vintage[family, row.vintage][key] = row
         for (family, _), rows in by_vintage.items():
             for key, row in rows.items():
@@ -187,13 +208,14 @@ class Release:
     def totals(self):
         """The national total of a year is known from public reports if it is not small, whether it is shown or not."""
         key = self.kind.key({"time": self.kind.year, "drug": "_T"})
-        editions = [edition for edition, said in self.said.get(("count", key), {}).items() if self.available(said)]
-        if editions and not self.rows.get(("count", key)):
-            vintage = self.vintages[min(editions)]
-            if len(self.truths[vintage].of("count", key)) >= self.rules.k:
+        for edition, said in sorted(self.said.get(("count", key), {}).items()):
+            vintage, truth = self.vintages[edition], self.truths[self.vintages[edition]]
+            if self.available(said) and vintage not in self.held["count", key] and len(truth.of("count", key)) >= self.rules.k:
                 source = next(iter(self.sources["count", key].values()))
-                value = self.truths[vintage].total("count", key)
-                self.rows["count", key].append(Row("count", key, vintage, value, min(editions), source))
+                row = Row("count", key, vintage, truth.total("count", key), edition, source)
+                self.held["count", key][vintage] = row
+                if not self.rows["count", key]:
+                    self.rows["count", key].append(row)
 
     @staticmethod
     def available(said):
@@ -201,11 +223,14 @@ class Release:
 
     def protected(self, vintage):
         """The numbers that are available and unsafe in a vintage: (family, key, source)."""
-        for (family, key), editions in self.said.items():
-            at = [edition for edition, said in editions.items() if self.vintages[edition] == vintage and self.available(said)]
-            sources = [source for source in self.sources[family, key].values() if source.of != "lines_weighed"]
-            if at and sources and self.unsafe(family, key, vintage):
-                yield family, key, sources[0]
+        for family, key in self.availability(vintage):
+            source = self.source(family, key)
+            if source and self.unsafe(family, key, self.truths[vintage]):
+                yield family, key, source
+
+    def source(self, family, key):
+        """A place where a number stands by itself: a number of weighed lines shares the state of the lines."""
+        return next((source for source in self.sources[family, key].values() if source.of != "lines_weighed"), None)
 
     def quantum(self, source):
         """The smallest distance that counts as protection: a kilogram, or one step of what is not weighed."""
@@ -213,7 +238,7 @@ class Release:
 
     def availability(self, vintage):
         """The numbers that are available in a vintage."""
-        return {
+        return [
             at for at, editions in self.said.items()
             if any(self.vintages[edition] == vintage and self.available(said) for edition, said in editions.items())
-        }
+        ]

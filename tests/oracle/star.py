@@ -161,23 +161,29 @@ class Star:
         """The unknowns as the tester knows them."""
         values = collections.Counter()
         for line, leaves in zip(truth.lines, truth.leaves):
-            amount = line.get(self.family) if self.family in MAGNITUDES else 1
+            amount = line.get(MAGNITUDES[self.family]) if self.family in MAGNITUDES else 1
             if amount:
                 for block in self.blocks:
                     values[block.place(leaves)] += amount
         return values
 
     def singles(self, truth):
-        """The base cells that have exactly one contributing case, as keys, with that case."""
+        """The base cells that have exactly one contributing case, as keys, with that case.
+
+        A cell of the hub that is all of a margin of another table is none of them: who knew it would know all the empty cells below,
+        which no hiding could change, and nobody is told that he is alone.
+        """
         found = {}
-        for block in self.blocks[1:] if len(self.blocks) > 1 else self.blocks:
+        margins = [[set(self.fine(block, name).values()) for name in ("time", "drug")] for block in self.blocks[1:]]
+        for block in self.blocks:
             cases = collections.defaultdict(set)
             atoms = [self.fine(block, name) for name in block.names]
             for line, leaves in zip(truth.lines, truth.leaves):
-                if self.family not in MAGNITUDES or line.get(self.family):
+                if self.family not in MAGNITUDES or line.get(MAGNITUDES[self.family]):
                     cases[tuple(atom[leaves[name]] for atom, name in zip(atoms, block.names))].add(line["case"])
             for nodes, of in cases.items():
-                if len(of) == 1 and None not in nodes:
+                whole = block is self.hub and any(nodes[0] in times and nodes[1] in drugs for times, drugs in margins)
+                if len(of) == 1 and None not in nodes and not whole:
                     key = nodes[:3] + (tuple(sorted(
                         (name, node) for name, node in zip(block.names[3:], nodes[3:])
                         if self.kind.trees[name].leaves[node] != self.kind.trees[name].everything
@@ -192,8 +198,8 @@ class Star:
         if name in SHARED:
             sets = self.coarse[table][name]
         else:
-            used = {level for levels in self.tables[table].level_sets for at, level in zip(self.tables[table].dimensions, levels) if at == name}
-            sets = tree.atoms(used)
+            place = self.tables[table].dimensions.index(name)
+            sets = tree.atoms({levels[place] for levels in self.tables[table].level_sets})
         return {leaf: tree.same.get(atom) for atom in sets for leaf in atom}
 
 

@@ -67,7 +67,8 @@ class Kind:
             (name, trees[name].canonical(code)) for name, code in codes.items()
             if name not in ("time", "drug") and trees[name].leaves[trees[name].index[code]] != trees[name].everything
         ))
-        return trees["time"].canonical(codes["time"]), trees["drug"].canonical(codes.get("drug", "_T")), trees["flag"].canonical(flag), further
+        time, drug = trees["time"].canonical(codes["time"]), trees["drug"].canonical(codes.get("drug", "_T"))
+        return time, drug, trees["flag"].canonical(flag), further
 
     def words(self, key):
         """A key for people."""
@@ -99,7 +100,7 @@ class Kind:
                 time = line["time"]
                 found[name] = tree.leaf(time)
             elif name not in ("flag", "pair"):
-                found[name] = tree.leaf(line.get(name) or UNKNOWN) if UNKNOWN in tree.index else 0
+                found[name] = tree.leaf(line.get(name) or (UNKNOWN if UNKNOWN in tree.index else tree.codes[0]))
         for name in self.derived:
             # The band and the mass say the same; a line that contradicts itself is a fault of the test data.
             if weight_is_mass(self.trees[name].codes[found[name]]) != (line.get("mass_mg") is not None):
@@ -148,10 +149,10 @@ class Truth:
             for flag in flags[leaves["flag"]]:
                 parts = local["count"][key[:2] + (flag,) + key[3:]]
                 parts[case] = parts.get(case, 0) + 1
-            for family in MAGNITUDES:
-                if family in of and line.get(family) is not None:
+            for family, amount in MAGNITUDES.items():
+                if family in of and line.get(amount) is not None:
                     parts = local[family][key]
-                    parts[case] = parts.get(case, 0) + line[family]
+                    parts[case] = parts.get(case, 0) + line[amount]
         for family, numbers in local.items():
             self.parts[family].update(numbers)
 
