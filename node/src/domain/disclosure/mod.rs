@@ -3,8 +3,10 @@
 //! Here: the primary rules, on cases. Complementary suppression and the rule over time come later; until then an edition says
 //! `primary-only`, because a hidden cell can be recomputed by subtraction.
 
+pub mod audit;
 pub mod chooser;
 mod primary;
+pub mod protect;
 pub mod star;
 
 use accord_protocol::{
@@ -16,6 +18,8 @@ use accord_protocol::{
 use bincode::{Decode, Encode};
 
 use super::tabulate::Cell;
+
+const MILLIGRAMS_PER_KG: u128 = 1_000_000;
 
 /// The lowest threshold that this program accepts, whatever the configuration says.
 pub const K_FLOOR: u32 = 3;
@@ -99,6 +103,22 @@ impl Rules {
     /// Whether zeros are shown.
     pub const fn zeros(&self) -> Zeros {
         self.zeros
+    }
+
+    /// How far apart the smallest and the largest value of a protected count must stay, in lines (`disclosure.md` A.1, Protected).
+    pub const fn width(&self) -> u32 {
+        match self.zeros {
+            Zeros::Hidden => self.k,
+            Zeros::Shown if self.k > 4 => self.k - 2,
+            Zeros::Shown => 2,
+        }
+    }
+
+    /// How far a protected sum must be free to move up, and down unless it reaches zero: p % of its largest part, at least a
+    /// kilogram, or one step of what is not weighed.
+    pub fn reach(&self, largest: u128, quantity: Quantity, step: u64) -> u128 {
+        let quantum = if quantity == Quantity::MassMg { MILLIGRAMS_PER_KG } else { u128::from(step) };
+        (largest * u128::from(self.p_percent)).div_ceil(100).max(quantum)
     }
 
     /// SHA-256 of the rules, as editions name them.

@@ -6,6 +6,7 @@
 
 mod pattern;
 mod programme;
+mod reach;
 mod recipe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,15 @@ pub struct Effort {
     pub fractional: usize,
     /// Protected counts witnessed by a move that another count was solved for.
     pub shared: usize,
+}
+
+impl std::ops::AddAssign for Effort {
+    fn add_assign(&mut self, other: Self) {
+        self.protected += other.protected;
+        self.programmes += other.programmes;
+        self.fractional += other.fractional;
+        self.shared += other.shared;
+    }
 }
 
 /// What was chosen.
@@ -307,7 +317,10 @@ impl Search<'_> {
         let mut hidden: Vec<u32> = (0..star.nodes.len())
             .filter(|node| {
                 let of = &star.nodes[*node];
-                of.offered && self.pattern.hidden[*node] && !self.task.must_hide[of.lead as usize]
+                of.offered
+                    && self.pattern.hidden[*node]
+                    && !self.task.must_hide[*node]
+                    && !self.task.must_hide[of.lead as usize]
             })
             .map(|node| u32::try_from(node).unwrap_or(NONE))
             .collect();
@@ -321,12 +334,13 @@ impl Search<'_> {
                 continue;
             }
             let changed = self.set(node, false);
+            // Only what moves the number in question breaks.
             let mut broken: Vec<u32> = changed.iter().flat_map(|base| &self.users[*base as usize]).copied().collect();
             broken.sort_by_key(|node| (std::cmp::Reverse(star.nodes[*node as usize].lines), *node));
             broken.dedup();
-            broken.retain(|node| {
-                let ways = self.witnesses.get(node);
-                !ways.into_iter().flatten().flatten().all(|change| self.pattern.holds(change))
+            broken.retain(|of| {
+                let ways = self.witnesses.get(of);
+                ways.into_iter().flatten().flatten().any(|change| self.pattern.change_of(node, change) != 0)
             });
             let before: Vec<(u32, Vec<Way>)> =
                 broken.iter().filter_map(|node| Some((*node, self.witnesses.get(node)?.clone()))).collect();

@@ -15,6 +15,8 @@ pub(super) struct Pattern<'a> {
     pub(super) hidden: Vec<bool>,
     known_anyway: Vec<bool>,
     followers: HashMap<u32, Vec<u32>>,
+    // Base cells of the hub from which a width can be taken.
+    in_hub: Vec<u32>,
     // For each base cell its class: those in the same rows. A row is a node that is known, or a link between a table and the hub.
     class_of: Vec<u32>,
     classes: HashMap<Vec<u32>, u32>,
@@ -31,13 +33,18 @@ impl<'a> Pattern<'a> {
         for (index, node) in star.nodes.iter().enumerate().filter(|(index, node)| node.lead as usize != *index) {
             followers.entry(node.lead).or_default().push(u32::try_from(index).unwrap_or(NONE));
         }
-        let hidden = star.nodes.iter().map(|node| !node.offered || task.must_hide[node.lead as usize]).collect();
+        let hidden = star.nodes.iter().zip(task.must_hide);
+        let hidden = hidden.map(|(node, must)| !node.offered || *must || task.must_hide[node.lead as usize]).collect();
         let known_anyway = star.nodes.iter().map(|node| node.national && node.cases >= task.k).collect();
+        let least = task.k.max(1);
+        let in_hub = (0..).zip(&star.bases).filter(|(_, base)| base.table == 0 && base.lines >= least);
+        let in_hub = in_hub.map(|(base, _)| base).collect();
         let mut pattern = Self {
             star,
             hidden,
             known_anyway,
             followers,
+            in_hub,
             class_of: vec![NONE; star.bases.len()],
             classes: HashMap::new(),
             rows: Vec::new(),
@@ -58,6 +65,11 @@ impl<'a> Pattern<'a> {
     /// Whether a number may be hidden at a price.
     pub(super) fn may_hide(&self, node: u32) -> bool {
         !self.hidden[node as usize] && !self.known_anyway[node as usize]
+    }
+
+    /// What is not shown without a number.
+    pub(super) fn followers(&self, node: u32) -> &[u32] {
+        self.followers.get(&node).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a number may be shown again.
@@ -85,7 +97,7 @@ impl<'a> Pattern<'a> {
     pub(super) fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
         let mut changed = vec![node];
         if hide {
-            changed.extend(self.followers.get(&node).into_iter().flatten().copied());
+            changed.extend(self.followers(node));
         }
         let mut bases: Vec<u32> = Vec::new();
         for node in changed {
@@ -139,6 +151,24 @@ impl<'a> Pattern<'a> {
             self.rows.push(rows.split_off(1));
         }
         self.class_of[base] = class;
+    }
+
+    /// Base cells of the hub with many lines, those first that are seen in nearly the same numbers as one.
+    pub(super) fn reservoirs(&self, hub: u32, most: usize) -> Vec<u32> {
+        let seen = |base: u32| self.rows(self.class(base)).iter().filter(|row| !self.node_of(**row).1);
+        let own: Vec<u32> = seen(hub).copied().collect();
+        let mut found: Vec<(usize, std::cmp::Reverse<u64>, u32)> = self
+            .in_hub
+            .iter()
+            .filter(|base| **base != hub)
+            .map(|base| {
+                let shared = seen(*base).filter(|row| own.contains(row)).count();
+                let apart = seen(*base).count() + own.len() - 2 * shared;
+                (apart, std::cmp::Reverse(self.star.bases[*base as usize].lines), *base)
+            })
+            .collect();
+        found.sort_unstable();
+        found.into_iter().take(most).map(|(_, _, base)| base).collect()
     }
 
     /// Whether a move changes nothing that is known, keeps every table in step with the hub and leaves no base cell below zero.

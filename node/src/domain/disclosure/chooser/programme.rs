@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
 
-use super::{
-    super::star::{Cases, NONE},
-    Move,
-    pattern::Pattern,
-};
+use super::{super::star::Cases, Move, pattern::Pattern, reach};
 
 /// Branches of the search for whole numbers, at most.
 const BRANCHES_MAX: u64 = 40;
+
+/// How often a choice is priced anew, at most.
+const ROUNDS_MAX: usize = 2;
+
+/// A loss for which it is not worth while to look further: that of fifty cases in a number of one year.
+const SMALL_LOSS: u64 = 4000;
 
 /// Whose base cells a witness must leave alone.
 #[derive(Debug, Clone)]
@@ -62,6 +64,16 @@ pub(super) enum Goal {
     DownMost(i64),
 }
 
+impl Goal {
+    // The same without hiding anything more.
+    const fn free(self) -> Self {
+        match self {
+            Self::Exactly { by, .. } => Self::Exactly { by, may_hide: false },
+            Self::DownMost(by) => Self::DownMost(by),
+        }
+    }
+}
+
 /// A move, and the nodes that it makes hidden.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -84,12 +96,32 @@ struct Columns {
 
 /// Solves for a move; `None` if there is none, or none in whole numbers was found.
 pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
-    let base_cells = reach(pattern, wanted.inside);
+    // What costs nothing is most often found near by, in a small programme.
+    let near = Wanted { goal: wanted.goal.free(), ..*wanted };
+    let found = once(pattern, &near, &reach::near(pattern, wanted.inside), &HashMap::new(), count);
+    if !matches!(wanted.goal, Goal::Exactly { may_hide: true, .. }) {
+        return found.map(|(found, _)| found);
+    }
+    if let Some((found, _)) = found {
+        return Some(found);
+    }
+    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside), count);
+    let lost = |found: &Found| found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
+    match near {
+        Some(found) if lost(&found) <= SMALL_LOSS => Some(found),
+        near => {
+            let far = cheapest(pattern, wanted, &reach::far(pattern, wanted.inside), count);
+            near.into_iter().chain(far).min_by_key(lost)
+        }
+    }
+}
+
+fn cheapest(pattern: &Pattern<'_>, wanted: &Wanted<'_>, base_cells: &[u32], count: &mut Count) -> Option<Found> {
     let mut prices: HashMap<u32, f64> = HashMap::new();
     let mut best: Option<(u64, Found)> = None;
     // A number that is hidden is lost whole, however little it moves: price it by what it moved last time.
-    for _ in 0..3 {
-        let Some((found, moved)) = once(pattern, wanted, &base_cells, &prices, count) else { break };
+    for _ in 0..ROUNDS_MAX {
+        let Some((found, moved)) = once(pattern, wanted, base_cells, &prices, count) else { break };
         let loss = found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
         if loss == 0 {
             return Some(found);
@@ -104,43 +136,14 @@ pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Coun
     best.map(|(_, found)| found)
 }
 
-/// What hiding a node costs: its cases, weighed by level.
+/// What hiding a node costs: its cases, weighed by level, and those of what is not shown without it.
 pub(super) fn loss(pattern: &Pattern<'_>, node: u32) -> u64 {
-    let node = &pattern.star.nodes[node as usize];
-    node.cases.max(1) * node.weight
-}
-
-// Base cells of times and drugs that have lines, and of the count itself with what it links to.
-fn reach(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<bool> {
-    let star = pattern.star;
-    let mut reached: Vec<bool> = star.bases.iter().map(|base| base.seen).collect();
-    let mut from: Vec<u32> = inside.to_vec();
-    // Of a time and drug without lines a few base cells say as much as all.
-    if inside.iter().all(|base| !star.bases[*base as usize].seen) {
-        from.truncate(4);
-    }
-    let mut hub: BTreeSet<u32> = BTreeSet::new();
-    for base in &from {
-        reached[*base as usize] = true;
-        let link = star.link(*base as usize);
-        if link == NONE {
-            hub.insert(*base);
-        } else {
-            let below = star.below(link as usize).iter().copied();
-            hub.extend(below.filter(|base| star.bases[*base as usize].table == 0).take(4));
-        }
-    }
-    for base in hub {
-        reached[base as usize] = true;
-        for node in star.above(base as usize) {
-            if !star.nodes[*node as usize].links.is_empty() && !pattern.known(*node) {
-                for other in star.below(*node as usize) {
-                    reached[*other as usize] |= star.bases[*other as usize].table > 0;
-                }
-            }
-        }
-    }
-    reached
+    let own = |node: u32| {
+        let node = &pattern.star.nodes[node as usize];
+        node.cases.max(1) * node.weight
+    };
+    let followers = pattern.followers(node).iter().filter(|follower| !pattern.hidden[**follower as usize]);
+    own(node) + followers.map(|follower| own(*follower)).sum::<u64>()
 }
 
 type Moved = Vec<(u32, f64)>;
@@ -148,7 +151,7 @@ type Moved = Vec<(u32, f64)>;
 fn once(
     pattern: &Pattern<'_>,
     wanted: &Wanted<'_>,
-    reached: &[bool],
+    reached: &[u32],
     prices: &HashMap<u32, f64>,
     count: &mut Count,
 ) -> Option<(Found, Moved)> {
@@ -192,7 +195,7 @@ fn solved(problem: &Problem) -> Option<Solution> {
 fn state(
     pattern: &Pattern<'_>,
     wanted: &Wanted<'_>,
-    reached: &[bool],
+    reached: &[u32],
     prices: &HashMap<u32, f64>,
     whole: bool,
 ) -> (Problem, Columns) {
@@ -200,10 +203,9 @@ fn state(
     let mut inside = vec![false; star.bases.len()];
     wanted.inside.iter().for_each(|base| inside[*base as usize] = true);
     let mut members: BTreeMap<(u32, bool), Vec<u32>> = BTreeMap::new();
-    for (base, of) in star.bases.iter().enumerate() {
-        if reached[base] && !wanted.insiders.freeze(of.cases) {
-            let base32 = u32::try_from(base).unwrap_or(NONE);
-            members.entry((pattern.class(base32), inside[base])).or_default().push(base32);
+    for base in reached {
+        if !wanted.insiders.freeze(star.bases[*base as usize].cases) {
+            members.entry((pattern.class(*base), inside[*base as usize])).or_default().push(*base);
         }
     }
     let direction = match wanted.goal {

@@ -28,7 +28,7 @@ pub(super) struct Recipes {
     anywhere: HashMap<u32, VecDeque<Recipe>>,
     // Those that make good what is raised in a link, by that link as well.
     here: HashMap<(u32, u32), VecDeque<Recipe>>,
-    // The moves that recipes come from, and which move each base cell is in.
+    // The moves that recipes come from, and which moves raise a base cell.
     learnt: Vec<(i64, Move)>,
     by_base: HashMap<u32, Vec<usize>>,
 }
@@ -36,7 +36,8 @@ pub(super) struct Recipes {
 impl Recipes {
     /// Learns from a move every recipe for a base cell that it raises by at least the width.
     pub(super) fn learn(&mut self, pattern: &Pattern<'_>, change: &Move, width: i64) {
-        for (base, _) in change {
+        // Keys of recipes are made of what raised base cells are seen in.
+        for (base, _) in change.iter().filter(|(_, amount)| *amount >= width) {
             self.by_base.entry(*base).or_default().push(self.learnt.len());
         }
         self.learnt.push((width, change.clone()));

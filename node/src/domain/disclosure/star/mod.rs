@@ -98,9 +98,12 @@ pub struct Place {
     pub time: u32,
     /// Numbers of its codes, one for each dimension after time: the finest code that the table has above the line.
     pub codes: Vec<u32>,
-    /// Which of the lines there: by what [`Values`] tells apart.
+    /// Which of the lines there: in which finest bin; [`NO_VALUE`] without a value, or without a mass where that is told apart.
     pub value: u16,
 }
+
+/// Lines without a value, or without a mass.
+pub const NO_VALUE: u16 = u16::MAX;
 
 /// A hub that is none of the tables.
 pub const MADE_HUB: u16 = u16::MAX;

@@ -2,7 +2,7 @@
 
 use accord_protocol::catalogue::{Quantity, Table};
 
-use super::Family;
+use super::{Family, NO_VALUE};
 use crate::domain::contribution::{Contribution, part};
 
 // What a node counts within its cell.
@@ -56,6 +56,12 @@ impl Values {
                 bin.unwrap_or(fine.len())
             }
         }
+    }
+
+    // What a value leaf is called in a place.
+    pub(super) fn name(&self, leaf: usize) -> u16 {
+        let has_no_value = self.leaves() > 1 && leaf + 1 == self.leaves();
+        if has_no_value { NO_VALUE } else { u16::try_from(leaf).unwrap_or(NO_VALUE) }
     }
 
     // What counts a value leaf, beside all lines.

@@ -1,0 +1,100 @@
+//! Which base cells a programme looks at.
+
+use std::collections::BTreeSet;
+
+use super::{
+    super::star::{NONE, Star},
+    pattern::Pattern,
+};
+
+/// Places with many lines that a small programme takes them from.
+const RESERVOIRS_MAX: usize = 6;
+
+/// Base cells of one time and drug without lines: a few say as much as all.
+const EMPTY_MAX: usize = 4;
+
+/// Base cells of every time and drug that has lines, and of the count itself with what it links to.
+pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
+    let star = pattern.star;
+    let mut reached: BTreeSet<u32> =
+        (0..).zip(&star.bases).filter(|(_, base)| base.seen).map(|(base, _)| base).collect();
+    let mut from: Vec<u32> = inside.to_vec();
+    if inside.iter().all(|base| !star.bases[*base as usize].seen) {
+        from.truncate(EMPTY_MAX);
+    }
+    for base in from {
+        reached.insert(base);
+        for hub in hub_of(star, base) {
+            reached.insert(hub);
+            reached.extend(spokes(pattern, hub));
+        }
+    }
+    reached.into_iter().collect()
+}
+
+/// Base cells of the count itself, what it links to, and a few places with many lines that are seen in nearly the same numbers.
+pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
+    let star = pattern.star;
+    let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
+    let mut from: Vec<u32> = inside.iter().copied().filter(has_lines).collect();
+    from.extend(inside.iter().copied().filter(|base| !has_lines(base)).take(EMPTY_MAX));
+    let mut reached: BTreeSet<u32> = from.iter().copied().collect();
+    let mut hubs: BTreeSet<u32> = BTreeSet::new();
+    let mut own = 0;
+    for base in &from {
+        own = star.bases[*base as usize].table;
+        let link = star.link(*base as usize);
+        if link == NONE || !pattern.known(link) {
+            hubs.extend(hub_of(star, *base));
+        }
+        if link != NONE {
+            // Its own time and drug in its own table.
+            reached.extend(
+                star.below(link as usize).iter().copied().filter(|base| star.bases[*base as usize].table == own),
+            );
+        }
+    }
+    if hubs.is_empty() {
+        // No other table is touched: what the table has is what there is to take from.
+        reached.extend((0..).zip(&star.bases).filter(|(_, base)| base.table == own && base.seen).map(|(base, _)| base));
+        return reached.into_iter().collect();
+    }
+    for hub in &hubs {
+        reached.insert(*hub);
+        reached.extend(spokes(pattern, *hub));
+    }
+    let first = hubs.first().copied().unwrap_or(0);
+    for (place, hub) in pattern.reservoirs(first, RESERVOIRS_MAX).into_iter().enumerate() {
+        reached.insert(hub);
+        let in_own = place < RESERVOIRS_MAX / 2;
+        let spokes = spokes(pattern, hub).into_iter();
+        reached.extend(spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own));
+    }
+    reached.into_iter().collect()
+}
+
+// The base cells of the hub that one of another table has its lines in, those with lines first.
+fn hub_of(star: &Star, base: u32) -> Vec<u32> {
+    let link = star.link(base as usize);
+    if link == NONE {
+        return vec![base];
+    }
+    let mut found: Vec<u32> =
+        star.below(link as usize).iter().copied().filter(|base| star.bases[*base as usize].table == 0).collect();
+    found.sort_by_key(|base| std::cmp::Reverse(star.bases[*base as usize].lines));
+    found.truncate(EMPTY_MAX);
+    found
+}
+
+// The base cells of the other tables that move with one of the hub.
+fn spokes(pattern: &Pattern<'_>, hub: u32) -> Vec<u32> {
+    let star = pattern.star;
+    let open = star
+        .above(hub as usize)
+        .iter()
+        .filter(|node| !star.nodes[**node as usize].links.is_empty() && !pattern.known(**node));
+    open.flat_map(|node| star.below(*node as usize))
+        .copied()
+        .filter(|base| star.bases[*base as usize].table > 0)
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! One block from cells to what may be shown of them: primary rules, complementary suppression, audit.
+
+use accord_protocol::{
+    catalogue::{Measure, Quantity, Table},
+    time::TimeLevel,
+};
+
+use super::{
+    MEAN_CASES_MIN, Reason, Rules,
+    audit::{Audited, Case, Fault, Summary, Witnesses, audit},
+    chooser::{Choice, Effort, Reach, Task, Way, choose},
+    primary,
+    star::{Block, Family, Filled, NONE, Place, Star},
+};
+
+/// Programmes that the clean-up of one block and family may solve.
+const CLEAN_UP_MAX: usize = 150;
+
+/// What becomes of the numbers of a block.
+#[derive(Debug, Default)]
+pub struct Protected {
+    /// For each table and number why it is kept back; `None` for what may leave. Of numbers that are not available nothing is said.
+    pub reasons: Vec<Vec<Option<Reason>>>,
+    /// What choosing took.
+    pub effort: Effort,
+    /// What the audit found.
+    pub audit: Summary,
+}
+
+/// Protects the tables of one kind and year together, and audits the result.
+///
+/// # Errors
+/// What the auditor objects to: then nothing of the block may be published.
+pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> Result<Protected, Fault> {
+    let mut protected = Protected {
+        reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
+        ..Protected::default()
+    };
+    let all: Vec<usize> = (0..tables.len()).collect();
+    let counts = Work::new(tables, &all, block, rules, Family::Counts, &protected.reasons);
+    let counts = counts.finish(&mut protected);
+    means(tables, rules, &mut protected.reasons);
+    let mut done = vec![counts];
+    for quantity in [Quantity::MassMg, Quantity::Tablets, Quantity::Doses, Quantity::VolumeMl] {
+        let has = |of: &Filled<'_>| of.table.measures.iter().any(|measure| measure.of == quantity);
+        let with: Vec<usize> = tables.iter().enumerate().filter(|(_, of)| has(of)).map(|(at, _)| at).collect();
+        if !with.is_empty() {
+            let sums = Work::new(tables, &with, block, rules, Family::Sums(quantity), &protected.reasons);
+            done.push(sums.finish(&mut protected));
+        }
+    }
+    // Everything is decided: now every family is audited against all that would be shown.
+    for of_family in &done {
+        let hidden: Vec<Vec<bool>> =
+            protected.reasons.iter().map(|of| of.iter().map(Option::is_some).collect()).collect();
+        let audited: Vec<Audited<'_>> = of_family
+            .with
+            .iter()
+            .filter_map(|at| Some(Audited { filled: *tables.get(*at)?, hidden: hidden.get(*at)? }))
+            .collect();
+        protected.audit += audit(Case { tables: &audited, block, rules, family: of_family.family }, of_family)?;
+        protected.effort += of_family.choice.effort;
+    }
+    Ok(protected)
+}
+
+// The equations of a family, and what must be hidden and protected.
+struct Work<'a> {
+    tables: &'a [Filled<'a>],
+    with: Vec<usize>,
+    rules: &'a Rules,
+    family: Family,
+    star: Star,
+    unsafe_nodes: Vec<Option<Reason>>,
+    must_hide: Vec<bool>,
+    width: Vec<i64>,
+}
+
+// A family that is decided.
+struct Done {
+    with: Vec<usize>,
+    family: Family,
+    star: Star,
+    choice: Choice,
+}
+
+impl Witnesses for Done {
+    fn of(&self, table: usize, number: usize) -> Option<&[Way]> {
+        let node = self.star.numbers.get(table)?.get(number)?;
+        self.choice.witnesses.get(node).map(Vec::as_slice)
+    }
+
+    fn place(&self, base: u32) -> Option<&Place> {
+        self.star.places.get(base as usize)
+    }
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        tables: &'a [Filled<'a>],
+        with: &[usize],
+        block: Block<'_>,
+        rules: &'a Rules,
+        family: Family,
+        decided: &[Vec<Option<Reason>>],
+    ) -> Self {
+        let filled: Vec<Filled<'_>> = with.iter().filter_map(|at| tables.get(*at).copied()).collect();
+        let star = Star::new(&filled, block, family);
+        let size = star.nodes.len();
+        let mut work = Self {
+            tables,
+            with: with.to_vec(),
+            rules,
+            family,
+            star,
+            unsafe_nodes: vec![None; size],
+            must_hide: vec![false; size],
+            width: vec![i64::from(rules.width()); size],
+        };
+        work.judge(decided);
+        work
+    }
+
+    // The primary rules on every number of the family; a sum is hidden as well where the number of its lines is.
+    fn judge(&mut self, decided: &[Vec<Option<Reason>>]) {
+        let numbers = std::mem::take(&mut self.star.numbers);
+        for (at, nodes) in self.with.iter().zip(&numbers) {
+            let Some(of) = self.tables.get(*at) else { continue };
+            let width = of.layout.width().max(1);
+            for (number, node) in nodes.iter().enumerate().filter(|(_, node)| **node != NONE) {
+                let (Some(cell), Some(slot)) =
+                    (of.cells.get(number / width), self.unsafe_nodes.get_mut(*node as usize))
+                else {
+                    continue;
+                };
+                let verdict = match self.family {
+                    Family::Counts => {
+                        let cases = self.star.nodes.get(*node as usize).map_or(0, |node| node.cases);
+                        primary::threshold(cases, self.rules)
+                    }
+                    Family::Sums(quantity) => {
+                        let index = of.table.measures.iter().position(|measure| measure.of == quantity).unwrap_or(0);
+                        let magnitude = cell.magnitudes.get(index).copied().unwrap_or_default();
+                        let step = of.table.measures.get(index).map_or(1, |measure| measure.step);
+                        if let Some(width) = self.width.get_mut(*node as usize) {
+                            *width =
+                                i64::try_from(self.rules.reach(magnitude.largest, quantity, step)).unwrap_or(i64::MAX);
+                        }
+                        let lines = of.table.measures.iter().position(|measure| measure.of == Quantity::Lines);
+                        let lines = lines.map(|lines| number / width * width + of.table.numbers_of(lines).start);
+                        let count = lines.and_then(|lines| decided.get(*at)?.get(lines).copied()?);
+                        if count.is_some()
+                            && let Some(must) = self.must_hide.get_mut(*node as usize)
+                        {
+                            *must = true;
+                        }
+                        primary::count_is_safe(cell, self.rules)
+                            .and_then(|()| primary::magnitude_is_safe(cell, &magnitude, self.rules))
+                    }
+                };
+                if let Err(reason) = verdict {
+                    *slot = Some(reason);
+                }
+            }
+        }
+        self.star.numbers = numbers;
+        for (must, reason) in self.must_hide.iter_mut().zip(&self.unsafe_nodes) {
+            *must |= reason.is_some();
+        }
+    }
+
+    // Chooses, and writes down why numbers are kept back.
+    fn finish(self, protected: &mut Protected) -> Done {
+        let unsafe_nodes: Vec<bool> = self.unsafe_nodes.iter().map(Option::is_some).collect();
+        let mass = self.family == Family::Sums(Quantity::MassMg);
+        let task = Task {
+            star: &self.star,
+            must_hide: &self.must_hide,
+            protect: &unsafe_nodes,
+            width: &self.width,
+            reach: if self.family == Family::Counts { Reach::Together } else { Reach::EachWay },
+            unit: if mass { 1_000_000 } else { 1 },
+            k: u64::from(self.rules.k()),
+            insiders: true,
+            clean_up_max: CLEAN_UP_MAX,
+        };
+        let mut choice = choose(&task);
+        if !choice.without.is_empty() {
+            // The last resort: nothing of the family is shown, and then everything can be protected that can be at all.
+            let everything = vec![true; self.star.nodes.len()];
+            let effort = choice.effort;
+            choice = choose(&Task { must_hide: &everything, ..task });
+            choice.effort += effort;
+        }
+        for (at, nodes) in self.with.iter().zip(&self.star.numbers) {
+            let Some(reasons) = protected.reasons.get_mut(*at) else { continue };
+            for (node, reason) in nodes.iter().zip(reasons).filter(|(node, _)| **node != NONE) {
+                if choice.hidden.get(*node as usize) == Some(&true) {
+                    *reason = Some(self.reason(*node));
+                }
+            }
+        }
+        Done { with: self.with, family: self.family, star: self.star, choice }
+    }
+
+    fn reason(&self, node: u32) -> Reason {
+        let own = |node: u32| self.unsafe_nodes.get(node as usize).copied().flatten();
+        let lead = self.star.nodes.get(node as usize).map_or(node, |of| of.lead);
+        own(node).or_else(|| own(lead)).unwrap_or(Reason::ProtectsAnother)
+    }
+}
+
+// An exact mean is shown with its number of lines, of enough cases, and never where a bin below the coarsest is.
+fn means(tables: &[Filled<'_>], rules: &Rules, reasons: &mut [Vec<Option<Reason>>]) {
+    for (of, reasons) in tables.iter().zip(reasons) {
+        let Some(mean) = of.table.measures.iter().position(|measure| measure.of == Quantity::Mean) else { continue };
+        for cell in 0..of.layout.cells() {
+            let reason = mean_reason(*of, cell, rules, reasons);
+            for within in of.table.numbers_of(mean) {
+                if let Some(slot) = reasons.get_mut(cell * of.layout.width() + within) {
+                    *slot = reason;
+                }
+            }
+        }
+    }
+}
+
+fn mean_reason(of: Filled<'_>, cell: usize, rules: &Rules, reasons: &[Option<Reason>]) -> Option<Reason> {
+    let values = of.cells.get(cell).map(|cell| cell.values).unwrap_or_default();
+    if values.cases < MEAN_CASES_MIN.max(u64::from(rules.k())) || values.lines == 0 {
+        return Some(Reason::TooFewCases);
+    }
+    let first_of = |quantity: Quantity| of.table.measures.iter().position(|measure| measure.of == quantity);
+    let reason = |cell: usize, within: usize| reasons.get(cell * of.layout.width() + within).copied().flatten();
+    let lines = first_of(Quantity::LinesMeasured).or_else(|| first_of(Quantity::Histogram));
+    let Some(lines) = lines.map(|lines| of.table.numbers_of(lines).start) else { return Some(Reason::ProtectsAnother) };
+    if let Some(reason) = reason(cell, lines) {
+        return Some(reason);
+    }
+    let histogram = first_of(Quantity::Histogram).and_then(|index| Some((index, of.table.measures.get(index)?)));
+    let shows_finer = |cell: usize| {
+        histogram.is_some_and(|(index, measure)| {
+            let numbers = of.table.numbers_of(index);
+            numbers.skip(1 + coarsest(measure)).any(|within| reason(cell, within).is_none())
+        })
+    };
+    if same_lines(of.table, of, cell).into_iter().any(shows_finer) { Some(Reason::ProtectsAnother) } else { None }
+}
+
+fn coarsest(measure: &Measure) -> usize {
+    measure.bins.first().map_or(0, |level| level.bins().count())
+}
+
+// The cell and those of its quarters and months; all of the table if it is not of a year, so that no mean is shown there.
+fn same_lines(table: &Table, of: Filled<'_>, cell: usize) -> Vec<usize> {
+    let Some((set, first)) = of.layout.sets().iter().rev().find(|(_, first)| *first <= cell) else { return Vec::new() };
+    if set.levels.first() != Some(&TimeLevel::Year.number()) {
+        return (0..of.layout.cells()).collect();
+    }
+    let histogram = table.measures.iter().position(|measure| measure.of == Quantity::Histogram);
+    let mut found = vec![cell];
+    for (shorter, start) in of.layout.sets().iter().filter(|(shorter, _)| {
+        shorter.levels.get(1..) == set.levels.get(1..)
+            && shorter.levels.first() > set.levels.first()
+            && histogram.is_some_and(|index| shorter.measures >> index & 1 == 1)
+    }) {
+        let numbers = of.layout.numbers(shorter);
+        let others: usize = numbers.iter().skip(1).map(Vec::len).product();
+        let periods = numbers.first().map_or(0, Vec::len);
+        found.extend((0..periods).map(|period| start + period * others + (cell - first) % others.max(1)));
+    }
+    found
+}
