@@ -259,6 +259,35 @@ impl Contributions {
         self.kinds.get(&kind).and_then(|of_kind| of_kind.years.get(&year)).map_or(&[], Vec::as_slice)
     }
 
+    /// What lines of published months (bit 0 is January) say, in an order that does not depend on that of the records: two blocks are
+    /// made from the same lines exactly if these bytes are equal.
+    pub fn basis(&self, kind: Kind, lines: &[Contribution], months: u16) -> Vec<u8> {
+        let mut names: Vec<Digest> = Vec::new();
+        if let Some(of_kind) = self.kinds.get(&kind) {
+            names.resize(of_kind.cases.len(), Digest::default());
+            for (name, case) in &of_kind.cases {
+                if let Some(slot) = names.get_mut(*case as usize) {
+                    *slot = *name;
+                }
+            }
+        }
+        let within = |period: Period| {
+            let ((_, from), (_, to)) = period.months();
+            (from..=to).all(|month| (1..=12).contains(&month) && months >> (month - 1) & 1 == 1)
+        };
+        let mut rows: Vec<Vec<u8>> = lines
+            .iter()
+            .filter(|line| within(line.period))
+            .map(|line| {
+                let name = names.get(line.case as usize).copied().unwrap_or_default();
+                accord_protocol::codec::encode(&(name, line.period.number(), line.leaves, line.amount, line.value))
+                    .unwrap_or_default()
+            })
+            .collect();
+        rows.sort_unstable();
+        rows.concat()
+    }
+
     /// For each case whose first seizure was in a year: the pairs of drug groups that it holds, as numbers of `drug-pairs-1`.
     pub fn pairs(&self, year: u16) -> Vec<(u32, u32)> {
         let Some(seizures) = self.kinds.get(&Kind::Seizure) else { return Vec::new() };

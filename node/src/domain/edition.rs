@@ -6,19 +6,27 @@ use std::{
 };
 
 use accord_protocol::{
-    catalogue::{Catalogue, LevelSet, Quantity, Table},
+    catalogue::{Catalogue, Kind, Table},
     cell::{CELL_LEN, Released, State},
     code::ListError,
     edition::{EditionHeader, Layout},
+    id::Hash,
     selection::Selection,
-    time::{Period, TimeLevel, UnixMs},
+    time::{Period, UnixMs},
 };
+use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
     contribution::Contributions,
     coverage::Coverage,
-    disclosure::{FinerBins, Outcome, Reason, Rules, finer_bins, review},
+    disclosure::{
+        self, Outcome, Reason, Rules, alone,
+        audit::{Fault, Summary},
+        chooser::Effort,
+        outcomes,
+        protect::{Protected, protect},
+    },
     tabulate::{Cell, tabulate},
 };
 
@@ -78,6 +86,19 @@ pub struct Share {
     pub cases_shown: u64,
 }
 
+impl Share {
+    // The same levels in another year.
+    fn add(&mut self, other: Self) {
+        self.cells += other.cells;
+        self.nonzero += other.nonzero;
+        self.shown += other.shown;
+        self.cases += other.cases;
+        self.cases_shown += other.cases_shown;
+        self.table = other.table;
+        self.levels = other.levels;
+    }
+}
+
 /// A filled edition, not numbered yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filled {
@@ -85,6 +106,18 @@ pub struct Filled {
     pub blocks: Vec<Block>,
     /// Shares shown.
     pub shares: Vec<Share>,
+    /// What choosing took.
+    pub effort: Effort,
+    /// What the audit found.
+    pub audit: Summary,
+    /// What the blocks were made from.
+    pub bases: Vec<Basis>,
+    /// Blocks that stand as before although there is something new.
+    pub kept: Vec<(Kind, u16, Kept)>,
+    /// Kinds and years made anew after the edition before was withdrawn.
+    pub renewed: Vec<(Kind, u16)>,
+    /// Kinds and years that needed no work, because nothing changed.
+    pub unchanged: usize,
 }
 
 impl Filled {
@@ -95,7 +128,6 @@ impl Filled {
 }
 
 /// What an edition is filled from.
-#[derive(Debug)]
 pub struct Filling<'a> {
     /// The catalogue.
     pub catalogue: &'a Catalogue,
@@ -111,42 +143,349 @@ pub struct Filling<'a> {
     pub now: UnixMs,
     /// Days after its end until a period is published.
     pub delay_days: u16,
+    /// What the latest edition holds.
+    pub before: Option<Before<'a>>,
+    /// Fingerprint of the lines of a block, which nobody without the node's key can guess.
+    pub fingerprint: &'a (dyn Fn(&[u8]) -> Hash + Sync),
 }
 
-/// Fills all tables.
-pub fn fill(filling: &Filling<'_>) -> Result<Filled, ListError> {
-    let mut filled = Filled::default();
-    for table in filling.catalogue.tables() {
-        let mut shares: BTreeMap<Vec<u8>, Share> = BTreeMap::new();
-        for year in filling.coverage.years(table.kind) {
-            filled.blocks.push(fill_block(table, year, filling, &mut shares)?);
-        }
-        filled.shares.extend(shares.into_values());
+impl std::fmt::Debug for Filling<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filling").field("country", &self.country).field("rules", &self.rules).finish_non_exhaustive()
     }
+}
+
+/// The latest edition, as far as the next one must go on from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// Its cells, with the catalogue that they were laid out under.
+    pub frozen: &'a Frozen,
+    /// What its blocks were made from.
+    pub bases: &'a [Basis],
+    /// Whether its rules and catalogue are those in force.
+    pub same_rules: bool,
+    /// Whether it was withdrawn: then blocks whose records changed are made anew.
+    pub withdrawn: bool,
+}
+
+/// What a kind and year of an edition was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Basis {
+    /// The kind of record.
+    pub kind: Kind,
+    /// The year.
+    pub year: u16,
+    /// Its published months: bit 0 is January.
+    pub months: u16,
+    /// Fingerprint of their lines.
+    pub lines: Hash,
+}
+
+/// Why a block stands as in the edition before, although there is something new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Records of published periods were added, corrected or removed.
+    RecordsChanged,
+    /// Rules or catalogue changed: they hold for years that are not published yet.
+    RulesChanged,
+    /// A published month is not declared complete any more.
+    CoverageShrank,
+    /// With what is known already, new periods cannot be protected.
+    NotProtectable,
+}
+
+impl Kept {
+    /// In the operator's words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::RecordsChanged => {
+                "records of published periods changed; the difference to what is published is not shown"
+            }
+            Self::RulesChanged => "rules and catalogue hold for years that are not published yet",
+            Self::CoverageShrank => "what was published stays published; withdraw the edition if it was wrong",
+            Self::NotProtectable => "with what is published already, the new periods cannot be protected yet",
+        }
+    }
+}
+
+/// Why an edition cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A code list is missing.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The auditor objects.
+    #[error("{kind} {year}: {fault}")]
+    Audit {
+        /// The kind of record.
+        kind: Kind,
+        /// The year.
+        year: u16,
+        /// What it objects to.
+        fault: Fault,
+    },
+}
+
+// The tables of one kind and calendar year: what is protected together.
+struct Job<'a> {
+    kind: Kind,
+    year: u16,
+    tables: Vec<(usize, &'a Table)>,
+}
+
+// What becomes of a job: a block for each table, with what counts in the shares.
+struct Made {
+    blocks: Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>,
+    effort: Effort,
+    audit: Summary,
+    basis: Basis,
+    how: How,
+}
+
+// How a block came about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    New,
+    Renewed,
+    Unchanged,
+    Kept(Kept),
+}
+
+/// Fills all tables, protects and audits them; blocks share no equation, so that as many are worked on at once as there are
+/// processors (`workers`).
+///
+/// # Errors
+/// A code list that is missing, or what the auditor objects to: then there is no edition.
+pub fn fill(filling: &Filling<'_>, workers: usize) -> Result<Filled, Unfit> {
+    let mut jobs = Vec::new();
+    for kind in Kind::ALL {
+        let tables: Vec<(usize, &Table)> =
+            filling.catalogue.tables().iter().enumerate().filter(|(_, table)| table.kind == *kind).collect();
+        if !tables.is_empty() {
+            // What was published once stays in the edition, whatever is declared now.
+            let published = filling.before.iter().flat_map(|before| before.bases).filter(|basis| basis.kind == *kind);
+            let mut years = filling.coverage.years(*kind);
+            years.extend(published.map(|basis| basis.year));
+            years.sort_unstable();
+            years.dedup();
+            jobs.extend(years.into_iter().map(|year| Job { kind: *kind, year, tables: tables.clone() }));
+        }
+    }
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(job) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            done.push(fill_job(job, filling));
+        }
+        done
+    };
+    let done: Vec<Result<Made, Unfit>> = std::thread::scope(|scope| {
+        let running: Vec<_> = (1..workers.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for worker in running {
+            // A worker that panics has lost its blocks; the panic goes on where it is reported.
+            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    let mut filled = Filled::default();
+    let mut blocks = Vec::new();
+    for made in done {
+        let made = made?;
+        filled.effort += made.effort;
+        filled.audit += made.audit;
+        filled.bases.push(made.basis);
+        match made.how {
+            How::New => {}
+            How::Renewed => filled.renewed.push((made.basis.kind, made.basis.year)),
+            How::Unchanged => filled.unchanged += 1,
+            How::Kept(why) => filled.kept.push((made.basis.kind, made.basis.year, why)),
+        }
+        blocks.extend(made.blocks);
+    }
+    filled.bases.sort_by_key(|basis| (basis.kind, basis.year));
+    filled.kept.sort_by_key(|(kind, year, _)| (*kind, *year));
+    filled.renewed.sort_unstable();
+    blocks.sort_by_key(|(table, block, _)| (*table, block.year));
+    let mut shares: BTreeMap<(usize, Vec<u8>), Share> = BTreeMap::new();
+    for (table, block, of_block) in blocks {
+        filled.blocks.push(block);
+        for (levels, share) in of_block {
+            shares.entry((table, levels)).or_default().add(share);
+        }
+    }
+    filled.shares = shares.into_values().collect();
     Ok(filled)
 }
 
-fn fill_block(
-    table: &Table,
-    year: u16,
+fn fill_job(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
+    let published = |period: Period| filling.coverage.publishes(job.kind, period, filling.now, filling.delay_days);
+    let lines = filling.contributions.year(job.kind, job.year);
+    let mut laid_out = Vec::new();
+    for (place, table) in &job.tables {
+        let layout = Layout::new(table, filling.country, job.year)?;
+        let cells = tabulate(table, &layout, filling.contributions, job.year);
+        laid_out.push(LaidOut { place: *place, table, layout, cells });
+    }
+    let months = (1..=12)
+        .filter(|month| published(Period::Month(job.year, *month)))
+        .fold(0, |months, month| months | 1 << (month - 1));
+    let basis_of = |months: u16| Basis {
+        kind: job.kind,
+        year: job.year,
+        months,
+        lines: (filling.fingerprint)(&filling.contributions.basis(job.kind, lines, months)),
+    };
+    let basis = basis_of(months);
+    let before = filling.before.and_then(|before| {
+        let basis = before.bases.iter().find(|basis| (basis.kind, basis.year) == (job.kind, job.year))?;
+        Some((before, *basis))
+    });
+    let make = |before: Option<Before<'_>>| make_blocks(job, &laid_out, filling, &published, before);
+    let Some((before, old)) = before else {
+        let (blocks, protected) = make(None)?;
+        return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
+    };
+    let records_changed = basis_of(old.months) != old;
+    if records_changed && before.withdrawn {
+        let (blocks, protected) = make(None)?;
+        return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::Renewed });
+    }
+    let how = if records_changed {
+        How::Kept(Kept::RecordsChanged)
+    } else if !before.same_rules {
+        How::Kept(Kept::RulesChanged)
+    } else if old.months & !months != 0 {
+        How::Kept(Kept::CoverageShrank)
+    } else if old.months == months {
+        How::Unchanged
+    } else {
+        match make(Some(before)) {
+            Ok((blocks, protected)) => {
+                return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
+            }
+            Err(Unfit::Audit { .. }) => How::Kept(Kept::NotProtectable),
+            Err(list) => return Err(list),
+        }
+    };
+    let blocks = laid_out
+        .iter()
+        .map(|of| {
+            let block = carried(of, job.year, before);
+            let mut shares = BTreeMap::new();
+            count_shares(of, &block, &mut shares);
+            (of.place, block, shares)
+        })
+        .collect();
+    Ok(Made { blocks, effort: Effort::default(), audit: Summary::default(), basis: old, how })
+}
+
+type Blocks = Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>;
+
+// Protects the tables of a kind and year, and makes blocks of them.
+fn make_blocks(
+    job: &Job<'_>,
+    laid_out: &[LaidOut<'_>],
     filling: &Filling<'_>,
-    shares: &mut BTreeMap<Vec<u8>, Share>,
-) -> Result<Block, ListError> {
-    let layout = Layout::new(table, filling.country, year)?;
-    let raw = tabulate(table, &layout, filling.contributions, year);
+    published: &dyn Fn(Period) -> bool,
+    before: Option<Before<'_>>,
+) -> Result<(Blocks, Protected), Unfit> {
+    let linked: Vec<&LaidOut<'_>> = laid_out.iter().filter(|of| of.table.margins).collect();
+    let filled: Vec<disclosure::star::Filled<'_>> = linked
+        .iter()
+        .map(|of| disclosure::star::Filled { table: of.table, layout: &of.layout, cells: &of.cells })
+        .collect();
+    let lines = filling.contributions.year(job.kind, job.year);
+    let block = disclosure::star::Block { lines, year: job.year, published };
+    let said_before = |table: usize, number: usize| {
+        let block = before?.frozen.block(linked.get(table)?.table.id, job.year)?;
+        let bytes = block.as_chunks::<CELL_LEN>().0.get(number)?;
+        match Released::from_bytes(*bytes).ok()?.state() {
+            State::Value => Some(true),
+            State::Suppressed => Some(false),
+            _ => None,
+        }
+    };
+    let audit_failed = |fault| Unfit::Audit { kind: job.kind, year: job.year, fault };
+    let protected = protect(&filled, block, filling.rules, &said_before).map_err(audit_failed)?;
+    let mut reasons = protected.reasons.iter();
+    let mut blocks = Vec::new();
+    for of in laid_out {
+        let kept = if of.table.margins { reasons.next().map(Vec::as_slice) } else { None };
+        let block = to_block(of, kept, job.year, published, filling.rules);
+        let mut shares = BTreeMap::new();
+        count_shares(of, &block, &mut shares);
+        blocks.push((of.place, block, shares));
+    }
+    Ok((blocks, protected))
+}
+
+// The block of the edition before; of a table that was not in it, nothing is available.
+fn carried(of: &LaidOut<'_>, year: u16, before: Before<'_>) -> Block {
+    let same = before.frozen.catalogue.tables().iter().any(|table| table == of.table);
+    let block = before
+        .frozen
+        .blocks
+        .get(&(of.table.id, year))
+        .filter(|block| same && block.cells.len() == of.layout.len_bytes());
+    let numbers = of.layout.cells() * of.layout.width();
+    block.cloned().unwrap_or_else(|| Block {
+        table_id: of.table.id,
+        year,
+        cells: std::iter::repeat_n(Released::NOT_AVAILABLE.to_bytes(), numbers).flatten().collect(),
+        reasons: vec![0; numbers],
+    })
+}
+
+// How much of a block is shown: of its cells whose period is available.
+fn count_shares(of: &LaidOut<'_>, block: &Block, shares: &mut BTreeMap<Vec<u8>, Share>) {
+    let width = of.layout.width().max(1);
+    let states = block.cells.as_chunks::<CELL_LEN>().0;
+    for (set, first) in of.layout.sets() {
+        let size: usize = of.layout.numbers(set).iter().map(Vec::len).product();
+        let share = shares.entry(set.levels.clone()).or_insert_with(|| share_of(of.table, &of.layout, &set.levels));
+        for (at, cell) in of.cells.iter().enumerate().skip(*first).take(size) {
+            let state = states.get(at * width).and_then(|bytes| Released::from_bytes(*bytes).ok()).map(Released::state);
+            if matches!(state, None | Some(State::NotAvailable)) {
+                continue;
+            }
+            let shown = state == Some(State::Value);
+            share.cells += 1;
+            share.nonzero += u64::from(cell.cases > 0);
+            share.shown += u64::from(shown);
+            share.cases += cell.cases;
+            share.cases_shown += if shown { cell.cases } else { 0 };
+        }
+    }
+}
+
+// One table of one year before protection.
+struct LaidOut<'a> {
+    place: usize,
+    table: &'a Table,
+    layout: Layout,
+    cells: Vec<Cell>,
+}
+
+// `kept` says for each number why it is kept back; a table without margins is decided cell by cell.
+fn to_block(
+    of: &LaidOut<'_>,
+    kept: Option<&[Option<Reason>]>,
+    year: u16,
+    published: &dyn Fn(Period) -> bool,
+    rules: &Rules,
+) -> Block {
+    let (table, layout) = (of.table, &of.layout);
     let mut cells = Vec::with_capacity(layout.len_bytes());
     let mut reasons = Vec::with_capacity(layout.cells() * layout.width());
     for (set, first) in layout.sets() {
         let numbers = layout.numbers(set);
         let others: usize = numbers.iter().skip(1).map(Vec::len).product();
-        let share = shares.entry(set.levels.clone()).or_insert_with(|| share_of(table, &layout, &set.levels));
-        let families = Families { table, layout: &layout, raw: &raw, set, first: *first, others };
         for (row, time) in numbers.first().into_iter().flatten().enumerate() {
-            let available = Period::from_number(*time)
-                .is_some_and(|period| filling.coverage.publishes(table.kind, period, filling.now, filling.delay_days));
+            let available = Period::from_number(*time).is_some_and(published);
             for column in 0..others {
-                let Some(cell) = raw.get(first + row * others + column) else { continue };
-                let mut first_is_shown = false;
+                let at = first + row * others + column;
+                let Some(cell) = of.cells.get(at) else { continue };
                 for (index, measure) in table.measures.iter().enumerate() {
                     let offered = set.measures >> index & 1 == 1;
                     if !available || !offered {
@@ -155,73 +494,25 @@ fn fill_block(
                         reasons.extend(std::iter::repeat_n(0, measure.width()));
                         continue;
                     }
-                    let finer = match measure.of {
-                        Quantity::Mean => families.finer_bins(row, column, filling.rules),
-                        _ => FinerBins::Hidden,
+                    let numbers = table.numbers_of(index);
+                    let range = at * layout.width() + numbers.start..at * layout.width() + numbers.end;
+                    let decided = match kept {
+                        Some(kept) => outcomes(cell, index, measure, kept.get(range).unwrap_or_default()),
+                        None => alone(cell, index, measure, rules),
                     };
-                    for (number, outcome) in review(cell, index, measure, filling.rules, finer).into_iter().enumerate()
-                    {
+                    for outcome in decided {
                         let (released, reason) = match outcome {
                             Outcome::Release(released) => (released, 0),
                             Outcome::Suppress(reason) => (Released::SUPPRESSED, reason.number()),
                         };
-                        first_is_shown |= (index, number) == (0, 0) && released.state() == State::Value;
                         cells.extend(released.to_bytes());
                         reasons.push(reason);
                     }
                 }
-                if available {
-                    share.cells += 1;
-                    share.nonzero += u64::from(cell.cases > 0);
-                    share.shown += u64::from(first_is_shown);
-                    share.cases += cell.cases;
-                    share.cases_shown += if first_is_shown { cell.cases } else { 0 };
-                }
             }
         }
     }
-    Ok(Block { table_id: table.id, year, cells, reasons })
-}
-
-/// The cells of one level set, with those of shorter periods that hold the same lines.
-struct Families<'a> {
-    table: &'a Table,
-    layout: &'a Layout,
-    raw: &'a [Cell],
-    set: &'a LevelSet,
-    first: usize,
-    others: usize,
-}
-
-impl Families<'_> {
-    // Whether this cell or one of its quarters or months shows a bin below the coarsest level.
-    fn finer_bins(&self, row: usize, column: usize, rules: &Rules) -> FinerBins {
-        let Some((index, histogram)) =
-            self.table.measures.iter().enumerate().find(|(_, measure)| measure.of == Quantity::Histogram)
-        else {
-            return FinerBins::Hidden;
-        };
-        let shows = |cell: Option<&Cell>| {
-            cell.is_some_and(|cell| finer_bins(cell, index, histogram, rules) == FinerBins::Shown)
-        };
-        let own = self.raw.get(self.first + row * self.others + column);
-        let shorter = self.layout.sets().iter().filter(|(set, _)| {
-            set.measures >> index & 1 == 1
-                && set.levels.get(1..) == self.set.levels.get(1..)
-                && set.levels.first() > self.set.levels.first()
-        });
-        // An exact mean exists by year alone, so every shorter period of the block lies in it.
-        let is_year = self.set.levels.first().copied() == Some(TimeLevel::Year.number());
-        let of_parts = shorter.flat_map(|(set, first)| {
-            let periods = self.layout.numbers(set).first().map_or(0, Vec::len);
-            (0..periods).map(move |period| first + period * self.others + column)
-        });
-        if shows(own) || !is_year || of_parts.into_iter().any(|cell| shows(self.raw.get(cell))) {
-            FinerBins::Shown
-        } else {
-            FinerBins::Hidden
-        }
-    }
+    Block { table_id: table.id, year, cells, reasons }
 }
 
 fn share_of(table: &Table, layout: &Layout, levels: &[u8]) -> Share {

@@ -9,6 +9,7 @@ use accord_protocol::{
     codec::{Bounded, encode},
     edition::{EditionHeader, Protection, commitment},
     id::Hash,
+    message::Notice,
     signed::{Document, Label, Preamble},
     trust::read_catalogue,
 };
@@ -24,7 +25,7 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         disclosure::Rules,
-        edition::{Block, Filled, Filling, Frozen, Share, fill},
+        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, fill},
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
 };
@@ -38,6 +39,7 @@ pub(super) struct LoadedEdition {
     pub(super) frozen: Arc<Frozen>,
     rules: Rules,
     shares: Vec<Share>,
+    bases: Vec<Basis>,
     record_sequence: u64,
 }
 
@@ -93,6 +95,7 @@ impl Node {
             frozen: Arc::new(Frozen { header, catalogue, blocks }),
             rules: entry.rules,
             shares,
+            bases: detail.bases,
             record_sequence: entry.record_sequence,
         })
     }
@@ -124,7 +127,8 @@ impl Node {
         }
     }
 
-    fn filled(&self) -> Result<(Filled, u64), StoreError> {
+    // Fills an edition from the records as they are; what the latest edition says stays as it is.
+    fn filled(&self) -> Result<(Filled, u64), NotFilled> {
         let fault = |error: accord_protocol::code::ListError| StoreError::Read(error.to_string());
         let standing = self.standing();
         let catalogue = standing.trust().catalogue();
@@ -140,6 +144,25 @@ impl Node {
                 contributions.add(&line, &leaves);
             }
         }
+        let latest = match self.current_number() {
+            Some(number) => self.loaded_edition(number)?,
+            None => None,
+        };
+        let before = match &latest {
+            Some(latest) => Some(Before {
+                frozen: &latest.frozen,
+                bases: &latest.bases,
+                same_rules: latest.rules == self.config.rules && latest.frozen.header.catalogue_hash == catalogue.hash,
+                withdrawn: self.store.withdrawn(latest.frozen.header.number)?.is_some(),
+            }),
+            None => None,
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys().edition_key);
+        let fingerprint = |bytes: &[u8]| {
+            let mut hash = [0; 32];
+            hash.copy_from_slice(hmac::sign(&key, bytes).as_ref());
+            Hash(hash)
+        };
         let filling = Filling {
             catalogue,
             country,
@@ -148,8 +171,18 @@ impl Node {
             rules: &self.config.rules,
             now: clock::now(),
             delay_days: self.config.publish_delay_days,
+            before,
+            fingerprint: &fingerprint,
         };
-        Ok((fill(&filling).map_err(fault)?, sequence))
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let filled = fill(&filling, workers)?;
+        tracing::info!(
+            programmes = filled.effort.programmes,
+            protected = filled.audit.protected,
+            unchanged = filled.unchanged,
+            "an edition is filled and audited"
+        );
+        Ok((filled, sequence))
     }
 
     /// What publishing would give, without publishing.
@@ -159,9 +192,9 @@ impl Node {
             Ok(alone) => alone,
             Err(busy) => return *busy,
         };
-        let filled = match self.filled() {
+        let mut filled = match self.filled() {
             Ok((filled, _)) => filled,
-            Err(error) => return store_failed(&error),
+            Err(error) => return error.reply(),
         };
         let standing = self.standing();
         let catalogue = standing.trust().catalogue();
@@ -169,43 +202,33 @@ impl Node {
             return unknown;
         }
         let blocks: HashMap<_, _> =
-            filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
+            std::mem::take(&mut filled.blocks).into_iter().map(|block| ((block.table_id, block.year), block)).collect();
         let view = View { catalogue, country: self.config.member.country(), blocks: &blocks, shares: &filled.shares };
         let mut result = Map::new();
         result.insert("member".into(), json!(self.config.member.as_str()));
         result.insert("edition".into(), Value::Null);
         result.insert("state".into(), json!("preview"));
         result.insert("rules".into(), rules_json(&self.config.rules));
-        result.insert("protection".into(), json!(Protection::PrimaryOnly.as_str()));
+        result.insert("protection".into(), json!(Protection::Audited.as_str()));
+        result.insert("audit".into(), audit_json(&filled));
         result.insert("coverage".into(), self.coverage_json());
         view.tables(table, cells, &mut result);
         let mut reply = done(Value::Object(result));
-        reply.warnings.push(notice("NOT-PROTECTED", NOT_PROTECTED));
+        reply.warnings.extend(notices(&filled));
         reply
     }
 
     /// Publishes an edition. Equal content makes no new number.
     pub fn publish(&self) -> Reply {
-        if !self.config.accept_primary_only {
-            return failed(
-                3,
-                "PRIMARY-ONLY",
-                "this version protects editions by primary suppression alone: hidden cells can be recomputed by subtraction, so nothing is published",
-                "for tests with data that is no secret, set accept_primary_only = true in node.toml and restart the node",
-            );
-        }
         // One at a time, and none while records change: two editions must never get one number.
         let _alone = match self.alone() {
             Ok(alone) => alone,
             Err(busy) => return *busy,
         };
-        match self.publish_inner() {
-            Ok(reply) => reply,
-            Err(error) => store_failed(&error),
-        }
+        self.publish_inner().unwrap_or_else(|error| error.reply())
     }
 
-    fn publish_inner(&self) -> Result<Reply, StoreError> {
+    fn publish_inner(&self) -> Result<Reply, NotFilled> {
         let (filled, sequence) = self.filled()?;
         if filled.blocks.is_empty() {
             return Ok(failed(
@@ -235,7 +258,9 @@ impl Node {
             && before.frozen.header.catalogue_hash == catalogue_hash
             && before.frozen.holds_blocks_of(&filled)
         {
-            return Ok(self.unchanged(before.frozen.header.number));
+            let mut reply = self.unchanged(before.frozen.header.number);
+            reply.warnings.extend(notices(&filled));
+            return Ok(reply);
         }
         let now = clock::now();
         let in_force = self.store.imports().filter_map(Result::ok).filter(|import| import.undone.is_none());
@@ -247,7 +272,7 @@ impl Node {
             commit,
             rules_hash: self.config.rules.hash(),
             catalogue_hash,
-            protection: Protection::PrimaryOnly,
+            protection: Protection::Audited,
             coverage: Bounded::new(self.records().coverage.rows()).unwrap_or_default(),
             as_of,
             published_at: now,
@@ -265,7 +290,7 @@ impl Node {
             blocks.push((block.table_id, block.year, hash));
         }
         let shares = serde_json::to_vec(&filled.shares).map_err(|error| StoreError::Read(error.to_string()))?;
-        let detail = batch.put_detail(&EditionDetail { blocks, shares });
+        let detail = batch.put_detail(&EditionDetail { blocks, bases: filled.bases.clone(), shares });
         if let Some(catalogue) = self.catalogue_document(&catalogue_hash)?
             && self.store.catalogue(&catalogue_hash)?.is_none()
         {
@@ -285,7 +310,12 @@ impl Node {
         self.store.commit(batch)?;
         self.records().editions = number;
         tracing::info!(edition = number, "published");
-        Ok(self.show(Some(number), None, false))
+        let mut reply = self.show(Some(number), None, false);
+        reply.warnings.extend(notices(&filled));
+        if let Some(Value::Object(result)) = &mut reply.result {
+            result.insert("audit".into(), audit_json(&filled));
+        }
+        Ok(reply)
     }
 
     // Equal content makes no new number (`wire.md` D11).
@@ -391,6 +421,66 @@ impl Node {
     pub(super) fn coverage_json(&self) -> Value {
         coverage_rows_json(&self.records().coverage.rows())
     }
+}
+
+// Why there is nothing to publish.
+enum NotFilled {
+    Store(StoreError),
+    Audit(Unfit),
+}
+
+impl From<StoreError> for NotFilled {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Unfit> for NotFilled {
+    fn from(error: Unfit) -> Self {
+        match error {
+            Unfit::List(list) => Self::Store(StoreError::Read(list.to_string())),
+            audit @ Unfit::Audit { .. } => Self::Audit(audit),
+        }
+    }
+}
+
+impl NotFilled {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Store(error) => store_failed(error),
+            Self::Audit(fault) => failed(
+                3,
+                "AUDIT",
+                format!("the audit objects, so nothing is published: {fault}"),
+                "the editions before stay as they are; tell the makers of Accord, with this message",
+            ),
+        }
+    }
+}
+
+// Protected numbers, each with a witness that the auditor has checked; those for whom an insider's rule had to be bent.
+fn audit_json(filled: &Filled) -> Value {
+    json!({
+        "protected": filled.audit.protected,
+        "one_insider_at_a_time": filled.audit.one_insider_at_a_time,
+        "insider_excepted": filled.audit.insider_excepted,
+        "programmes": filled.effort.programmes,
+        "unchanged": filled.unchanged,
+    })
+}
+
+// What the operator should know of blocks that are not made from the records as they are.
+fn notices(filled: &Filled) -> Vec<Notice> {
+    let kept = filled.kept.iter().map(|(kind, year, why)| {
+        notice("KEPT", &format!("{kind} {year} stands as in the edition before: {}", why.words()))
+    });
+    let renewed = filled.renewed.iter().map(|(kind, year)| {
+        let message = format!(
+            "{kind} {year} was made anew after a withdrawal: whoever has the withdrawn edition sees the differences"
+        );
+        notice("RENEWED", &message)
+    });
+    kept.chain(renewed).collect()
 }
 
 // What was withdrawn is not published again, under another number either.

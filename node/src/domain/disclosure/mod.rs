@@ -1,7 +1,7 @@
 //! What may leave. This is the only place that makes a released cell (a tidy test counts the callers).
 //!
-//! Here: the primary rules, on cases. Complementary suppression and the rule over time come later; until then an edition says
-//! `primary-only`, because a hidden cell can be recomputed by subtraction.
+//! The primary rules say which numbers are unsafe; the chooser hides more, so that nobody can work them out; the auditor checks that
+//! without trusting the chooser (`docs/disclosure.md`).
 
 pub mod audit;
 pub mod chooser;
@@ -139,76 +139,55 @@ pub enum Outcome {
 /// Cases behind an exact mean, at least (`disclosure.md` A.1, Purity and price).
 pub const MEAN_CASES_MIN: u64 = 20;
 
-/// Decides the numbers of one measure of one cell: one for counts and sums, rounded to the measure's step, half up; lines and sum of a
-/// mean; lines and bins of a histogram.
-///
-/// `finer` says whether a bin below the coarsest level is shown for the same lines: then there is no exact mean beside it.
-pub fn review(cell: &Cell, index: usize, measure: &Measure, rules: &Rules, finer: FinerBins) -> Vec<Outcome> {
-    let all = |reason| vec![Outcome::Suppress(reason); measure.width()];
-    if let Err(reason) = primary::count_is_safe(cell, rules) {
-        return all(reason);
-    }
-    let number = match measure.of {
-        Quantity::Lines => u128::from(cell.lines),
-        Quantity::LinesWeighed => u128::from(cell.lines_weighed),
-        Quantity::LinesMeasured => u128::from(cell.values.lines),
-        Quantity::Cases => u128::from(cell.cases),
-        Quantity::Mean => return mean(cell, measure, rules, finer).unwrap_or_else(all),
-        Quantity::Histogram => return histogram(cell, index, rules).unwrap_or_else(all),
-        Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
-            let Some(magnitude) = cell.magnitudes.get(index) else { return all(Reason::TooFewCases) };
-            if let Err(reason) = primary::magnitude_is_safe(cell, magnitude, rules) {
-                return all(reason);
-            }
-            magnitude.sum
-        }
+/// The numbers of one measure of one cell that was decided: one for counts and sums, rounded to the measure's step, half up; lines and
+/// sum of a mean; lines and bins of a histogram. `kept` says for each why it is kept back.
+pub fn outcomes(cell: &Cell, index: usize, measure: &Measure, kept: &[Option<Reason>]) -> Vec<Outcome> {
+    let outcome = |(number, kept): (u128, &Option<Reason>)| match kept {
+        Some(reason) => Outcome::Suppress(*reason),
+        None => release(number),
     };
-    vec![release(rounded(number, measure.step))]
+    let numbers = numbers(cell, index, measure);
+    numbers.into_iter().zip(kept).map(outcome).collect()
 }
 
-/// Whether bins below the coarsest level of a histogram are shown for the lines of a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinerBins {
-    /// None is.
-    Hidden,
-    /// At least one is.
-    Shown,
+/// The same for a table without margins, which is linked to nothing: the primary rules alone decide. A measure that has parts would
+/// be linked to itself; it is kept back.
+pub fn alone(cell: &Cell, index: usize, measure: &Measure, rules: &Rules) -> Vec<Outcome> {
+    let kept = match measure.of {
+        Quantity::Lines | Quantity::LinesWeighed | Quantity::LinesMeasured | Quantity::Cases => {
+            primary::count_is_safe(cell, rules).err()
+        }
+        Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
+            let magnitude = cell.magnitudes.get(index).copied().unwrap_or_default();
+            primary::count_is_safe(cell, rules).and_then(|()| primary::magnitude_is_safe(cell, &magnitude, rules)).err()
+        }
+        Quantity::Mean | Quantity::Histogram => Some(Reason::ProtectsAnother),
+    };
+    outcomes(cell, index, measure, &vec![kept; measure.width()])
 }
 
-/// Whether a cell shows a bin below the coarsest level of a histogram, the `index`-th measure of its table.
-pub fn finer_bins(cell: &Cell, index: usize, measure: &Measure, rules: &Rules) -> FinerBins {
-    let coarsest = 1 + measure.bins.first().map_or(0, |level| level.bins().count());
-    let shown = |outcome: &Outcome| matches!(outcome, Outcome::Release(_));
-    let outcomes = review(cell, index, measure, rules, FinerBins::Hidden);
-    if outcomes.iter().skip(coarsest).any(shown) { FinerBins::Shown } else { FinerBins::Hidden }
-}
-
-// The mean in steps of the measure, and the sum that goes with it: what is published is not finer than the mean.
-fn mean(cell: &Cell, measure: &Measure, rules: &Rules, finer: FinerBins) -> Result<Vec<Outcome>, Reason> {
+fn numbers(cell: &Cell, index: usize, measure: &Measure) -> Vec<u128> {
     let values = &cell.values;
-    if values.cases < MEAN_CASES_MIN.max(u64::from(rules.k())) || values.lines == 0 {
-        return Err(Reason::TooFewCases);
+    match measure.of {
+        Quantity::Lines => vec![u128::from(cell.lines)],
+        Quantity::LinesWeighed => vec![u128::from(cell.lines_weighed)],
+        Quantity::LinesMeasured => vec![u128::from(values.lines)],
+        Quantity::Cases => vec![u128::from(cell.cases)],
+        Quantity::Mean => {
+            let (lines, step) = (u128::from(values.lines), u128::from(measure.step));
+            // Half up, in one division: the exact sum over lines times step. The sum goes with it: what is published is not finer
+            // than the mean.
+            let mean = (values.sum * 2 + lines * step).checked_div(lines * step * 2).unwrap_or(0) * step;
+            vec![lines, mean * lines]
+        }
+        Quantity::Histogram => {
+            let bins = cell.bins.get(index).map_or(&[] as &[_], Vec::as_slice);
+            std::iter::once(values.lines).chain(bins.iter().map(|bin| bin.lines)).map(u128::from).collect()
+        }
+        Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
+            vec![rounded(cell.magnitudes.get(index).map_or(0, |magnitude| magnitude.sum), measure.step)]
+        }
     }
-    match finer {
-        FinerBins::Shown => return Err(Reason::ProtectsAnother),
-        FinerBins::Hidden => {}
-    }
-    let (lines, step) = (u128::from(values.lines), u128::from(measure.step));
-    // Half up, in one division: the exact sum over lines times step.
-    let mean = (values.sum * 2 + lines * step) / (lines * step * 2) * step;
-    Ok(vec![release(lines), release(mean * lines)])
-}
-
-// The lines with a value, then each bin: a count cell of its own under the threshold rule.
-fn histogram(cell: &Cell, index: usize, rules: &Rules) -> Result<Vec<Outcome>, Reason> {
-    primary::threshold(cell.values.cases, rules)?;
-    let bins = cell.bins.get(index).map_or(&[] as &[_], Vec::as_slice);
-    Ok(std::iter::once(release(u128::from(cell.values.lines)))
-        .chain(bins.iter().map(|bin| match primary::threshold(bin.cases, rules) {
-            Ok(()) => release(u128::from(bin.lines)),
-            Err(reason) => Outcome::Suppress(reason),
-        }))
-        .collect())
 }
 
 fn rounded(number: u128, step: u64) -> u128 {

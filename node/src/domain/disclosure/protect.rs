@@ -27,25 +27,29 @@ pub struct Protected {
     pub audit: Summary,
 }
 
-/// Protects the tables of one kind and year together, and audits the result.
+/// What was said of a number before: whether it was shown; `None` if it was not available.
+pub type Before<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
+
+/// Protects the tables of one kind and year together, and audits the result. What an earlier edition has decided stays as it is.
 ///
 /// # Errors
 /// What the auditor objects to: then nothing of the block may be published.
-pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> Result<Protected, Fault> {
+pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: Before<'_>) -> Result<Protected, Fault> {
     let mut protected = Protected {
         reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
         ..Protected::default()
     };
     let all: Vec<usize> = (0..tables.len()).collect();
-    let counts = Work::new(tables, &all, block, rules, Family::Counts, &protected.reasons);
+    let given = Given { tables, block, rules, before };
+    let counts = Work::new(given, &all, Family::Counts, &protected.reasons);
     let counts = counts.finish(&mut protected);
-    means(tables, rules, &mut protected.reasons);
+    means(given, &mut protected.reasons);
     let mut done = vec![counts];
     for quantity in [Quantity::MassMg, Quantity::Tablets, Quantity::Doses, Quantity::VolumeMl] {
         let has = |of: &Filled<'_>| of.table.measures.iter().any(|measure| measure.of == quantity);
         let with: Vec<usize> = tables.iter().enumerate().filter(|(_, of)| has(of)).map(|(at, _)| at).collect();
         if !with.is_empty() {
-            let sums = Work::new(tables, &with, block, rules, Family::Sums(quantity), &protected.reasons);
+            let sums = Work::new(given, &with, Family::Sums(quantity), &protected.reasons);
             done.push(sums.finish(&mut protected));
         }
     }
@@ -64,15 +68,25 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> Result
     Ok(protected)
 }
 
+// What a block is protected from.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    tables: &'a [Filled<'a>],
+    block: Block<'a>,
+    rules: &'a Rules,
+    before: Before<'a>,
+}
+
 // The equations of a family, and what must be hidden and protected.
 struct Work<'a> {
-    tables: &'a [Filled<'a>],
+    given: Given<'a>,
     with: Vec<usize>,
-    rules: &'a Rules,
     family: Family,
     star: Star,
     unsafe_nodes: Vec<Option<Reason>>,
     must_hide: Vec<bool>,
+    shown_before: Vec<bool>,
+    hidden_before: Vec<bool>,
     width: Vec<i64>,
 }
 
@@ -96,26 +110,20 @@ impl Witnesses for Done {
 }
 
 impl<'a> Work<'a> {
-    fn new(
-        tables: &'a [Filled<'a>],
-        with: &[usize],
-        block: Block<'_>,
-        rules: &'a Rules,
-        family: Family,
-        decided: &[Vec<Option<Reason>>],
-    ) -> Self {
-        let filled: Vec<Filled<'_>> = with.iter().filter_map(|at| tables.get(*at).copied()).collect();
-        let star = Star::new(&filled, block, family);
+    fn new(given: Given<'a>, with: &[usize], family: Family, decided: &[Vec<Option<Reason>>]) -> Self {
+        let filled: Vec<Filled<'_>> = with.iter().filter_map(|at| given.tables.get(*at).copied()).collect();
+        let star = Star::new(&filled, given.block, family);
         let size = star.nodes.len();
         let mut work = Self {
-            tables,
+            given,
             with: with.to_vec(),
-            rules,
             family,
             star,
             unsafe_nodes: vec![None; size],
             must_hide: vec![false; size],
-            width: vec![i64::from(rules.width()); size],
+            shown_before: vec![false; size],
+            hidden_before: vec![false; size],
+            width: vec![i64::from(given.rules.width()); size],
         };
         work.judge(decided);
         work
@@ -125,7 +133,7 @@ impl<'a> Work<'a> {
     fn judge(&mut self, decided: &[Vec<Option<Reason>>]) {
         let numbers = std::mem::take(&mut self.star.numbers);
         for (at, nodes) in self.with.iter().zip(&numbers) {
-            let Some(of) = self.tables.get(*at) else { continue };
+            let Some(of) = self.given.tables.get(*at) else { continue };
             let width = of.layout.width().max(1);
             for (number, node) in nodes.iter().enumerate().filter(|(_, node)| **node != NONE) {
                 let (Some(cell), Some(slot)) =
@@ -136,15 +144,15 @@ impl<'a> Work<'a> {
                 let verdict = match self.family {
                     Family::Counts => {
                         let cases = self.star.nodes.get(*node as usize).map_or(0, |node| node.cases);
-                        primary::threshold(cases, self.rules)
+                        primary::threshold(cases, self.given.rules)
                     }
                     Family::Sums(quantity) => {
                         let index = of.table.measures.iter().position(|measure| measure.of == quantity).unwrap_or(0);
                         let magnitude = cell.magnitudes.get(index).copied().unwrap_or_default();
                         let step = of.table.measures.get(index).map_or(1, |measure| measure.step);
                         if let Some(width) = self.width.get_mut(*node as usize) {
-                            *width =
-                                i64::try_from(self.rules.reach(magnitude.largest, quantity, step)).unwrap_or(i64::MAX);
+                            *width = i64::try_from(self.given.rules.reach(magnitude.largest, quantity, step))
+                                .unwrap_or(i64::MAX);
                         }
                         let lines = of.table.measures.iter().position(|measure| measure.of == Quantity::Lines);
                         let lines = lines.map(|lines| number / width * width + of.table.numbers_of(lines).start);
@@ -154,8 +162,8 @@ impl<'a> Work<'a> {
                         {
                             *must = true;
                         }
-                        primary::count_is_safe(cell, self.rules)
-                            .and_then(|()| primary::magnitude_is_safe(cell, &magnitude, self.rules))
+                        primary::count_is_safe(cell, self.given.rules)
+                            .and_then(|()| primary::magnitude_is_safe(cell, &magnitude, self.given.rules))
                     }
                 };
                 if let Err(reason) = verdict {
@@ -163,7 +171,22 @@ impl<'a> Work<'a> {
                 }
             }
         }
+        for (at, nodes) in self.with.iter().zip(&numbers) {
+            for (number, node) in nodes.iter().enumerate().filter(|(_, node)| **node != NONE) {
+                let before = match (self.given.before)(*at, number) {
+                    Some(true) => &mut self.shown_before,
+                    Some(false) => &mut self.hidden_before,
+                    None => continue,
+                };
+                if let Some(before) = before.get_mut(*node as usize) {
+                    *before = true;
+                }
+            }
+        }
         self.star.numbers = numbers;
+        for (must, before) in self.must_hide.iter_mut().zip(&self.hidden_before) {
+            *must |= before;
+        }
         for (must, reason) in self.must_hide.iter_mut().zip(&self.unsafe_nodes) {
             *must |= reason.is_some();
         }
@@ -177,10 +200,11 @@ impl<'a> Work<'a> {
             star: &self.star,
             must_hide: &self.must_hide,
             protect: &unsafe_nodes,
+            shown_before: &self.shown_before,
             width: &self.width,
             reach: if self.family == Family::Counts { Reach::Together } else { Reach::EachWay },
             unit: if mass { 1_000_000 } else { 1 },
-            k: u64::from(self.rules.k()),
+            k: u64::from(self.given.rules.k()),
             insiders: true,
             clean_up_max: CLEAN_UP_MAX,
         };
@@ -206,16 +230,23 @@ impl<'a> Work<'a> {
     fn reason(&self, node: u32) -> Reason {
         let own = |node: u32| self.unsafe_nodes.get(node as usize).copied().flatten();
         let lead = self.star.nodes.get(node as usize).map_or(node, |of| of.lead);
-        own(node).or_else(|| own(lead)).unwrap_or(Reason::ProtectsAnother)
+        let carried = self.hidden_before.get(node as usize) == Some(&true);
+        own(node).or_else(|| own(lead)).unwrap_or(if carried { Reason::Carried } else { Reason::ProtectsAnother })
     }
 }
 
 // An exact mean is shown with its number of lines, of enough cases, and never where a bin below the coarsest is.
-fn means(tables: &[Filled<'_>], rules: &Rules, reasons: &mut [Vec<Option<Reason>>]) {
-    for (of, reasons) in tables.iter().zip(reasons) {
+fn means(given: Given<'_>, reasons: &mut [Vec<Option<Reason>>]) {
+    for (at, (of, reasons)) in given.tables.iter().zip(reasons).enumerate() {
         let Some(mean) = of.table.measures.iter().position(|measure| measure.of == Quantity::Mean) else { continue };
         for cell in 0..of.layout.cells() {
-            let reason = mean_reason(*of, cell, rules, reasons);
+            // A mean that was shown stays, and one that was hidden does not come.
+            let first = cell * of.layout.width() + of.table.numbers_of(mean).start;
+            let reason = match (given.before)(at, first) {
+                Some(true) => None,
+                Some(false) => Some(Reason::Carried),
+                None => mean_reason(*of, cell, given.rules, reasons),
+            };
             for within in of.table.numbers_of(mean) {
                 if let Some(slot) = reasons.get_mut(cell * of.layout.width() + within) {
                     *slot = reason;

@@ -61,7 +61,7 @@ pub(super) struct Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 

@@ -14,7 +14,7 @@ use super::{
     Batch, KeyKind, Store, StoreError,
     layout::{from_bytes, key, to_bytes},
 };
-use crate::domain::{answering::Remembered, disclosure::Rules, rates::Rates};
+use crate::domain::{answering::Remembered, disclosure::Rules, edition::Basis, rates::Rates};
 
 /// One published edition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -36,6 +36,8 @@ pub struct EditionEntry {
 pub struct EditionDetail {
     /// Table, year and hash of each frozen block.
     pub blocks: Vec<(u16, u16, Hash)>,
+    /// What its kinds and years were made from.
+    pub bases: Vec<Basis>,
     /// Shares shown, as JSON for the operator.
     pub shares: Vec<u8>,
 }

@@ -77,6 +77,8 @@ pub struct Task<'a> {
     pub must_hide: &'a [bool],
     /// For each node, whether it must be protected.
     pub protect: &'a [bool],
+    /// For each node, whether it was shown before: then it is known, and hiding it protects nothing.
+    pub shown_before: &'a [bool],
     /// For each node its width, if it must be protected.
     pub width: &'a [i64],
     /// How a width is reached.

@@ -35,7 +35,9 @@ impl<'a> Pattern<'a> {
         }
         let hidden = star.nodes.iter().zip(task.must_hide);
         let hidden = hidden.map(|(node, must)| !node.offered || *must || task.must_hide[node.lead as usize]).collect();
-        let known_anyway = star.nodes.iter().map(|node| node.national && node.cases >= task.k).collect();
+        let known_anyway = star.nodes.iter().zip(task.shown_before);
+        let known_anyway =
+            known_anyway.map(|(node, before)| *before || node.national && node.cases >= task.k).collect();
         let least = task.k.max(1);
         let in_hub = (0..).zip(&star.bases).filter(|(_, base)| base.table == 0 && base.lines >= least);
         let in_hub = in_hub.map(|(base, _)| base).collect();
