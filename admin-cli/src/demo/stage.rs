@@ -235,6 +235,10 @@ impl Stage {
         arguments.push(staff);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
+        let settings = self.plan.dir.join(&node).join("node.toml");
+        let text =
+            std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
+        files::write_atomically(&settings, text.as_bytes())?;
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
             let catalogue = accord_protocol::catalogue::Catalogue::parse(accord_protocol::catalogue::SHIPPED)?;
             let tables: Vec<String> = catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();

@@ -9,7 +9,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Kind, Table},
     cell::{CELL_LEN, Released, State},
     code::ListError,
-    edition::{EditionHeader, Layout},
+    edition::{EditionHeader, Layout, Protection},
     id::Hash,
     selection::Selection,
     time::{Period, UnixMs},
@@ -25,7 +25,7 @@ use super::{
         audit::{Fault, Summary},
         chooser::Effort,
         outcomes,
-        protect::{Protected, protect},
+        protect::{Protected, primary_only, protect},
     },
     tabulate::{Cell, tabulate},
 };
@@ -143,6 +143,8 @@ pub struct Filling<'a> {
     pub now: UnixMs,
     /// Days after its end until a period is published.
     pub delay_days: u16,
+    /// Whether the primary rules alone are applied.
+    pub protection: Protection,
     /// What the latest edition holds.
     pub before: Option<Before<'a>>,
     /// Fingerprint of the lines of a block, which nobody without the node's key can guess.
@@ -403,11 +405,14 @@ fn make_blocks(
         match Released::from_bytes(*bytes).ok()?.state() {
             State::Value => Some(true),
             State::Suppressed => Some(false),
-            _ => None,
+            State::NotAvailable => None,
         }
     };
     let audit_failed = |fault| Unfit::Audit { kind: job.kind, year: job.year, fault };
-    let protected = protect(&filled, block, filling.rules, &said_before).map_err(audit_failed)?;
+    let protected = match filling.protection {
+        Protection::Audited => protect(&filled, block, filling.rules, &said_before).map_err(audit_failed)?,
+        Protection::PrimaryOnly => primary_only(&filled, block, filling.rules),
+    };
     let mut reasons = protected.reasons.iter();
     let mut blocks = Vec::new();
     for of in laid_out {

@@ -36,6 +36,8 @@ pub struct Config {
     pub listen_people: SocketAddr,
     /// Which key exchange it takes.
     pub key_exchange: KeyExchange,
+    /// Whether editions may be published that are not protected against subtraction.
+    pub accept_primary_only: bool,
     /// Days after its end until a period is published.
     pub publish_delay_days: u16,
     /// The protection rules.
@@ -84,9 +86,8 @@ struct Raw {
     listen_people: SocketAddr,
     #[serde(default = "prefer")]
     post_quantum: String,
-    // Of earlier versions, which could publish editions that were not audited. It has no effect any more.
-    #[serde(default, rename = "accept_primary_only")]
-    _accept_primary_only: bool,
+    #[serde(default)]
+    accept_primary_only: bool,
     #[serde(default = "thirty")]
     publish_delay_days: u16,
     #[serde(default)]
@@ -226,6 +227,7 @@ impl Config {
             listen_members: raw.listen_members,
             listen_people: raw.listen_people,
             key_exchange,
+            accept_primary_only: raw.accept_primary_only,
             publish_delay_days: raw.publish_delay_days,
             rules,
             handling: Handling { code, tlp, embargo_until: UnixMs(0), recipients: Bounded::default() },
@@ -270,6 +272,7 @@ mod tests {
     fn the_sample_that_ships_is_the_default() {
         let config = parse(&shipped()).unwrap();
         assert_eq!(config.rules, Rules::DEFAULT);
+        assert!(!config.accept_primary_only, "the dangerous option is off");
         let bare =
             parse("member = \"ES-AGENCY\"\nlisten_members = \"127.0.0.1:4433\"\nlisten_people = \"127.0.0.1:4434\"")
                 .unwrap();

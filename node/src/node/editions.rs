@@ -148,7 +148,7 @@ impl Node {
             Some(number) => self.loaded_edition(number)?,
             None => None,
         };
-        let before = match &latest {
+        let before = match latest.as_ref().filter(|_| self.protection() == Protection::Audited) {
             Some(latest) => Some(Before {
                 frozen: &latest.frozen,
                 bases: &latest.bases,
@@ -171,6 +171,7 @@ impl Node {
             rules: &self.config.rules,
             now: clock::now(),
             delay_days: self.config.publish_delay_days,
+            protection: self.protection(),
             before,
             fingerprint: &fingerprint,
         };
@@ -209,13 +210,35 @@ impl Node {
         result.insert("edition".into(), Value::Null);
         result.insert("state".into(), json!("preview"));
         result.insert("rules".into(), rules_json(&self.config.rules));
-        result.insert("protection".into(), json!(Protection::Audited.as_str()));
-        result.insert("audit".into(), audit_json(&filled));
+        result.insert("protection".into(), json!(self.protection().as_str()));
+        result.insert("audit".into(), self.audit_json(&filled));
         result.insert("coverage".into(), self.coverage_json());
         view.tables(table, cells, &mut result);
         let mut reply = done(Value::Object(result));
         reply.warnings.extend(notices(&filled));
+        if self.protection() == Protection::PrimaryOnly {
+            reply.warnings.push(notice("NOT-PROTECTED", NOT_PROTECTED));
+        }
         reply
+    }
+
+    // Editions are audited, unless the operator has said that the data is no secret.
+    fn protection(&self) -> Protection {
+        if self.config.accept_primary_only { Protection::PrimaryOnly } else { Protection::Audited }
+    }
+
+    // Protected numbers, each with a witness that the auditor has checked; those for whom an insider's rule had to be bent.
+    fn audit_json(&self, filled: &Filled) -> Value {
+        if self.protection() == Protection::PrimaryOnly {
+            return Value::Null;
+        }
+        json!({
+            "protected": filled.audit.protected,
+            "one_insider_at_a_time": filled.audit.one_insider_at_a_time,
+            "insider_excepted": filled.audit.insider_excepted,
+            "programmes": filled.effort.programmes,
+            "unchanged": filled.unchanged,
+        })
     }
 
     /// Publishes an edition. Equal content makes no new number.
@@ -229,6 +252,10 @@ impl Node {
     }
 
     fn publish_inner(&self) -> Result<Reply, NotFilled> {
+        let latest = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
+        if let Some(latest) = latest.filter(|latest| latest.frozen.header.protection != self.protection()) {
+            return Ok(not_continued(latest.frozen.header.number, latest.frozen.header.protection));
+        }
         let (filled, sequence) = self.filled()?;
         if filled.blocks.is_empty() {
             return Ok(failed(
@@ -272,13 +299,33 @@ impl Node {
             commit,
             rules_hash: self.config.rules.hash(),
             catalogue_hash,
-            protection: Protection::Audited,
+            protection: self.protection(),
             coverage: Bounded::new(self.records().coverage.rows()).unwrap_or_default(),
             as_of,
             published_at: now,
         };
         let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
         document.add_signature(&self.voice().sign, trust.federation());
+        let number = header.number;
+        self.keep_edition(document, &header, &filled, sequence)?;
+        self.records().editions = number;
+        tracing::info!(edition = number, "published");
+        let mut reply = self.show(Some(number), None, false);
+        reply.warnings.extend(notices(&filled));
+        if let Some(Value::Object(result)) = &mut reply.result {
+            result.insert("audit".into(), self.audit_json(&filled));
+        }
+        Ok(reply)
+    }
+
+    // Stores an edition: its frozen blocks, what they were made from, its catalogue.
+    fn keep_edition(
+        &self,
+        document: Document,
+        header: &EditionHeader,
+        filled: &Filled,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let mut blocks = Vec::new();
         for block in &filled.blocks {
@@ -291,31 +338,22 @@ impl Node {
         }
         let shares = serde_json::to_vec(&filled.shares).map_err(|error| StoreError::Read(error.to_string()))?;
         let detail = batch.put_detail(&EditionDetail { blocks, bases: filled.bases.clone(), shares });
-        if let Some(catalogue) = self.catalogue_document(&catalogue_hash)?
-            && self.store.catalogue(&catalogue_hash)?.is_none()
+        if let Some(catalogue) = self.catalogue_document(&header.catalogue_hash)?
+            && self.store.catalogue(&header.catalogue_hash)?.is_none()
         {
             batch.put_catalogue(
-                &catalogue_hash,
+                &header.catalogue_hash,
                 &encode(&catalogue).map_err(|error| StoreError::Read(error.to_string()))?,
             );
         }
-        let number = header.number;
         batch.put_edition(&EditionEntry {
             header: document,
-            number,
+            number: header.number,
             record_sequence: sequence,
             rules: self.config.rules,
             detail,
         });
-        self.store.commit(batch)?;
-        self.records().editions = number;
-        tracing::info!(edition = number, "published");
-        let mut reply = self.show(Some(number), None, false);
-        reply.warnings.extend(notices(&filled));
-        if let Some(Value::Object(result)) = &mut reply.result {
-            result.insert("audit".into(), audit_json(&filled));
-        }
-        Ok(reply)
+        self.store.commit(batch).map(|_| ())
     }
 
     // Equal content makes no new number (`wire.md` D11).
@@ -458,15 +496,16 @@ impl NotFilled {
     }
 }
 
-// Protected numbers, each with a witness that the auditor has checked; those for whom an insider's rule had to be bent.
-fn audit_json(filled: &Filled) -> Value {
-    json!({
-        "protected": filled.audit.protected,
-        "one_insider_at_a_time": filled.audit.one_insider_at_a_time,
-        "insider_excepted": filled.audit.insider_excepted,
-        "programmes": filled.effort.programmes,
-        "unchanged": filled.unchanged,
-    })
+// What was shown without protection is known, and nothing that is audited takes it back; nor may protection be taken off.
+fn not_continued(number: u64, protection: Protection) -> Reply {
+    let message =
+        format!("edition {number} is {protection}: an edition of another protection does not continue from it");
+    failed(
+        3,
+        "PROTECTION",
+        message,
+        "begin with a new store for editions of another protection: accord-node install, then import",
+    )
 }
 
 // What the operator should know of blocks that are not made from the records as they are.

@@ -67,6 +67,7 @@ impl Node {
             "grants": self.grants().len(),
             "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.officer.burst, "quota_per_minute": self.config.quota.officer.per_minute, "quota_member_burst": self.config.quota.member.burst, "quota_member_per_minute": self.config.quota.member.per_minute, "replies_remembered": super::answering::REPLIES_MAX, "publish_delay_days": self.config.publish_delay_days },
             "rules": { "k": self.config.rules.k(), "p_percent": f64::from(self.config.rules.p_percent()), "dominance_percent": f64::from(self.config.rules.dominance_percent()), "zeros": self.config.rules.zeros().as_str() },
+            "accept_primary_only": self.config.accept_primary_only,
         }));
         reply.exit = u8::from(!warnings.is_empty());
         reply.warnings = warnings;

@@ -478,7 +478,7 @@ impl<'a> Auditor<'a> {
             let (mut up, mut down) = (0, 0);
             let mut alone = BTreeSet::new();
             for change in way {
-                let by = self.change(target, change, known)?;
+                let by = change_of(target, change, known)?;
                 up = up.max(by);
                 down = down.min(by);
                 alone.extend(
@@ -502,45 +502,6 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    // By how much a change moves a number; an error if anybody would notice it.
-    fn change(
-        &self,
-        target: (usize, usize),
-        change: &[(u32, i64)],
-        known: &HashMap<u32, Known>,
-    ) -> Result<i128, &'static str> {
-        let mut by_base: BTreeMap<u32, i128> = BTreeMap::new();
-        for (base, by) in change {
-            *by_base.entry(*base).or_default() += i128::from(*by);
-        }
-        let mut shown: BTreeMap<(usize, usize), i128> = BTreeMap::new();
-        let mut margins: BTreeMap<Margin, i128> = BTreeMap::new();
-        let mut moved = 0;
-        for (base, by) in by_base {
-            let of = known.get(&base).ok_or("moves what is no base cell")?;
-            if of.amount + by < 0 {
-                return Err("falls below zero");
-            }
-            for number in &of.shown_in {
-                *shown.entry((of.table, *number)).or_default() += by;
-            }
-            for margin in &of.margins {
-                let in_hub = usize::from(margin.0) != of.table;
-                *margins.entry(*margin).or_default() += if in_hub { -by } else { by };
-            }
-            if of.table == target.0 && of.counted_in.contains(&target.1) {
-                moved += by;
-            }
-        }
-        if shown.values().any(|by| *by != 0) {
-            return Err("changes a number that is known");
-        }
-        if margins.values().any(|by| *by != 0) {
-            return Err("changes a table without the others");
-        }
-        Ok(moved)
-    }
-
     fn is_wide(&self, target: (usize, usize), up: i128, down: i128) -> bool {
         match self.case.family {
             Family::Counts => up - down >= i128::from(self.case.rules.width()),
@@ -560,6 +521,40 @@ impl<'a> Auditor<'a> {
             }
         }
     }
+}
+
+// By how much a change moves a number; an error if anybody would notice it.
+fn change_of(target: (usize, usize), change: &[(u32, i64)], known: &HashMap<u32, Known>) -> Result<i128, &'static str> {
+    let mut by_base: BTreeMap<u32, i128> = BTreeMap::new();
+    for (base, by) in change {
+        *by_base.entry(*base).or_default() += i128::from(*by);
+    }
+    let mut shown: BTreeMap<(usize, usize), i128> = BTreeMap::new();
+    let mut margins: BTreeMap<Margin, i128> = BTreeMap::new();
+    let mut moved = 0;
+    for (base, by) in by_base {
+        let of = known.get(&base).ok_or("moves what is no base cell")?;
+        if of.amount + by < 0 {
+            return Err("falls below zero");
+        }
+        for number in &of.shown_in {
+            *shown.entry((of.table, *number)).or_default() += by;
+        }
+        for margin in &of.margins {
+            let in_hub = usize::from(margin.0) != of.table;
+            *margins.entry(*margin).or_default() += if in_hub { -by } else { by };
+        }
+        if of.table == target.0 && of.counted_in.contains(&target.1) {
+            moved += by;
+        }
+    }
+    if shown.values().any(|by| *by != 0) {
+        return Err("changes a number that is known");
+    }
+    if margins.values().any(|by| *by != 0) {
+        return Err("changes a table without the others");
+    }
+    Ok(moved)
 }
 
 // Whether one number of a measure counts the lines of a part.

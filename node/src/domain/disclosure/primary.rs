@@ -41,8 +41,7 @@ pub(super) fn threshold(cases: u64, rules: &Rules) -> Result<(), Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::disclosure::{BadRules, FinerBins, Outcome, finer_bins, review};
-    use crate::domain::tabulate::{Tally, Values};
+    use crate::domain::disclosure::{BadRules, Outcome, alone};
     use accord_protocol::catalogue::{Catalogue, Measure, SHIPPED};
     use expect_test::expect;
 
@@ -71,7 +70,7 @@ mod tests {
     fn show(cell: &Cell, rules: &Rules) -> String {
         let measures = measures();
         [(0, &measures[0]), (2, &measures[2])]
-            .map(|(index, measure)| match review(cell, index, measure, rules, FinerBins::Hidden)[0] {
+            .map(|(index, measure)| match alone(cell, index, measure, rules)[0] {
                 Outcome::Release(released) => format!("{} {released:?}", measure.id),
                 Outcome::Suppress(reason) => format!("{} hidden ({reason})", measure.id),
             })
@@ -118,57 +117,6 @@ mod tests {
             show(&kg(&[1000; 4]), &shows_zeros),
             "seizures hidden (too_few_cases), quantity_mg hidden (too_few_cases)"
         );
-    }
-
-    // Purities in per cent, one case for each, as a cell of the purity table.
-    fn purities(percent: &[u64]) -> Cell {
-        let catalogue = Catalogue::parse(SHIPPED).unwrap();
-        let table = catalogue.table("purity-quarter-form-market").unwrap();
-        let lines = percent.len() as u64;
-        let bins = |measure: &Measure| {
-            let count =
-                |(from, to)| percent.iter().filter(|value| (from..to).contains(&(**value * 100))).count() as u64;
-            measure.all_bins().map(count).map(|lines| Tally { cases: lines, lines }).collect()
-        };
-        Cell {
-            cases: lines,
-            lines,
-            values: Values { cases: lines, lines, sum: percent.iter().map(|value| u128::from(*value) * 100).sum() },
-            bins: table.measures.iter().map(bins).collect(),
-            magnitudes: vec![Magnitude::default(); table.measures.len()],
-            ..Cell::default()
-        }
-    }
-
-    #[test]
-    fn a_bin_is_a_count_and_a_mean_needs_twenty_cases_and_no_finer_bin() {
-        let catalogue = Catalogue::parse(SHIPPED).unwrap();
-        let table = catalogue.table("purity-quarter-form-market").unwrap();
-        let (mean, histogram) = (&table.measures[2], &table.measures[3]);
-        let show = |outcomes: Vec<Outcome>| {
-            let word = |outcome: &Outcome| match outcome {
-                Outcome::Release(released) => format!("{released:?}"),
-                Outcome::Suppress(_) => "-".to_owned(),
-            };
-            outcomes.iter().map(word).collect::<Vec<_>>().join(" ")
-        };
-        let rules = &Rules::DEFAULT;
-        // Twenty cases spread so that no bin of 10 points has five: each bin of 20 points has four, and the mean is 48.7.
-        let spread = purities(&[1, 6, 11, 16, 21, 26, 31, 36, 41, 46, 56, 55, 61, 66, 71, 76, 81, 86, 91, 96]);
-        assert_eq!(finer_bins(&spread, 3, histogram, rules), FinerBins::Hidden);
-        assert_eq!(show(review(&spread, 2, mean, rules, FinerBins::Hidden)), "20 98000");
-        assert_eq!(show(review(&spread, 2, mean, rules, FinerBins::Shown)), "- -");
-        let few = purities(&[50; 19]);
-        assert_eq!(show(review(&few, 2, mean, rules, FinerBins::Hidden)), "- -");
-        let outcomes = show(review(&few, 3, histogram, rules, FinerBins::Hidden));
-        assert!(outcomes.starts_with("19 - - 19 - - "), "{outcomes}");
-        assert_eq!(outcomes.matches("19").count(), 4, "the total and one bin on each level");
-        assert_eq!(finer_bins(&few, 3, histogram, rules), FinerBins::Shown);
-        let four = show(review(&purities(&[50; 4]), 3, histogram, rules, FinerBins::Hidden));
-        assert_eq!(four.matches('-').count(), 36);
-        // 100 per cent stands in the last bin.
-        let pure = show(review(&purities(&[100; 5]), 3, histogram, rules, FinerBins::Hidden));
-        assert_eq!(pure.matches('5').count(), 4);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: B
     let counts = counts.finish(&mut protected);
     means(given, &mut protected.reasons);
     let mut done = vec![counts];
-    for quantity in [Quantity::MassMg, Quantity::Tablets, Quantity::Doses, Quantity::VolumeMl] {
+    for quantity in SUMS {
         let has = |of: &Filled<'_>| of.table.measures.iter().any(|measure| measure.of == quantity);
         let with: Vec<usize> = tables.iter().enumerate().filter(|(_, of)| has(of)).map(|(at, _)| at).collect();
         if !with.is_empty() {
@@ -67,6 +67,28 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: B
     }
     Ok(protected)
 }
+
+/// The primary rules alone: what they hide can be recomputed by subtraction. For tests, with data that is no secret.
+pub fn primary_only(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> Protected {
+    let mut protected = Protected {
+        reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
+        ..Protected::default()
+    };
+    let given = Given { tables, block, rules, before: &|_, _| None };
+    let all: Vec<usize> = (0..tables.len()).collect();
+    let mut families = vec![Family::Counts];
+    families.extend(SUMS.map(Family::Sums));
+    for family in families {
+        let work = Work::new(given, &all, family, &protected.reasons);
+        let hidden = work.must_hide.clone();
+        work.write_down(&hidden, &mut protected);
+    }
+    means(given, &mut protected.reasons);
+    protected
+}
+
+/// Magnitudes that are summed.
+const SUMS: [Quantity; 4] = [Quantity::MassMg, Quantity::Tablets, Quantity::Doses, Quantity::VolumeMl];
 
 // What a block is protected from.
 #[derive(Clone, Copy)]
@@ -192,7 +214,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    // Chooses, and writes down why numbers are kept back.
+    // Chooses.
     fn finish(self, protected: &mut Protected) -> Done {
         let unsafe_nodes: Vec<bool> = self.unsafe_nodes.iter().map(Option::is_some).collect();
         let mass = self.family == Family::Sums(Quantity::MassMg);
@@ -216,15 +238,20 @@ impl<'a> Work<'a> {
             choice = choose(&Task { must_hide: &everything, ..task });
             choice.effort += effort;
         }
+        self.write_down(&choice.hidden, protected);
+        Done { with: self.with, family: self.family, star: self.star, choice }
+    }
+
+    // Why numbers are kept back.
+    fn write_down(&self, hidden: &[bool], protected: &mut Protected) {
         for (at, nodes) in self.with.iter().zip(&self.star.numbers) {
             let Some(reasons) = protected.reasons.get_mut(*at) else { continue };
             for (node, reason) in nodes.iter().zip(reasons).filter(|(node, _)| **node != NONE) {
-                if choice.hidden.get(*node as usize) == Some(&true) {
+                if hidden.get(*node as usize) == Some(&true) {
                     *reason = Some(self.reason(*node));
                 }
             }
         }
-        Done { with: self.with, family: self.family, star: self.star, choice }
     }
 
     fn reason(&self, node: u32) -> Reason {
@@ -301,4 +328,73 @@ fn same_lines(table: &Table, of: Filled<'_>, cell: usize) -> Vec<usize> {
         found.extend((0..periods).map(|period| start + period * others + (cell - first) % others.max(1)));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        disclosure::outcomes,
+        tabulate::{Cell, Tally, Values},
+    };
+    use accord_protocol::{
+        catalogue::{Catalogue, SHIPPED},
+        edition::Layout,
+    };
+
+    // A cell of the year in the purity table with one case for each purity in per cent.
+    fn purities(table: &Table, percent: &[u64]) -> Cell {
+        let lines = percent.len() as u64;
+        let bins = |measure: &Measure| {
+            let count =
+                |(from, to)| percent.iter().filter(|value| (from..to).contains(&(**value * 100))).count() as u64;
+            measure.all_bins().map(count).map(|lines| Tally { cases: lines, lines }).collect()
+        };
+        Cell {
+            cases: lines,
+            lines,
+            values: Values { cases: lines, lines, sum: percent.iter().map(|value| u128::from(*value) * 100).sum() },
+            bins: table.measures.iter().map(bins).collect(),
+            ..Cell::default()
+        }
+    }
+
+    // What is shown of mean and histogram of the only cell that has samples.
+    fn shown(percent: &[u64]) -> (String, String) {
+        let catalogue = Catalogue::parse(SHIPPED).unwrap();
+        let table = catalogue.table("purity-quarter-form-market").unwrap();
+        let layout = Layout::new(table, "ES", 2025).unwrap();
+        let empty = Cell { bins: purities(table, &[]).bins, ..Cell::default() };
+        let mut cells = vec![empty; layout.cells()];
+        cells[0] = purities(table, percent);
+        let filled = [Filled { table, layout: &layout, cells: &cells }];
+        let block = Block { lines: &[], year: 2025, published: &|_| true };
+        let protected = primary_only(&filled, block, &Rules::DEFAULT);
+        let show = |index: usize| {
+            let numbers = table.numbers_of(index);
+            let decided = outcomes(&cells[0], index, &table.measures[index], &protected.reasons[0][numbers]);
+            let word = |outcome: &crate::domain::disclosure::Outcome| match outcome {
+                crate::domain::disclosure::Outcome::Release(released) => format!("{released:?}"),
+                crate::domain::disclosure::Outcome::Suppress(_) => "-".to_owned(),
+            };
+            decided.iter().map(word).collect::<Vec<_>>().join(" ")
+        };
+        (show(2), show(3))
+    }
+
+    #[test]
+    fn a_bin_is_a_count_and_a_mean_needs_twenty_cases_and_no_finer_bin() {
+        // Twenty cases spread so that no bin of 10 points has five: each bin of 20 points has four, and the mean is 48.7.
+        let (mean, _) = shown(&[1, 6, 11, 16, 21, 26, 31, 36, 41, 46, 56, 55, 61, 66, 71, 76, 81, 86, 91, 96]);
+        assert_eq!(mean, "20 98000");
+        // In one bin of five points, the mean is not shown beside it.
+        assert_eq!(shown(&[50; 20]).0, "- -");
+        let (mean, bins) = shown(&[50; 19]);
+        assert_eq!(mean, "- -");
+        assert!(bins.starts_with("19 - - 19 - - "), "{bins}");
+        assert_eq!(bins.matches("19").count(), 4, "the total and one bin on each level");
+        assert_eq!(shown(&[50; 4]).1.matches('-').count(), 36);
+        // 100 per cent stands in the last bin.
+        assert_eq!(shown(&[100; 5]).1.matches('5').count(), 4);
+    }
 }

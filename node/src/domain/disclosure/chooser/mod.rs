@@ -349,7 +349,9 @@ impl Search<'_> {
             let replaced = broken.iter().all(|node| self.protect(*node, false));
             if !replaced {
                 self.set(node, true);
-                before.into_iter().for_each(|(node, ways)| self.keep(node, ways));
+                for (node, ways) in before {
+                    self.keep(node, ways);
+                }
             }
         }
     }

@@ -98,14 +98,14 @@ struct Columns {
 pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
     // What costs nothing is most often found near by, in a small programme.
     let near = Wanted { goal: wanted.goal.free(), ..*wanted };
-    let found = once(pattern, &near, &reach::near(pattern, wanted.inside), &HashMap::new(), count);
+    let found = once(pattern, &near, &reach::near(pattern, wanted.inside, false), &HashMap::new(), count);
     if !matches!(wanted.goal, Goal::Exactly { may_hide: true, .. }) {
         return found.map(|(found, _)| found);
     }
     if let Some((found, _)) = found {
         return Some(found);
     }
-    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside), count);
+    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside, true), count);
     let lost = |found: &Found| found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
     match near {
         Some(found) if lost(&found) <= SMALL_LOSS => Some(found),

@@ -26,14 +26,16 @@ pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
         reached.insert(base);
         for hub in hub_of(star, base) {
             reached.insert(hub);
-            reached.extend(spokes(pattern, hub));
+            reached.extend(spokes(pattern, hub, true));
         }
     }
     reached.into_iter().collect()
 }
 
 /// Base cells of the count itself, what it links to, and a few places with many lines that are seen in nearly the same numbers.
-pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
+///
+/// Where more may be hidden, it has the base cells of the other tables as well that would move then.
+pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool) -> Vec<u32> {
     let star = pattern.star;
     let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
     let mut from: Vec<u32> = inside.iter().copied().filter(has_lines).collect();
@@ -44,7 +46,7 @@ pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
     for base in &from {
         own = star.bases[*base as usize].table;
         let link = star.link(*base as usize);
-        if link == NONE || !pattern.known(link) {
+        if link == NONE || !pattern.known(link) || may_hide && pattern.may_hide(link) {
             hubs.extend(hub_of(star, *base));
         }
         if link != NONE {
@@ -61,13 +63,13 @@ pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
     }
     for hub in &hubs {
         reached.insert(*hub);
-        reached.extend(spokes(pattern, *hub));
+        reached.extend(spokes(pattern, *hub, may_hide));
     }
     let first = hubs.first().copied().unwrap_or(0);
     for (place, hub) in pattern.reservoirs(first, RESERVOIRS_MAX).into_iter().enumerate() {
         reached.insert(hub);
         let in_own = place < RESERVOIRS_MAX / 2;
-        let spokes = spokes(pattern, hub).into_iter();
+        let spokes = spokes(pattern, hub, may_hide).into_iter();
         reached.extend(spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own));
     }
     reached.into_iter().collect()
@@ -87,14 +89,12 @@ fn hub_of(star: &Star, base: u32) -> Vec<u32> {
 }
 
 // The base cells of the other tables that move with one of the hub.
-fn spokes(pattern: &Pattern<'_>, hub: u32) -> Vec<u32> {
+fn spokes(pattern: &Pattern<'_>, hub: u32, may_hide: bool) -> Vec<u32> {
     let star = pattern.star;
-    let open = star
-        .above(hub as usize)
-        .iter()
-        .filter(|node| !star.nodes[**node as usize].links.is_empty() && !pattern.known(**node));
-    open.flat_map(|node| star.below(*node as usize))
-        .copied()
-        .filter(|base| star.bases[*base as usize].table > 0)
-        .collect()
+    let open = |node: &&u32| {
+        let links = !star.nodes[**node as usize].links.is_empty();
+        links && (!pattern.known(**node) || may_hide && pattern.may_hide(**node))
+    };
+    let below = star.above(hub as usize).iter().filter(open).flat_map(|node| star.below(*node as usize));
+    below.copied().filter(|base| star.bases[*base as usize].table > 0).collect()
 }

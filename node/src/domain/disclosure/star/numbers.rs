@@ -12,6 +12,18 @@ use super::{
     bases::hub_leaves,
     values::{BINS, LINES, MEASURED, WEIGHED, What},
 };
+use crate::domain::tabulate::Cell;
+
+// One measure of counts of one cell.
+struct Counted<'a> {
+    table: &'a Table,
+    cell: &'a Cell,
+    index: usize,
+    key: Key,
+    lead: u32,
+    // For each bin of each measure the first one with the same range.
+    same_bin: &'a [Vec<usize>],
+}
 
 impl Star {
     fn node(&mut self, keys: &mut HashMap<Key, u32>, key: Key, node: impl FnOnce() -> Node) -> u32 {
@@ -45,7 +57,7 @@ impl Star {
                 let coordinates = coordinates(&numbers, offset);
                 let available = coordinates.first().and_then(|time| Period::from_number(*time)).is_some_and(published);
                 let Some(cell) = of.cells.get(first + offset).filter(|_| available) else { continue };
-                let mut key = key(table, &set.levels, &coordinates);
+                let key = key(table, &set.levels, &coordinates);
                 let national = key.0 == 0 && level == TimeLevel::Year && is_root(table, &set.levels, "drug");
                 let blank = |lines, cases, lead| Node {
                     lines,
@@ -79,49 +91,49 @@ impl Star {
                 if let Some(node) = self.nodes.get_mut(lead as usize).filter(|_| lead < next) {
                     node.weight += weight;
                 }
-                for (index, measure) in table.measures.iter().enumerate().filter(of_family) {
-                    let range = table.numbers_of(index);
-                    match measure.of {
-                        Quantity::Lines => put(range.start, lead),
-                        Quantity::LinesWeighed => {
-                            key.2 = WEIGHED;
-                            let node = Node {
-                                weight: WEIGHT_OF_WEIGHED,
-                                national: false,
-                                ..blank(cell.lines_weighed, cell.cases, lead)
-                            };
-                            put(range.start, self.node(keys, key, || node));
-                        }
-                        Quantity::LinesMeasured => {
-                            let tally = (cell.values.lines, cell.values.cases);
-                            put(range.start, self.own(keys, &mut key, MEASURED, tally, None, &blank));
-                        }
-                        Quantity::Histogram => {
-                            let tally = (cell.values.lines, cell.values.cases);
-                            let measured = self.own(keys, &mut key, MEASURED, tally, None, &blank);
-                            put(range.start, measured);
-                            let tallies = cell.bins.get(index).map_or(&[] as &[_], Vec::as_slice);
-                            for (bin, tally) in tallies.iter().enumerate() {
-                                let first = same_bin.get(index).and_then(|same| same.get(bin)).copied().unwrap_or(bin);
-                                let what = BINS + u16::try_from(first).unwrap_or(u16::MAX - BINS);
-                                let tally = (tally.lines, tally.cases);
-                                put(
-                                    range.start + 1 + bin,
-                                    self.own(keys, &mut key, what, tally, Some(measured), &blank),
-                                );
-                            }
-                        }
-                        Quantity::MassMg
-                        | Quantity::Tablets
-                        | Quantity::Doses
-                        | Quantity::VolumeMl
-                        | Quantity::Cases
-                        | Quantity::Mean => {}
+                for (index, _) in table.measures.iter().enumerate().filter(of_family) {
+                    let counted = Counted { table, cell, index, key, lead, same_bin: &same_bin };
+                    for (number, node) in self.count_nodes(&counted, keys, &blank) {
+                        put(number, node);
                     }
                 }
             }
         }
         found
+    }
+
+    // The nodes of one measure of counts of a cell, with their places among the numbers of the table.
+    fn count_nodes(
+        &mut self,
+        of: &Counted<'_>,
+        keys: &mut HashMap<Key, u32>,
+        blank: &dyn Fn(u64, u64, u32) -> Node,
+    ) -> Vec<(usize, u32)> {
+        let (cell, mut key) = (of.cell, of.key);
+        let first = of.table.numbers_of(of.index).start;
+        let measured = (cell.values.lines, cell.values.cases);
+        match of.table.measures.get(of.index).map(|measure| measure.of) {
+            Some(Quantity::Lines) => vec![(first, of.lead)],
+            Some(Quantity::LinesWeighed) => {
+                key.2 = WEIGHED;
+                let weighed = blank(cell.lines_weighed, cell.cases, of.lead);
+                let node = Node { weight: WEIGHT_OF_WEIGHED, national: false, ..weighed };
+                vec![(first, self.node(keys, key, || node))]
+            }
+            Some(Quantity::LinesMeasured) => vec![(first, self.own(keys, &mut key, MEASURED, measured, None, blank))],
+            Some(Quantity::Histogram) => {
+                let measured = self.own(keys, &mut key, MEASURED, measured, None, blank);
+                let mut found = vec![(first, measured)];
+                for (bin, tally) in cell.bins.get(of.index).into_iter().flatten().enumerate() {
+                    let same = of.same_bin.get(of.index).and_then(|same| same.get(bin)).copied().unwrap_or(bin);
+                    let what = BINS + u16::try_from(same).unwrap_or(u16::MAX - BINS);
+                    let tally = (tally.lines, tally.cases);
+                    found.push((first + 1 + bin, self.own(keys, &mut key, what, tally, Some(measured), blank)));
+                }
+                found
+            }
+            _ => Vec::new(),
+        }
     }
 
     // A node for a part of a cell's lines: a histogram's bins are not shown where their number of lines is not.
