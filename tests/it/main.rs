@@ -9,6 +9,7 @@
 )]
 
 mod administration;
+mod audited;
 mod ceremony;
 mod command_line;
 mod decoders;

@@ -228,15 +228,17 @@ pub enum Unfit {
     },
 }
 
-// The tables of one kind and calendar year: what is protected together.
-struct Job<'a> {
+/// The tables of one kind and calendar year: what is protected together. Jobs share no equation, so they can be worked on at once.
+#[derive(Debug)]
+pub struct Job<'a> {
     kind: Kind,
     year: u16,
     tables: Vec<(usize, &'a Table)>,
 }
 
-// What becomes of a job: a block for each table, with what counts in the shares.
-struct Made {
+/// What becomes of a job: a block for each table, with what counts in the shares.
+#[derive(Debug)]
+pub struct Made {
     blocks: Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>,
     effort: Effort,
     audit: Summary,
@@ -245,7 +247,7 @@ struct Made {
 }
 
 // How a block came about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     New,
     Renewed,
@@ -253,12 +255,8 @@ enum How {
     Kept(Kept),
 }
 
-/// Fills all tables, protects and audits them; blocks share no equation, so that as many are worked on at once as there are
-/// processors (`workers`).
-///
-/// # Errors
-/// A code list that is missing, or what the auditor objects to: then there is no edition.
-pub fn fill(filling: &Filling<'_>, workers: usize) -> Result<Filled, Unfit> {
+/// The work on an edition, in pieces.
+pub fn jobs<'a>(filling: &Filling<'a>) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for kind in Kind::ALL {
         let tables: Vec<(usize, &Table)> =
@@ -273,27 +271,14 @@ pub fn fill(filling: &Filling<'_>, workers: usize) -> Result<Filled, Unfit> {
             jobs.extend(years.into_iter().map(|year| Job { kind: *kind, year, tables: tables.clone() }));
         }
     }
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(job) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            done.push(fill_job(job, filling));
-        }
-        done
-    };
-    let done: Vec<Result<Made, Unfit>> = std::thread::scope(|scope| {
-        let running: Vec<_> = (1..workers.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for worker in running {
-            // A worker that panics has lost its blocks; the panic goes on where it is reported.
-            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
+    jobs
+}
+
+/// Puts the pieces of an edition together, in whatever order they come.
+pub fn gather(done: Vec<Made>) -> Filled {
     let mut filled = Filled::default();
     let mut blocks = Vec::new();
     for made in done {
-        let made = made?;
         filled.effort += made.effort;
         filled.audit += made.audit;
         filled.bases.push(made.basis);
@@ -317,10 +302,14 @@ pub fn fill(filling: &Filling<'_>, workers: usize) -> Result<Filled, Unfit> {
         }
     }
     filled.shares = shares.into_values().collect();
-    Ok(filled)
+    filled
 }
 
-fn fill_job(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
+/// Fills the tables of a job, protects and audits them.
+///
+/// # Errors
+/// A code list that is missing, or what the auditor objects to: then there is no edition.
+pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     let published = |period: Period| filling.coverage.publishes(job.kind, period, filling.now, filling.delay_days);
     let lines = filling.contributions.year(job.kind, job.year);
     let mut laid_out = Vec::new();
@@ -343,14 +332,14 @@ fn fill_job(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         let basis = before.bases.iter().find(|basis| (basis.kind, basis.year) == (job.kind, job.year))?;
         Some((before, *basis))
     });
-    let make = |before: Option<Before<'_>>| make_blocks(job, &laid_out, filling, &published, before);
+    let blocks = |before: Option<Before<'_>>| make_blocks(job, &laid_out, filling, &published, before);
     let Some((before, old)) = before else {
-        let (blocks, protected) = make(None)?;
+        let (blocks, protected) = blocks(None)?;
         return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
     };
     let records_changed = basis_of(old.months) != old;
     if records_changed && before.withdrawn {
-        let (blocks, protected) = make(None)?;
+        let (blocks, protected) = blocks(None)?;
         return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::Renewed });
     }
     let how = if records_changed {
@@ -362,7 +351,7 @@ fn fill_job(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     } else if old.months == months {
         How::Unchanged
     } else {
-        match make(Some(before)) {
+        match blocks(Some(before)) {
             Ok((blocks, protected)) => {
                 return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
             }

@@ -1,6 +1,12 @@
 //! Editions: filling, publishing, showing; the frozen cells that answers are selected from.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use accord_edge::clock;
 use accord_protocol::{
@@ -25,7 +31,7 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         disclosure::Rules,
-        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, fill},
+        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, gather, jobs, make},
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
 };
@@ -175,8 +181,7 @@ impl Node {
             before,
             fingerprint: &fingerprint,
         };
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let filled = fill(&filling, workers)?;
+        let filled = fill(&filling)?;
         tracing::info!(
             programmes = filled.effort.programmes,
             protected = filled.audit.protected,
@@ -459,6 +464,30 @@ impl Node {
     pub(super) fn coverage_json(&self) -> Value {
         coverage_rows_json(&self.records().coverage.rows())
     }
+}
+
+// Fills all tables, with as many hands as there are processors.
+fn fill(filling: &Filling<'_>) -> Result<Filled, Unfit> {
+    let jobs = jobs(filling);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(make(job, filling));
+        }
+        done
+    };
+    let hands = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..hands.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            // Whoever panics has lost its jobs; the panic goes on to where it is told.
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    Ok(gather(done.into_iter().collect::<Result<Vec<_>, _>>()?))
 }
 
 // Why there is nothing to publish.

@@ -39,17 +39,16 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: B
         reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
         ..Protected::default()
     };
-    let all: Vec<usize> = (0..tables.len()).collect();
     let given = Given { tables, block, rules, before };
-    let counts = Work::new(given, &all, Family::Counts, &protected.reasons);
+    let counts = Work::new(given, &with(tables, Family::Counts), Family::Counts, &protected.reasons);
     let counts = counts.finish(&mut protected);
     means(given, &mut protected.reasons);
     let mut done = vec![counts];
     for quantity in SUMS {
-        let has = |of: &Filled<'_>| of.table.measures.iter().any(|measure| measure.of == quantity);
-        let with: Vec<usize> = tables.iter().enumerate().filter(|(_, of)| has(of)).map(|(at, _)| at).collect();
+        let family = Family::Sums(quantity);
+        let with = with(tables, family);
         if !with.is_empty() {
-            let sums = Work::new(given, &with, Family::Sums(quantity), &protected.reasons);
+            let sums = Work::new(given, &with, family, &protected.reasons);
             done.push(sums.finish(&mut protected));
         }
     }
@@ -75,16 +74,21 @@ pub fn primary_only(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> P
         ..Protected::default()
     };
     let given = Given { tables, block, rules, before: &|_, _| None };
-    let all: Vec<usize> = (0..tables.len()).collect();
     let mut families = vec![Family::Counts];
     families.extend(SUMS.map(Family::Sums));
     for family in families {
-        let work = Work::new(given, &all, family, &protected.reasons);
+        let work = Work::new(given, &with(tables, family), family, &protected.reasons);
         let hidden = work.must_hide.clone();
         work.write_down(&hidden, &mut protected);
     }
     means(given, &mut protected.reasons);
     protected
+}
+
+// The tables that have a measure of a family.
+fn with(tables: &[Filled<'_>], family: Family) -> Vec<usize> {
+    let has = |of: &Filled<'_>| of.table.measures.iter().any(|measure| family.has(measure.of));
+    tables.iter().enumerate().filter(|(_, of)| has(of)).map(|(at, _)| at).collect()
 }
 
 /// Magnitudes that are summed.

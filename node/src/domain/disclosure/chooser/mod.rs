@@ -4,6 +4,7 @@
 //! rests on this: the auditor checks every witness in whole numbers and does not know how it was found.
 #![expect(clippy::indexing_slicing, reason = "indexes are of the star that the lists were made for")]
 
+mod harvest;
 mod pattern;
 mod programme;
 mod reach;
@@ -12,9 +13,13 @@ mod recipe;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::star::{Cases, NONE, Star};
+use harvest::Pool;
 use pattern::Pattern;
 use programme::{Count, Found, Goal, Insiders, Wanted, loss, solve};
 use recipe::Recipes;
+
+/// Counts that are hidden before one programme looks again for witnesses of many.
+const HIDES_MAX: usize = 24;
 
 /// One whole-number change of base cells.
 pub type Move = Vec<(u32, i64)>;
@@ -100,6 +105,7 @@ pub fn choose(task: &Task<'_>) -> Choice {
         task,
         witnesses: BTreeMap::new(),
         users: vec![Vec::new(); task.star.bases.len()],
+        pool: Pool::default(),
         excepted: Vec::new(),
         without: Vec::new(),
         recipes: Recipes::default(),
@@ -131,6 +137,7 @@ struct Search<'a> {
     witnesses: BTreeMap<u32, Vec<Way>>,
     // For each base cell the nodes whose witnesses move it, or did.
     users: Vec<Vec<u32>>,
+    pool: Pool,
     excepted: Vec<u32>,
     without: Vec<u32>,
     recipes: Recipes,
@@ -150,10 +157,18 @@ impl Search<'_> {
             let of = &star.nodes[*node as usize];
             (std::cmp::Reverse((of.lines.min(1), of.weight, of.lines)), *node)
         });
-        for node in protected {
-            if !self.protect(node, true) {
-                self.without.push(node);
+        let mut hides = usize::MAX;
+        for (at, node) in protected.iter().enumerate() {
+            // What was hidden lets other moves through: one programme looks for witnesses of many counts.
+            if hides >= HIDES_MAX {
+                hides = 0;
+                self.harvest(&protected[at..]);
             }
+            let before = self.pattern.hides();
+            if !self.protect(*node, true) {
+                self.without.push(*node);
+            }
+            hides += self.pattern.hides() - before;
         }
         self.clean_up();
     }
@@ -177,20 +192,33 @@ impl Search<'_> {
             self.keep(node, vec![vec![change]]);
             return true;
         }
-        let strict = self.way(node, &inside, &insiders, may_hide);
-        if strict.as_ref().is_none_or(|found| !found.opened.is_empty())
-            && self.task.insiders
+        if let Some(way) = self.pool.way(node, width).filter(|_| self.task.reach == Reach::Together) {
+            self.effort.shared += 1;
+            self.keep(node, vec![way]);
+            return true;
+        }
+        // How far it can fall is the same whatever is hidden for the way up.
+        let down = if self.task.reach == Reach::Together { self.down(node, &inside, &insiders) } else { None };
+        if let Some(found) = self.way(node, &inside, &insiders, false, down.as_ref()) {
+            return self.accept(node, found);
+        }
+        if self.task.insiders
             && let Some(ways) = self.one_insider_at_a_time(node, &inside)
         {
             self.keep(node, ways);
             return true;
         }
+        if !may_hide {
+            return false;
+        }
+        let strict = self.way(node, &inside, &insiders, true, down.as_ref());
         if let Some(found) = strict {
             return self.accept(node, found);
         }
         // Somebody is needed who is alone: nothing that is hidden helps against all of them.
         let anybody = Insiders::Some(BTreeSet::new());
-        let Some(found) = self.way(node, &inside, &anybody, may_hide).filter(|_| self.task.insiders) else {
+        let down = if self.task.reach == Reach::Together { self.down(node, &inside, &anybody) } else { None };
+        let Some(found) = self.way(node, &inside, &anybody, true, down.as_ref()).filter(|_| self.task.insiders) else {
             return false;
         };
         if !self.accept(node, found) {
@@ -232,21 +260,29 @@ impl Search<'_> {
     fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
         let changed = self.pattern.set(node, hide);
         self.recipes.renew(&self.pattern, &changed);
+        if !hide {
+            self.pool.drop_what_moves(node);
+        }
         changed
     }
 
     // One way to change a node by its width, at the lowest price or, if nothing may be hidden, at none.
-    fn way(&mut self, node: u32, inside: &[u32], insiders: &Insiders, may_hide: bool) -> Option<Planned> {
+    fn way(
+        &mut self,
+        node: u32,
+        inside: &[u32],
+        insiders: &Insiders,
+        may_hide: bool,
+        down: Option<&Move>,
+    ) -> Option<Planned> {
         let lines = i64::try_from(self.task.star.nodes[node as usize].lines).unwrap_or(i64::MAX);
         let mut width = self.task.width[node as usize];
         let mut planned = Planned::default();
         match self.task.reach {
-            Reach::Together if lines > 0 => {
-                if let Some(found) =
-                    self.solve(inside, insiders, Goal::DownMost(width)).filter(|found| self.valid(found))
-                {
-                    width += self.pattern.change_of(node, &found.change);
-                    planned.way.push(found.change);
+            Reach::Together => {
+                if let Some(down) = down {
+                    width += self.pattern.change_of(node, down);
+                    planned.way.push(down.clone());
                 }
             }
             Reach::EachWay if lines > 0 => {
@@ -254,7 +290,7 @@ impl Search<'_> {
                 planned.opened.extend(found.opened);
                 planned.way.push(found.change);
             }
-            Reach::Together | Reach::EachWay => {}
+            Reach::EachWay => {}
         }
         if width > 0 {
             let found = self.solve(inside, insiders, Goal::Exactly { by: width, may_hide })?;
@@ -263,6 +299,15 @@ impl Search<'_> {
         }
         let free = planned.opened.is_empty();
         (!free || planned.way.iter().all(|change| self.pattern.holds(change))).then_some(planned)
+    }
+
+    // As far down as the width and the lines go.
+    fn down(&mut self, node: u32, inside: &[u32], insiders: &Insiders) -> Option<Move> {
+        if self.task.star.nodes[node as usize].lines == 0 {
+            return None;
+        }
+        let found = self.solve(inside, insiders, Goal::DownMost(self.task.width[node as usize]))?;
+        Some(found.change).filter(|change| !change.is_empty() && self.pattern.holds(change))
     }
 
     fn solve(&mut self, inside: &[u32], insiders: &Insiders, goal: Goal) -> Option<Found> {
@@ -297,7 +342,9 @@ impl Search<'_> {
     }
 
     fn free_way(&mut self, node: u32, inside: &[u32], frozen: BTreeSet<u32>) -> Option<Way> {
-        self.way(node, inside, &Insiders::Some(frozen), false).map(|planned| planned.way)
+        let insiders = Insiders::Some(frozen);
+        let down = if self.task.reach == Reach::Together { self.down(node, inside, &insiders) } else { None };
+        self.way(node, inside, &insiders, false, down.as_ref()).map(|planned| planned.way)
     }
 
     // The cases that are alone in a base cell which a way moves.
@@ -307,10 +354,6 @@ impl Search<'_> {
             .filter_map(|cases| if let Cases::One(case) = cases { Some(case) } else { None })
             .filter(|case| Some(*case) != but)
             .collect()
-    }
-
-    fn valid(&self, found: &Found) -> bool {
-        self.pattern.holds(&found.change)
     }
 
     // Shows again what is not needed, dearest first, as long as the witnesses that moved it can be replaced.

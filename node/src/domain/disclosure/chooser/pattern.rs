@@ -15,6 +15,10 @@ pub(super) struct Pattern<'a> {
     pub(super) hidden: Vec<bool>,
     known_anyway: Vec<bool>,
     followers: HashMap<u32, Vec<u32>>,
+    // How often a count was hidden.
+    hides: usize,
+    // The first table whose base cells make up each node.
+    table_of: Vec<u16>,
     // Base cells of the hub from which a width can be taken.
     in_hub: Vec<u32>,
     // For each base cell its class: those in the same rows. A row is a node that is known, or a link between a table and the hub.
@@ -38,6 +42,9 @@ impl<'a> Pattern<'a> {
         let known_anyway = star.nodes.iter().zip(task.shown_before);
         let known_anyway =
             known_anyway.map(|(node, before)| *before || node.national && node.cases >= task.k).collect();
+        let first =
+            |node: usize| star.below(node).iter().map(|base| star.bases[*base as usize].table).min().unwrap_or(0);
+        let table_of = (0..star.nodes.len()).map(first).collect();
         let least = task.k.max(1);
         let in_hub = (0..).zip(&star.bases).filter(|(_, base)| base.table == 0 && base.lines >= least);
         let in_hub = in_hub.map(|(base, _)| base).collect();
@@ -46,6 +53,8 @@ impl<'a> Pattern<'a> {
             hidden,
             known_anyway,
             followers,
+            hides: 0,
+            table_of,
             in_hub,
             class_of: vec![NONE; star.bases.len()],
             classes: HashMap::new(),
@@ -67,6 +76,24 @@ impl<'a> Pattern<'a> {
     /// Whether a number may be hidden at a price.
     pub(super) fn may_hide(&self, node: u32) -> bool {
         !self.hidden[node as usize] && !self.known_anyway[node as usize]
+    }
+
+    /// How often a count was hidden.
+    pub(super) const fn hides(&self) -> usize {
+        self.hides
+    }
+
+    /// By how much a move changes each node.
+    pub(super) fn changes(&self, change: &Move) -> HashMap<u32, i64> {
+        let mut found: HashMap<u32, i64> = HashMap::new();
+        for (base, amount) in change {
+            let table = self.star.bases[*base as usize].table;
+            for node in self.star.above(*base as usize).iter().filter(|node| self.table_of(**node) == table) {
+                *found.entry(*node).or_default() += amount;
+            }
+        }
+        found.retain(|_, by| *by != 0);
+        found
     }
 
     /// What is not shown without a number.
@@ -99,6 +126,7 @@ impl<'a> Pattern<'a> {
     pub(super) fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
         let mut changed = vec![node];
         if hide {
+            self.hides += 1;
             changed.extend(self.followers(node));
         }
         let mut bases: Vec<u32> = Vec::new();
@@ -203,8 +231,7 @@ impl<'a> Pattern<'a> {
 
     /// The first table whose base cells make up a node.
     pub(super) fn table_of(&self, node: u32) -> u16 {
-        let below = self.star.below(node as usize);
-        below.iter().map(|base| self.star.bases[*base as usize].table).min().unwrap_or(0)
+        self.table_of[node as usize]
     }
 
     /// The base cells that make up a node, in one table.

@@ -12,8 +12,8 @@ const BRANCHES_MAX: u64 = 40;
 /// How often a choice is priced anew, at most.
 const ROUNDS_MAX: usize = 2;
 
-/// A loss for which it is not worth while to look further: that of fifty cases in a number of one year.
-const SMALL_LOSS: u64 = 4000;
+/// A loss for which it is not worth while to look further: that of some sixty cases in a group of one year.
+const SMALL_LOSS: u64 = 20_000;
 
 /// Whose base cells a witness must leave alone.
 #[derive(Debug, Clone)]
@@ -64,16 +64,6 @@ pub(super) enum Goal {
     DownMost(i64),
 }
 
-impl Goal {
-    // The same without hiding anything more.
-    const fn free(self) -> Self {
-        match self {
-            Self::Exactly { by, .. } => Self::Exactly { by, may_hide: false },
-            Self::DownMost(by) => Self::DownMost(by),
-        }
-    }
-}
-
 /// A move, and the nodes that it makes hidden.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -96,14 +86,10 @@ struct Columns {
 
 /// Solves for a move; `None` if there is none, or none in whole numbers was found.
 pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
-    // What costs nothing is most often found near by, in a small programme.
-    let near = Wanted { goal: wanted.goal.free(), ..*wanted };
-    let found = once(pattern, &near, &reach::near(pattern, wanted.inside, false), &HashMap::new(), count);
+    // What costs nothing is found near by, in a small programme, or not at all.
     if !matches!(wanted.goal, Goal::Exactly { may_hide: true, .. }) {
-        return found.map(|(found, _)| found);
-    }
-    if let Some((found, _)) = found {
-        return Some(found);
+        let near = reach::near(pattern, wanted.inside, false);
+        return once(pattern, wanted, &near, &HashMap::new(), count).map(|(found, _)| found);
     }
     let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside, true), count);
     let lost = |found: &Found| found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
@@ -179,6 +165,54 @@ fn once(
     }
     let opened = moved.keys().copied().collect();
     Some((Found { change, opened }, moved.into_iter().collect()))
+}
+
+/// The move that changes base cells most in the directions of their weights, each class up by the width at most; `None` if it is not whole.
+pub(super) fn widest(
+    pattern: &Pattern<'_>,
+    reached: &[u32],
+    insiders: &Insiders,
+    weights: &[f64],
+    width: i64,
+    count: &mut Count,
+) -> Option<Move> {
+    let star = pattern.star;
+    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for base in reached.iter().filter(|base| !insiders.freeze(star.bases[**base as usize].cases)) {
+        members.entry(pattern.class(*base)).or_default().push(*base);
+    }
+    let mut problem = Problem::new(OptimizationDirection::Maximize);
+    let mut rows: BTreeMap<u32, Vec<(Variable, f64)>> = BTreeMap::new();
+    let mut variables = Vec::new();
+    for (class, mut members) in members {
+        // What is raised is given to the first.
+        members.sort_by(|a, b| weights[*b as usize].total_cmp(&weights[*a as usize]));
+        let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
+        #[expect(clippy::cast_precision_loss, reason = "counts of lines and their number are far below 2^52")]
+        let (low, high, size) = (-(lines as f64), width as f64, members.len() as f64);
+        let weight: f64 = members.iter().map(|base| weights[*base as usize]).sum::<f64>() / size;
+        let variable = problem.add_var(weight, (low, high));
+        let in_hub = members.first().is_some_and(|base| star.bases[*base as usize].table == 0);
+        for row in pattern.rows(class) {
+            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
+            rows.entry(*row).or_default().push((variable, sign));
+        }
+        variables.push((variable, members));
+    }
+    for terms in rows.into_values() {
+        problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
+    }
+    count.solved += 1;
+    let solution = solved(&problem)?;
+    if !variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
+        count.fractional += 1;
+        return None;
+    }
+    let mut change = Move::new();
+    for (variable, members) in &variables {
+        spread(pattern, solution.var_value(*variable), members, &mut change);
+    }
+    Some(change)
 }
 
 fn is_whole(value: f64) -> bool {

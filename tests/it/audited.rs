@@ -1,0 +1,105 @@
+//! Editions that are protected and audited, through real processes: what they show, and what stays when records change.
+
+use std::{collections::BTreeMap, fs};
+
+use accord_tests::{Federation, Running, Said};
+use serde_json::Value;
+
+const HEADER: &str = "record_id,case_id,line,date,nuts,source,drug,form,amount,unit,quantity_kind";
+
+struct Stage {
+    federation: Federation,
+    node: Option<Running>,
+}
+
+impl Stage {
+    // A member with an empty store, whose editions are audited.
+    fn new() -> Self {
+        let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
+        let folder = federation.path().join("ES-AGENCY/node");
+        fs::remove_dir_all(folder.join("store")).unwrap();
+        federation.edit("ES-AGENCY/node/node.toml", "accept_primary_only = true", "accept_primary_only = false");
+        let node = federation.start("ES-AGENCY");
+        Self { federation, node: Some(node) }
+    }
+
+    fn operator(&self, arguments: &[&str]) -> Said {
+        self.federation.operator("ES-AGENCY", &[arguments, &["--json"]].concat())
+    }
+
+    fn import(&self, name: &str, rows: &str, coverage: &str) {
+        fs::write(self.federation.path().join(name), format!("{HEADER}\n{rows}")).unwrap();
+        let said = self.operator(&["import", name, "--coverage", coverage]);
+        assert_eq!(said.code, 0, "{}", said.stdout);
+    }
+
+    // The reply, and the numbers of seizures that the edition shows, by period and drug.
+    fn publish(&self) -> (Value, BTreeMap<(String, String), Value>) {
+        let said = self.operator(&["edition", "publish"]);
+        assert_eq!(said.code, 0, "{}", said.stdout);
+        let show = self.operator(&["edition", "show", "--cells", "--table", "seizures-year-drug"]).json();
+        let cells = show["result"]["cells"].as_array().unwrap();
+        let shown = cells.iter().filter_map(|cell| {
+            let value = cell["values"]["seizures"]["value"].clone();
+            let key = |name: &str| cell["key"][name].as_str().unwrap().to_owned();
+            (!value.is_null()).then(|| ((key("time"), key("drug")), value))
+        });
+        (said.json(), shown.collect())
+    }
+}
+
+// Seizures of cocaine and heroin in months of 2024, each a case of its own.
+fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> String {
+    months
+        .flat_map(|month| (0..a_month).map(move |n| (month, n)))
+        .map(|(month, n)| {
+            let (drug, form) = if n % 3 == 0 { ("HER", "HER_HEROIN_U") } else { ("COC", "COC_HCL") };
+            format!("{name}{month}x{n},{name}K{month}x{n},1,2024-{month:02}-{:02},ES{}0,synthetic,{drug},{form},1.{n},kg,net\n", n % 27 + 1, n % 2 * 3 + 1)
+        })
+        .collect()
+}
+
+#[test]
+fn an_audited_edition_goes_on_from_what_was_published() {
+    let mut stage = Stage::new();
+    stage.import("a.csv", &rows("A", 1..=6, 30), "2024-01..2024-06");
+    let (first, shown) = stage.publish();
+    assert_eq!(first["result"]["protection"], "audited");
+    let audit = &first["result"]["audit"];
+    assert!(audit["protected"].as_u64().unwrap() > 1000, "{audit}");
+    assert!(first["warnings"].as_array().unwrap().is_empty(), "{}", first["warnings"]);
+    assert!(!shown.is_empty(), "something is shown");
+    // The same records: no new edition, and nothing is worked out again.
+    let (again, same) = stage.publish();
+    assert_eq!((&again["result"]["edition"], &same), (&first["result"]["edition"], &shown));
+    // New months are added to what stands.
+    stage.import("b.csv", &rows("B", 7..=12, 30), "2024-07..2024-12");
+    let (second, more) = stage.publish();
+    assert_eq!(second["result"]["edition"], 2);
+    for (key, value) in &shown {
+        assert_eq!(more.get(key), Some(value), "{key:?}");
+    }
+    assert!(more.len() > shown.len(), "the new months show something");
+    assert!(more.contains_key(&("2024".into(), "_T".into())), "the year's total is complete now");
+    // Late records of published months change nothing that is published, and the operator is told.
+    stage.import("c.csv", &rows("C", 3..=3, 20), "2024");
+    let (third, late) = stage.publish();
+    assert_eq!(late, more);
+    let codes: Vec<&str> = third["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["UNCHANGED", "KEPT"]);
+    // After a withdrawal the block is made anew, which is said.
+    assert_eq!(stage.operator(&["edition", "withdraw", "2", "--reason", "late records"]).code, 0);
+    let (fourth, anew) = stage.publish();
+    assert_eq!(fourth["result"]["edition"], 3);
+    assert_eq!(
+        anew[&("2024".into(), "_T".into())].as_u64().unwrap(),
+        more[&("2024".into(), "_T".into())].as_u64().unwrap() + 20
+    );
+    assert!(fourth["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "RENEWED"), "{fourth}");
+    // Protection is not taken off again.
+    assert!(stage.node.take().unwrap().stop());
+    stage.federation.edit("ES-AGENCY/node/node.toml", "accept_primary_only = false", "accept_primary_only = true");
+    stage.node = Some(stage.federation.start("ES-AGENCY"));
+    let said = stage.operator(&["edition", "publish"]);
+    assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "PROTECTION".into()));
+}
