@@ -91,12 +91,18 @@ class Audit:
             self.insiders(insiders)
         return self.found
 
+    def told(self):
+        """The vintages that some number was published from. Of others nothing was said, so that nobody knows what would be true."""
+        return sorted({row.vintage for rows in self.release.rows.values() for row in rows if not row.public})
+
     def held(self):
-        """By key, what is shown and true in each vintage."""
-        return {
-            key: sorted(rows.values(), key=lambda row: row.vintage)
-            for (of, key), rows in self.release.held.items() if of == self.family and rows
+        """By key, what is shown and true in each vintage that something was published from."""
+        told = self.told()
+        held = {
+            key: sorted((row for row in rows.values() if row.vintage in told), key=lambda row: row.vintage)
+            for (of, key), rows in self.release.held.items() if of == self.family
         }
+        return {key: rows for key, rows in held.items() if rows}
 
     def world(self, rows, tally, singles=()):
         """The equations of rows by key: for each vintage its segment, its place in it, and the system. Singles stay apart."""
@@ -126,11 +132,21 @@ class Audit:
         # Of an amount that cannot be negative, less than nothing cannot be asked for.
         return Demand(low=None if clamp and total <= reach else total - reach, high=total + reach)
 
+    def demand_of_insider(self, parts, case, own, segment, source):
+        """What an insider must not work out of the rest: what it put in itself, alone in base cells, it may know."""
+        if self.whole:
+            return Demand(width=self.rules.width())
+        others = [part for other, part in parts.items() if other != case]
+        known, total = sum(segment.values.get(unknown, 0) for unknown in own), sum(parts.values())
+        reach = self.rules.reach(others, self.release.quantum(source))
+        return Demand(low=max(known, total - reach) if known or total > reach else None, high=total + reach)
+
     def numbers(self):
-        """The protected cells of every vintage."""
+        """The protected cells of every vintage that something was published from."""
         tally = Tally()
         worlds = self.world(self.held(), tally)
-        for vintage, truth in enumerate(self.release.truths):
+        for vintage in self.told():
+            truth = self.release.truths[vintage]
             protected = [(key, source) for of, key, source in self.release.protected(vintage) if of == self.family]
             for key, source in self.chosen(protected):
                 parts = truth.of(self.family, key)
@@ -200,8 +216,9 @@ class Audit:
                 self.judge("changes", key, self.edition(after), demand, self.apart(key, worlds, before, after))
 
     def insiders(self, most):
-        """The protected cells of the last vintage before one case at a time that knows the base cells in which it is alone."""
-        tally, vintage = Tally(), len(self.release.truths) - 1
+        """The protected cells of the last vintage that something was published from, before one case at a time that knows the base
+        cells in which it is alone."""
+        tally, vintage = Tally(), max(self.told(), default=0)
         truth, rows = self.release.truths[vintage], self.held()
         singles = Star(self.kind, self.family, set(rows)).singles(truth)
         segment, at, system = self.world(rows, tally, singles)[vintage]
@@ -221,7 +238,7 @@ class Audit:
                 # What is nobody's but the insider's own is no secret from it.
                 if set(parts) != {case} and concerned & system.parts_of(touched):
                     self.found.insiders += 1
-                    demand = self.demand(parts.values(), sum(parts.values()), source)
+                    demand = self.demand_of_insider(parts, case, by_case[case] & set(touched), segment, source)
                     self.examine("insider", key, self.edition(vintage), demand, touched, covered, system)
         self.found.count(tally)
 

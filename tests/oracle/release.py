@@ -66,8 +66,10 @@ class Source:
 class Row:
     """A shown number: the exact truth of the vintage that it tells."""
 
-    def __init__(self, family, key, vintage, value, edition, source):
+    def __init__(self, family, key, vintage, value, edition, source, public=False):
         self.family, self.key, self.vintage, self.value, self.edition, self.source = family, key, vintage, value, edition, source
+        # Known from elsewhere, and in no edition.
+        self.public = public
 
 
 class Release:
@@ -212,7 +214,7 @@ class Release:
             vintage, truth = self.vintages[edition], self.truths[self.vintages[edition]]
             if self.available(said) and vintage not in self.held["count", key] and len(truth.of("count", key)) >= self.rules.k:
                 source = next(iter(self.sources["count", key].values()))
-                row = Row("count", key, vintage, truth.total("count", key), edition, source)
+                row = Row("count", key, vintage, truth.total("count", key), edition, source, public=True)
                 self.held["count", key][vintage] = row
                 if not self.rows["count", key]:
                     self.rows["count", key].append(row)

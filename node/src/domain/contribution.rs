@@ -48,6 +48,21 @@ pub struct Contribution {
     pub value: Option<u64>,
 }
 
+/// A line as it is added.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// When.
+    pub when: When,
+    /// Leaf of each of its kind's [`dimensions`], as index into its tree.
+    pub leaves: [u16; LEAVES],
+    /// Its amount.
+    pub amount: Option<Amount>,
+    /// Its value.
+    pub value: Option<u64>,
+    /// Bit of its drug's group, in the order of the pairs list; 0 where pairs are not counted.
+    pub groups: u32,
+}
+
 /// All contributions of a node, by kind and year.
 #[derive(Debug, Default)]
 pub struct Contributions {
@@ -227,30 +242,34 @@ impl Contributions {
     /// Adds a record's line.
     pub fn add(&mut self, line: &Line, leaves: &Leaves) {
         let common = line.common();
-        let when = common.date;
-        let of_kind = self.kinds.entry(line.kind()).or_default();
+        let (amount, value, groups) = match line {
+            Line::Seizure(line) => (line.amount, None, group_bit(&leaves.drugs, &line.drug)),
+            Line::Purity(purity) => (None, purity.percent_hundredths.map(u64::from), 0),
+            Line::Price(price) => (None, Some(price.cents_per_unit), 0),
+            Line::Site(_) => (None, None, 0),
+        };
+        let part = Part { when: common.date, leaves: leaves.of(line), amount, value, groups };
+        self.add_part(line.kind(), common.case_id.as_bytes(), part);
+    }
+
+    /// Adds a line that stands in its leaves already.
+    pub fn add_part(&mut self, kind: Kind, case_id: &[u8], part: Part) {
+        let of_kind = self.kinds.entry(kind).or_default();
         let next = u32::try_from(of_kind.cases.len()).unwrap_or(u32::MAX);
-        let case = *of_kind.cases.entry(digest(common.case_id.as_bytes())).or_insert(next);
+        let case = *of_kind.cases.entry(digest(case_id)).or_insert(next);
         let slot = case as usize;
         if slot == of_kind.first_seen.len() {
-            of_kind.first_seen.push(when);
+            of_kind.first_seen.push(part.when);
             of_kind.groups.push(0);
         }
         if let Some(first) = of_kind.first_seen.get_mut(slot) {
-            *first = (*first).min(when);
+            *first = (*first).min(part.when);
         }
-        let (amount, value) = match line {
-            Line::Seizure(line) => {
-                if let Some(groups) = of_kind.groups.get_mut(slot) {
-                    *groups |= group_bit(&leaves.drugs, &line.drug);
-                }
-                (line.amount, None)
-            }
-            Line::Purity(purity) => (None, purity.percent_hundredths.map(u64::from)),
-            Line::Price(price) => (None, Some(price.cents_per_unit)),
-            Line::Site(_) => (None, None),
-        };
-        let contribution = Contribution { case, period: period(when), leaves: leaves.of(line), amount, value };
+        if let Some(groups) = of_kind.groups.get_mut(slot) {
+            *groups |= part.groups;
+        }
+        let Part { when, leaves, amount, value, .. } = part;
+        let contribution = Contribution { case, period: period(when), leaves, amount, value };
         of_kind.years.entry(when.year).or_default().push(contribution);
     }
 

@@ -114,19 +114,21 @@ type Margin = (u16, u32, u32, Option<bool>);
 // What the auditor derives about a base cell.
 #[derive(Debug)]
 struct Known {
-    table: usize,
+    in_hub: bool,
     amount: i128,
     alone: Option<u32>,
-    // Numbers of its table that count it, and which of them an attacker knows.
-    counted_in: Vec<usize>,
-    shown_in: Vec<usize>,
+    // Tables and numbers that count it, and which of them an attacker knows.
+    counted_in: Vec<(usize, usize)>,
+    shown_in: Vec<(usize, usize)>,
     margins: Vec<Margin>,
 }
 
 struct Auditor<'a> {
     case: Case<'a>,
     finest: Vec<Vec<u8>>,
-    hub: u16,
+    // Which tables are of time and drug alone: their cells are sums of the hub's base cells. One table by itself has no hub.
+    in_hub: Vec<bool>,
+    hub_levels: [u8; 2],
     hub_splits_mass: bool,
     // Amount and cases of every base cell that has lines.
     truth: HashMap<Place, (i128, BTreeSet<u32>)>,
@@ -163,32 +165,31 @@ pub fn audit(case: Case<'_>, witnesses: &dyn Witnesses) -> Result<Summary, Fault
 impl<'a> Auditor<'a> {
     fn new(case: Case<'a>) -> Result<Self, Fault> {
         let finest: Vec<Vec<u8>> = case.tables.iter().map(|table| finest(&table.filled, case.family)).collect();
-        let most = |place: usize| finest.iter().filter_map(|levels| levels.get(place)).max().copied();
-        let hub = case.tables.iter().zip(&finest).position(|(table, levels)| {
-            levels.len() == 2
-                && table.filled.table.dimension("drug") == Some(1)
-                && levels.iter().copied().map(Some).eq([most(0), most(1)])
-        });
-        for (table, levels) in case.tables.iter().zip(&finest) {
-            let drug =
-                table.filled.table.dimension("drug") == Some(1) && table.filled.table.dimension("time") == Some(0);
-            if case.tables.len() > 1 && (!drug || levels.len() < 2) {
-                return Err(Fault::Tables {
-                    table: table.filled.table.name.clone(),
-                    what: "it does not begin with time and drug",
-                });
+        let linked = case.tables.len() > 1;
+        let list = |of: &Audited<'_>, at: usize| {
+            of.filled.table.dimensions.get(at).map(|one| (one.name.clone(), one.list.clone()))
+        };
+        for table in case.tables.iter().filter(|_| linked) {
+            let named = |at: usize, name: &str| list(table, at).is_some_and(|(of, _)| of == name);
+            let same = case.tables.first().is_some_and(|first| list(first, 1) == list(table, 1));
+            if !named(0, "time") || !named(1, "drug") || !same {
+                let what = "it does not begin with time and the drugs of the others";
+                return Err(Fault::Tables { table: table.filled.table.name.clone(), what });
             }
         }
-        let splits = |at: usize| {
-            let measures = case.tables.get(at).map(|table| &table.filled.table.measures);
-            measures.into_iter().flatten().any(|measure| measure.of == Quantity::LinesWeighed)
-                && case.family == Family::Counts
+        let in_hub: Vec<bool> =
+            case.tables.iter().map(|table| linked && table.filled.table.dimensions.len() == 2).collect();
+        let most = |place: usize| finest.iter().filter_map(|levels| levels.get(place)).max().copied().unwrap_or(0);
+        let weighs = |table: &Audited<'_>| {
+            table.filled.table.measures.iter().any(|measure| measure.of == Quantity::LinesWeighed)
         };
         let mut auditor = Self {
             case,
+            hub_levels: [most(0), most(1)],
+            hub_splits_mass: case.family == Family::Counts
+                && case.tables.iter().zip(&in_hub).any(|(table, in_hub)| *in_hub && weighs(table)),
+            in_hub,
             finest,
-            hub: hub.and_then(|hub| u16::try_from(hub).ok()).unwrap_or(MADE_HUB),
-            hub_splits_mass: hub.is_some_and(splits),
             truth: HashMap::new(),
             only: HashMap::new(),
         };
@@ -201,17 +202,17 @@ impl<'a> Auditor<'a> {
             if amount == 0 {
                 continue;
             }
-            for at in 0..case.tables.len() {
-                if let Some(place) = auditor.place_of(at, line) {
-                    let entry = auditor.truth.entry(place).or_default();
-                    entry.0 += amount;
-                    entry.1.insert(line.case);
-                }
+            let spokes = (0..case.tables.len()).filter(|at| auditor.in_hub.get(*at) == Some(&false));
+            let places: Vec<Place> =
+                spokes.filter_map(|at| auditor.place_of(at, line)).chain(auditor.hub_place(line)).collect();
+            for place in places {
+                let entry = auditor.truth.entry(place).or_default();
+                entry.0 += amount;
+                entry.1.insert(line.case);
             }
         }
         for (place, (amount, cases)) in &auditor.truth {
-            let at = usize::from(place.table);
-            for number in auditor.counted_in(place) {
+            for (at, number) in auditor.counted_in(place) {
                 *lines_of.entry((at, number)).or_default() += amount;
                 if auditor.cases(at, number) == Some(1) {
                     auditor.only.extend(cases.iter().map(|case| ((at, number), *case)));
@@ -363,6 +364,26 @@ impl<'a> Auditor<'a> {
         Some(Place { table: u16::try_from(at).ok()?, time: time.number(), codes, value: self.value_of(at, line) })
     }
 
+    // The base cell of a line in the hub, if there is one.
+    fn hub_place(&self, line: &Contribution) -> Option<Place> {
+        let at = self.in_hub.len().checked_sub(1).filter(|last| *last > 0)?;
+        let time = cut_time(line.period, self.hub_levels[0]);
+        if !(self.case.block.published)(time) {
+            return None;
+        }
+        let leaf = line.leaves.get(slot(self.case.tables.get(at)?.filled.table.kind, "drug")?)?;
+        let Axis::Codes(tree) = self.axis(at, 1)? else { return None };
+        let codes = vec![cut_code(tree, usize::from(*leaf), self.hub_levels[1])?];
+        let without_mass = self.hub_splits_mass && part(line.amount, Quantity::MassMg).is_none();
+        Some(Place { table: MADE_HUB, time: time.number(), codes, value: if without_mass { NO_VALUE } else { 0 } })
+    }
+
+    // The same place under the one name of the hub, if it is the hub's.
+    fn named(&self, place: &Place) -> Place {
+        let in_hub = self.in_hub.get(usize::from(place.table)) == Some(&true);
+        Place { table: if in_hub { MADE_HUB } else { place.table }, ..place.clone() }
+    }
+
     // Which part of a table's lines: with and without a mass; by finest bin, and without a value.
     fn value_of(&self, at: usize, line: &Contribution) -> u16 {
         let Some(table) = self.case.tables.get(at).filter(|_| self.case.family == Family::Counts) else { return 0 };
@@ -376,38 +397,46 @@ impl<'a> Auditor<'a> {
         if weighed && part(line.amount, Quantity::MassMg).is_none() { NO_VALUE } else { 0 }
     }
 
-    // Every number of its table that counts a base cell.
-    fn counted_in(&self, place: &Place) -> Vec<usize> {
-        let at = usize::from(place.table);
-        let Some(table) = self.case.tables.get(at).map(|table| table.filled) else { return Vec::new() };
+    // Every number that counts a base cell: of its table, or of every table of time and drug alone.
+    fn counted_in(&self, place: &Place) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
-        for (set, _) in table.layout.sets() {
-            let Some(cell) =
-                self.coordinates(place, &set.levels).and_then(|numbers| table.layout.index(&set.levels, &numbers))
-            else {
-                continue;
+        for (at, table) in self.case.tables.iter().enumerate() {
+            let counts_it = if place.table == MADE_HUB {
+                self.in_hub.get(at) == Some(&true)
+            } else {
+                at == usize::from(place.table)
             };
-            for (index, measure) in
-                table.table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1)
-            {
-                let numbers = table.table.numbers_of(index);
-                let within = (0..numbers.len()).filter(|within| {
-                    self.of_family(at, index, *within) && counts(measure, *within, place.value, self.case.family)
-                });
-                found.extend(within.map(|within| cell * table.layout.width() + numbers.start + within));
+            if !counts_it {
+                continue;
+            }
+            let table = table.filled;
+            for (set, _) in table.layout.sets() {
+                let numbers = self.coordinates(at, place, &set.levels);
+                let Some(cell) = numbers.and_then(|numbers| table.layout.index(&set.levels, &numbers)) else {
+                    continue;
+                };
+                let offered =
+                    table.table.measures.iter().enumerate().filter(|(index, _)| set.measures >> index & 1 == 1);
+                for (index, measure) in offered {
+                    let numbers = table.table.numbers_of(index);
+                    let within = (0..numbers.len()).filter(|within| {
+                        self.of_family(at, index, *within) && counts(measure, *within, place.value, self.case.family)
+                    });
+                    found.extend(within.map(|within| (at, cell * table.layout.width() + numbers.start + within)));
+                }
             }
         }
         found
     }
 
-    fn coordinates(&self, place: &Place, levels: &[u8]) -> Option<Vec<u32>> {
+    fn coordinates(&self, at: usize, place: &Place, levels: &[u8]) -> Option<Vec<u32>> {
         let time = Period::from_number(place.time).map(|time| cut_time(time, levels.first().copied().unwrap_or(0)))?;
         if Some(&time.level().number()) != levels.first() {
             return None;
         }
         let mut numbers = vec![time.number()];
         for ((code, level), dimension) in place.codes.iter().zip(levels.iter().skip(1)).zip(1..) {
-            let Axis::Codes(tree) = self.axis(usize::from(place.table), dimension)? else { return None };
+            let Axis::Codes(tree) = self.axis(at, dimension)? else { return None };
             numbers.push(tree.get(tree.ancestor_at(tree.by_number(*code)?, *level)?)?.number);
         }
         Some(numbers)
@@ -418,12 +447,12 @@ impl<'a> Auditor<'a> {
         if self.case.tables.len() < 2 {
             return Vec::new();
         }
-        if place.table != self.hub && place.table != MADE_HUB {
+        if place.table != MADE_HUB {
             let drug = place.codes.first().copied().unwrap_or(0);
             return vec![(place.table, place.time, drug, self.band(place))];
         }
         let mut found = Vec::new();
-        for (at, levels) in self.finest.iter().enumerate().filter(|(at, _)| *at != usize::from(self.hub)) {
+        for (at, levels) in self.finest.iter().enumerate().filter(|(at, _)| self.in_hub.get(*at) == Some(&false)) {
             let time = Period::from_number(place.time).map(|time| cut_time(time, levels.first().copied().unwrap_or(0)));
             let Some(Axis::Codes(tree)) = self.axis(at, 1) else { continue };
             let drug = place.codes.first().and_then(|code| tree.by_number(*code));
@@ -456,12 +485,12 @@ impl<'a> Auditor<'a> {
     }
 
     fn known(&self, place: &Place) -> Known {
+        let place = &self.named(place);
         let (amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
         let alone = cases.filter(|cases| cases.len() == 1).and_then(|cases| cases.first().copied());
-        let at = usize::from(place.table);
         let counted_in = self.counted_in(place);
-        let shown_in = counted_in.iter().copied().filter(|number| self.is_known(at, *number)).collect();
-        Known { table: at, amount, alone, counted_in, shown_in, margins: self.margins(place) }
+        let shown_in = counted_in.iter().copied().filter(|(at, number)| self.is_known(*at, *number)).collect();
+        Known { in_hub: place.table == MADE_HUB, amount, alone, counted_in, shown_in, margins: self.margins(place) }
     }
 
     // Whether the ways of a protected number hold, reach its width and leave insiders out.
@@ -538,13 +567,12 @@ fn change_of(target: (usize, usize), change: &[(u32, i64)], known: &HashMap<u32,
             return Err("falls below zero");
         }
         for number in &of.shown_in {
-            *shown.entry((of.table, *number)).or_default() += by;
+            *shown.entry(*number).or_default() += by;
         }
         for margin in &of.margins {
-            let in_hub = usize::from(margin.0) != of.table;
-            *margins.entry(*margin).or_default() += if in_hub { -by } else { by };
+            *margins.entry(*margin).or_default() += if of.in_hub { -by } else { by };
         }
-        if of.table == target.0 && of.counted_in.contains(&target.1) {
+        if of.counted_in.contains(&target) {
             moved += by;
         }
     }

@@ -21,6 +21,9 @@ use recipe::Recipes;
 /// Counts that are hidden before one programme looks again for witnesses of many.
 const HIDES_MAX: usize = 24;
 
+/// Ways of one count that leave one more insider out each, at most.
+const INSIDERS_MAX: usize = 4;
+
 /// One whole-number change of base cells.
 pub type Move = Vec<(u32, i64)>;
 
@@ -203,7 +206,7 @@ impl Search<'_> {
             return self.accept(node, found);
         }
         if self.task.insiders
-            && let Some(ways) = self.one_insider_at_a_time(node, &inside)
+            && let Some(ways) = self.one_insider_at_a_time(node, &inside, false)
         {
             self.keep(node, ways);
             return true;
@@ -215,20 +218,20 @@ impl Search<'_> {
         if let Some(found) = strict {
             return self.accept(node, found);
         }
-        // Somebody is needed who is alone: nothing that is hidden helps against all of them.
+        // Nothing that is hidden helps against all who are alone somewhere; against each of them by itself it may.
+        if self.task.insiders
+            && let Some(ways) = self.one_insider_at_a_time(node, &inside, true)
+        {
+            self.keep(node, ways);
+            return true;
+        }
         let anybody = Insiders::Some(BTreeSet::new());
         let down = if self.task.reach == Reach::Together { self.down(node, &inside, &anybody) } else { None };
         let Some(found) = self.way(node, &inside, &anybody, true, down.as_ref()).filter(|_| self.task.insiders) else {
             return false;
         };
-        if !self.accept(node, found) {
-            return false;
-        }
-        match self.one_insider_at_a_time(node, &inside) {
-            Some(ways) => self.keep(node, ways),
-            None => self.excepted.push(node),
-        }
-        true
+        self.excepted.push(node);
+        self.accept(node, found)
     }
 
     // Hides what a way needs hidden, and takes it as the witness.
@@ -316,24 +319,24 @@ impl Search<'_> {
     }
 
     // Several ways, so that whoever is alone in a base cell finds one that leaves it as it is.
-    fn one_insider_at_a_time(&mut self, node: u32, inside: &[u32]) -> Option<Vec<Way>> {
+    fn one_insider_at_a_time(&mut self, node: u32, inside: &[u32], may_hide: bool) -> Option<Vec<Way>> {
         let only = self.pattern.only_case(node, inside);
-        let first = self.free_way(node, inside, BTreeSet::new())?;
+        let first = self.way_without(node, inside, BTreeSet::new(), may_hide)?;
         let mut left = self.alone_in(&first, only);
         let mut ways = vec![first];
         if left.is_empty() {
             return Some(ways);
         }
-        if let Some(second) = self.free_way(node, inside, left.clone()) {
+        if let Some(second) = self.way_without(node, inside, left.clone(), may_hide) {
             left.clear();
             ways.push(second);
         }
-        let most = ways.len() + 2;
+        let most = ways.len() + INSIDERS_MAX;
         while let Some(case) = left.pop_first() {
             if ways.len() == most {
                 return None;
             }
-            let way = self.free_way(node, inside, BTreeSet::from([case]))?;
+            let way = self.way_without(node, inside, BTreeSet::from([case]), may_hide)?;
             let moved = self.alone_in(&way, only);
             left.retain(|case| moved.contains(case));
             ways.push(way);
@@ -341,10 +344,15 @@ impl Search<'_> {
         Some(ways)
     }
 
-    fn free_way(&mut self, node: u32, inside: &[u32], frozen: BTreeSet<u32>) -> Option<Way> {
+    // A way that leaves some cases alone; what it needs hidden is hidden.
+    fn way_without(&mut self, node: u32, inside: &[u32], frozen: BTreeSet<u32>, may_hide: bool) -> Option<Way> {
         let insiders = Insiders::Some(frozen);
         let down = if self.task.reach == Reach::Together { self.down(node, inside, &insiders) } else { None };
-        self.way(node, inside, &insiders, false, down.as_ref()).map(|planned| planned.way)
+        let planned = self.way(node, inside, &insiders, may_hide, down.as_ref())?;
+        for opened in &planned.opened {
+            self.set(*opened, true);
+        }
+        planned.way.iter().all(|change| self.pattern.holds(change)).then_some(planned.way)
     }
 
     // The cases that are alone in a base cell which a way moves.

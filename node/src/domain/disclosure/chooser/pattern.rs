@@ -19,8 +19,12 @@ pub(super) struct Pattern<'a> {
     hides: usize,
     // The first table whose base cells make up each node.
     table_of: Vec<u16>,
-    // Base cells of the hub from which a width can be taken.
+    // Base cells of the hub with lines.
     in_hub: Vec<u32>,
+    // Base cells of times and drugs with lines.
+    seen: usize,
+    // Lines that a width takes.
+    most: u64,
     // For each base cell its class: those in the same rows. A row is a node that is known, or a link between a table and the hub.
     class_of: Vec<u32>,
     classes: HashMap<Vec<u32>, u32>,
@@ -45,9 +49,9 @@ impl<'a> Pattern<'a> {
         let first =
             |node: usize| star.below(node).iter().map(|base| star.bases[*base as usize].table).min().unwrap_or(0);
         let table_of = (0..star.nodes.len()).map(first).collect();
-        let least = task.k.max(1);
-        let in_hub = (0..).zip(&star.bases).filter(|(_, base)| base.table == 0 && base.lines >= least);
+        let in_hub = (0..).zip(&star.bases).filter(|(_, base)| base.table == 0 && base.lines > 0);
         let in_hub = in_hub.map(|(base, _)| base).collect();
+        let seen = star.bases.iter().filter(|base| base.seen).count();
         let mut pattern = Self {
             star,
             hidden,
@@ -56,6 +60,8 @@ impl<'a> Pattern<'a> {
             hides: 0,
             table_of,
             in_hub,
+            seen,
+            most: task.k.max(1),
             class_of: vec![NONE; star.bases.len()],
             classes: HashMap::new(),
             rows: Vec::new(),
@@ -183,22 +189,28 @@ impl<'a> Pattern<'a> {
         self.class_of[base] = class;
     }
 
+    /// Base cells of times and drugs with lines.
+    pub(super) const fn seen(&self) -> usize {
+        self.seen
+    }
+
     /// Base cells of the hub with many lines, those first that are seen in nearly the same numbers as one.
     pub(super) fn reservoirs(&self, hub: u32, most: usize) -> Vec<u32> {
         let seen = |base: u32| self.rows(self.class(base)).iter().filter(|row| !self.node_of(**row).1);
         let own: Vec<u32> = seen(hub).copied().collect();
-        let mut found: Vec<(usize, std::cmp::Reverse<u64>, u32)> = self
+        let lines = |base: u32| self.star.bases[base as usize].lines;
+        let mut found: Vec<(bool, usize, std::cmp::Reverse<u64>, u32)> = self
             .in_hub
             .iter()
             .filter(|base| **base != hub)
             .map(|base| {
                 let shared = seen(*base).filter(|row| own.contains(row)).count();
                 let apart = seen(*base).count() + own.len() - 2 * shared;
-                (apart, std::cmp::Reverse(self.star.bases[*base as usize].lines), *base)
+                (lines(*base) < self.most, apart, std::cmp::Reverse(lines(*base)), *base)
             })
             .collect();
         found.sort_unstable();
-        found.into_iter().take(most).map(|(_, _, base)| base).collect()
+        found.into_iter().take(most).map(|(.., base)| base).collect()
     }
 
     /// Whether a move changes nothing that is known, keeps every table in step with the hub and leaves no base cell below zero.

@@ -10,6 +10,9 @@ use super::{
 /// Places with many lines that a small programme takes them from.
 const RESERVOIRS_MAX: usize = 6;
 
+/// A block with fewer base cells where there are lines is looked at whole.
+const SMALL: usize = 300;
+
 /// Base cells of one time and drug without lines: a few say as much as all.
 const EMPTY_MAX: usize = 4;
 
@@ -36,6 +39,9 @@ pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
 ///
 /// Where more may be hidden, it has the base cells of the other tables as well that would move then.
 pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool) -> Vec<u32> {
+    if pattern.seen() < SMALL {
+        return far(pattern, inside);
+    }
     let star = pattern.star;
     let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
     let mut from: Vec<u32> = inside.iter().copied().filter(has_lines).collect();

@@ -31,9 +31,13 @@ impl Star {
             Leaves::time(levels[0], add.block.year, add.block.published),
             Leaves::codes(axis, levels[1], slot(of.table.kind, "drug")),
         ];
-        let table = Table { leaves, values: Values::Lines, number: 0, given: MADE_HUB, drug: Some(1), add };
-        let above = |at: &[usize]| hub_nodes(&table.leaves, at, Some((0, 1)), &[LINES], add.keys);
-        self.add_all(&table, |at, _| (above(at), NONE));
+        let values = if add.weighed { Values::Weighed } else { Values::Lines };
+        let table = Table { leaves, values, number: 0, given: MADE_HUB, drug: Some(1), add };
+        let above = |at: &[usize], value: usize| {
+            let whats = [&[LINES], table.values.whats(value).as_slice()].concat();
+            hub_nodes(&table.leaves, at, Some((0, 1)), &whats, add.keys)
+        };
+        self.add_all(&table, |at, value| (above(at, value), NONE));
     }
 
     pub(super) fn add_bases(&mut self, of: &Filled<'_>, levels: &[u8], given: usize, number: u16, add: &Adding<'_>) {
@@ -50,8 +54,9 @@ impl Star {
             })
             .collect();
         let given = u16::try_from(given).unwrap_or(MADE_HUB);
-        let of_table =
-            Table { leaves, values: Values::of(table, add.family), number, given, drug: table.dimension("drug"), add };
+        let in_hub = number == 0 && add.weighed;
+        let values = if in_hub { Values::Weighed } else { Values::of(table, add.family) };
+        let of_table = Table { leaves, values, number, given, drug: table.dimension("drug"), add };
         let Table { leaves, values, drug, .. } = &of_table;
         let (drug, keys) = (*drug, add.keys);
         let bands = bands(of);

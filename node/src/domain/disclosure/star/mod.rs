@@ -164,6 +164,7 @@ type Key = (u16, [u32; 8], What);
 struct Adding<'a> {
     block: Block<'a>,
     family: Family,
+    weighed: bool,
     keys: &'a HashMap<Key, u32>,
     link: &'a Links,
 }
@@ -187,16 +188,18 @@ impl Star {
                     && *levels == [hub_levels(0), hub_levels(1)]
                     && numbers::is_hub(of.table)
         });
-        let weighed = hub
-            .and_then(|hub| filled.get(hub))
-            .is_some_and(|of| matches!(Values::of(of.table, family), Values::Weighed));
+        // Every table of time and drug alone is counted in the hub; lines with a mass stand apart there if one of them counts these.
+        let weighed = filled
+            .iter()
+            .any(|of| numbers::is_hub(of.table) && matches!(Values::of(of.table, family), Values::Weighed));
         let mut link = BTreeMap::new();
-        let spokes = || filled.iter().zip(&levels).enumerate().filter(|(at, _)| Some(*at) != hub && filled.len() > 1);
+        let is_spoke = |at: usize, of: &Filled<'_>| Some(at) != hub && !numbers::is_hub(of.table);
+        let spokes = || filled.iter().zip(&levels).enumerate().filter(|(at, (of, _))| is_spoke(*at, of));
         for (_, (of, levels)) in spokes() {
             let whats: &[What] = if weighed && bases::bands(of).is_some() { &[WEIGHED, UNWEIGHED] } else { &[LINES] };
             star.add_links(of, levels, block, whats, &mut keys, &mut link);
         }
-        let add = Adding { block, family, keys: &keys, link: &link };
+        let add = Adding { block, family, weighed, keys: &keys, link: &link };
         match hub.and_then(|hub| Some((hub, filled.get(hub)?, levels.get(hub)?))) {
             Some((at, of, levels)) => star.add_bases(of, levels, at, 0, &add),
             None => {

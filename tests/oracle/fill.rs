@@ -1,0 +1,171 @@
+//! The oracle's driver: fills, protects and audits an edition for each `lines-N.json` of a folder, each going on from the one before.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the campaign sees a panic as a driver that failed"
+)]
+
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
+
+use accord_node::domain::{
+    amount::{Amount, Unit},
+    contribution::{Contributions, LEAVES, Part, dimensions},
+    coverage::Coverage,
+    disclosure::{Rules, Zeros},
+    edition::{Basis, Before, Filled, Filling, Frozen, gather, jobs, make},
+    record::When,
+};
+use accord_protocol::{
+    catalogue::{Catalogue, Kind, Quantity, Table},
+    cell::{CELL_LEN, Released, State},
+    code,
+    codec::Bounded,
+    edition::{CoverageState, EditionHeader, Layout, Protection},
+    id::Hash,
+    signed::Preamble,
+    time::{Months, UnixMs},
+};
+use serde_json::{Value, json};
+
+// Exit status for a random catalogue that is none: too many cells, say.
+const CATALOGUE_REFUSED: i32 = 3;
+
+fn main() {
+    let folder = std::env::args().nth(1).unwrap_or_else(|| panic!("usage: oracle-fill FOLDER"));
+    let folder = Path::new(&folder);
+    let catalogue = match Catalogue::parse(&fs::read_to_string(folder.join("catalogue.toml")).unwrap()) {
+        Ok(catalogue) => Arc::new(catalogue),
+        Err(rule) => {
+            eprintln!("the catalogue is refused: {rule}");
+            std::process::exit(CATALOGUE_REFUSED);
+        }
+    };
+    let rules: Value = serde_json::from_str(&fs::read_to_string(folder.join("rules.json")).unwrap()).unwrap();
+    let country = rules["country"].as_str().unwrap();
+    let number = |name: &str| u32::try_from(rules[name].as_u64().unwrap()).unwrap();
+    let zeros = if rules["zeros"] == "shown" { Zeros::Shown } else { Zeros::Hidden };
+    let rules = Rules::new(number("k"), number("p_percent"), number("dominance_percent"), zeros).unwrap();
+    let mut before: Option<(Frozen, Vec<Basis>)> = None;
+    for edition in 1.. {
+        let Ok(text) = fs::read_to_string(folder.join(format!("lines-{edition}.json"))) else { break };
+        let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let mut contributions = Contributions::default();
+        let mut coverage = Coverage::default();
+        for line in &lines {
+            let (kind, part) = part(line, &catalogue, country);
+            contributions.add_part(kind, line["case"].as_str().unwrap().as_bytes(), part);
+            coverage.declare(
+                kind,
+                Months::new((part.when.year, 1), (part.when.year, 12)).unwrap(),
+                CoverageState::Complete,
+            );
+        }
+        let filling = Filling {
+            catalogue: &catalogue,
+            country,
+            contributions: &contributions,
+            coverage: &coverage,
+            rules: &rules,
+            now: UnixMs(4_000_000_000_000),
+            delay_days: 30,
+            protection: Protection::Audited,
+            before: before.as_ref().map(|(frozen, bases)| Before { frozen, bases, same_rules: true, withdrawn: false }),
+            fingerprint: &Hash::of,
+        };
+        let made = jobs(&filling).iter().map(|job| make(job, &filling)).collect::<Result<Vec<_>, _>>();
+        let filled = gather(made.unwrap_or_else(|fault| panic!("edition {edition}: {fault}")));
+        // Where somebody who is alone may narrow a cell, the node says so; the campaign shows it beside what the oracle finds.
+        eprintln!("edition {edition}: {:?}", filled.audit);
+        let cells = cells(&filled, &catalogue, country);
+        fs::write(folder.join(format!("edition-{edition}.json")), json!({ "cells": cells }).to_string()).unwrap();
+        before = Some(frozen(filled, &catalogue));
+    }
+}
+
+// A line as the oracle writes it (README), in its leaves.
+fn part(line: &Value, catalogue: &Catalogue, country: &str) -> (Kind, Part) {
+    let kind = Kind::from_word(line["kind"].as_str().unwrap()).unwrap();
+    let mut leaves = [0; LEAVES];
+    for (slot, name) in leaves.iter_mut().zip(dimensions(kind)) {
+        let mut tables =
+            catalogue.tables().iter().filter(|table| table.kind == kind).flat_map(|table| &table.dimensions);
+        let Some(dimension) = tables.find(|dimension| dimension.name == *name) else { continue };
+        let tree = code::tree(&dimension.list, country).unwrap();
+        let code = tree.find(line[*name].as_str().unwrap_or("_U")).unwrap();
+        *slot = u16::try_from(tree.leaf(code).unwrap()).unwrap();
+    }
+    let time = line["time"].as_str().unwrap();
+    let year = time[..4].parse().unwrap();
+    let (quarter, month) = match time.get(5..) {
+        None => (0, 0),
+        Some(quarter) if quarter.starts_with('Q') => (quarter[1..].parse().unwrap(), 0),
+        Some(month) => (0, month.parse().unwrap()),
+    };
+    let amount = |name: &str| line[name].as_u64();
+    let amount = amount("mass_mg")
+        .map(Amount::MassMg)
+        .or_else(|| amount("volume_ml").map(Amount::VolumeMl))
+        .or_else(|| amount("tablets").map(|count| Amount::Count(Unit::Tablet, count)))
+        .or_else(|| amount("doses").map(|count| Amount::Count(Unit::Dose, count)));
+    let when = When { year, quarter, month, day: 0 };
+    (kind, Part { when, leaves, amount, value: line["value"].as_u64(), groups: 0 })
+}
+
+// Cells as `accord edition show --cells` gives them.
+fn cells(filled: &Filled, catalogue: &Catalogue, country: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    for block in &filled.blocks {
+        let table = catalogue.tables().iter().find(|table| table.id == block.table_id).unwrap();
+        let layout = Layout::new(table, country, block.year).unwrap();
+        let numbers: Vec<Released> =
+            block.cells.as_chunks::<CELL_LEN>().0.iter().map(|bytes| Released::from_bytes(*bytes).unwrap()).collect();
+        for (set, first) in layout.sets() {
+            let codes = layout.numbers(set);
+            let size: usize = codes.iter().map(Vec::len).product();
+            for offset in 0..size {
+                let mut rest = offset;
+                let mut key = serde_json::Map::new();
+                for (place, codes) in codes.iter().enumerate().rev() {
+                    let name = layout.axes()[place].name(set.levels[place], codes[rest % codes.len()]).unwrap();
+                    key.insert(table.dimensions[place].name.clone(), json!(name));
+                    rest /= codes.len();
+                }
+                let values = values(table, set.measures, &numbers[(first + offset) * layout.width()..]);
+                found.push(json!({ "table": table.name, "key": key, "values": values }));
+            }
+        }
+    }
+    found
+}
+
+fn values(table: &Table, measures: u32, numbers: &[Released]) -> Value {
+    let offered = table.measures.iter().enumerate().filter(|(index, _)| measures >> index & 1 == 1);
+    let said = |released: Released| match (released.state(), released.number()) {
+        (State::Value, Some(number)) => json!({ "state": "value", "value": number }),
+        (state, _) => json!({ "state": state.as_str() }),
+    };
+    let of_measure = |(index, measure): (usize, &accord_protocol::catalogue::Measure)| {
+        let single = !matches!(measure.of, Quantity::Mean | Quantity::Histogram);
+        assert!(single, "random sets have counts and sums alone");
+        (measure.id.clone(), said(numbers[table.numbers_of(index).start]))
+    };
+    offered.map(of_measure).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn frozen(filled: Filled, catalogue: &Arc<Catalogue>) -> (Frozen, Vec<Basis>) {
+    let header = EditionHeader {
+        preamble: Preamble,
+        number: 1,
+        prev_commit: Hash::ZERO,
+        commit: Hash::ZERO,
+        rules_hash: Hash::ZERO,
+        catalogue_hash: catalogue.hash,
+        protection: Protection::Audited,
+        coverage: Bounded::default(),
+        as_of: UnixMs(0),
+        published_at: UnixMs(0),
+    };
+    let blocks: HashMap<_, _> = filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
+    (Frozen { header, catalogue: Arc::clone(catalogue), blocks }, filled.bases)
+}
