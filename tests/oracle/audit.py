@@ -183,14 +183,15 @@ class Audit:
             self.found.narrowest(self.family, plain(margin), said)
 
     def changes(self):
-        """The protected changes between two vintages."""
+        """The protected changes between two vintages that something was published from."""
         tally = Tally()
         rows = {key: some for (of, key), some in self.release.rows.items() if of == self.family and some}
         worlds = self.world(rows, tally)
         revised = {
             (one.vintage, other.vintage) for some in rows.values() for one, other in zip(some, some[1:])
         }
-        for before, after in sorted(revised | {(at - 1, at) for at in range(1, len(self.release.truths))}):
+        told = self.told()
+        for before, after in sorted(revised | set(zip(told, told[1:]))):
             self.change(worlds, before, after, (before, after) in revised)
         self.found.count(tally)
 

@@ -5,6 +5,8 @@ use accord_protocol::{
     time::TimeLevel,
 };
 
+use crate::domain::tabulate::Cell;
+
 use super::{
     MEAN_CASES_MIN, Reason, Rules,
     audit::{Audited, Case, Fault, Summary, Witnesses, audit},
@@ -73,16 +75,40 @@ pub fn primary_only(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> P
         reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
         ..Protected::default()
     };
-    let given = Given { tables, block, rules, before: &|_, _| None };
-    let mut families = vec![Family::Counts];
-    families.extend(SUMS.map(Family::Sums));
-    for family in families {
-        let work = Work::new(given, &with(tables, family), family, &protected.reasons);
-        let hidden = work.must_hide.clone();
-        work.write_down(&hidden, &mut protected);
+    for (of, reasons) in tables.iter().zip(&mut protected.reasons) {
+        let width = of.layout.width().max(1);
+        for (index, measure) in of.table.measures.iter().enumerate() {
+            let numbers = of.table.numbers_of(index);
+            for (cell, within) in (0..of.cells.len()).flat_map(|cell| numbers.clone().map(move |within| (cell, within)))
+            {
+                let verdict =
+                    of.cells.get(cell).map(|of| primary_reason(of, index, measure, within - numbers.start, rules));
+                if let (Some(slot), Some(verdict)) = (reasons.get_mut(cell * width + within), verdict) {
+                    *slot = verdict;
+                }
+            }
+        }
     }
-    means(given, &mut protected.reasons);
+    means(Given { tables, block, rules, before: &|_, _| None }, &mut protected.reasons);
     protected
+}
+
+// Why the primary rules alone keep a number back.
+fn primary_reason(cell: &Cell, index: usize, measure: &Measure, within: usize, rules: &Rules) -> Option<Reason> {
+    let threshold = |cases| primary::threshold(cases, rules);
+    let verdict = match measure.of {
+        Quantity::Lines | Quantity::LinesWeighed | Quantity::Cases => threshold(cell.cases),
+        Quantity::LinesMeasured | Quantity::Mean => threshold(cell.values.cases),
+        Quantity::Histogram => {
+            let bin = within.checked_sub(1).and_then(|bin| cell.bins.get(index)?.get(bin));
+            threshold(cell.values.cases).and_then(|()| bin.map_or(Ok(()), |bin| threshold(bin.cases)))
+        }
+        Quantity::MassMg | Quantity::Tablets | Quantity::Doses | Quantity::VolumeMl => {
+            let magnitude = cell.magnitudes.get(index).copied().unwrap_or_default();
+            threshold(cell.cases).and_then(|()| primary::magnitude_is_safe(cell, &magnitude, rules))
+        }
+    };
+    verdict.err()
 }
 
 // The tables that have a measure of a family.
