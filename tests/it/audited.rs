@@ -53,8 +53,11 @@ fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> Stri
     months
         .flat_map(|month| (0..a_month).map(move |n| (month, n)))
         .map(|(month, n)| {
+            let region = if n % 2 == 0 { "ES30" } else { "ES51" };
             let (drug, form) = if n % 3 == 0 { ("HER", "HER_HEROIN_U") } else { ("COC", "COC_HCL") };
-            format!("{name}{month}x{n},{name}K{month}x{n},1,2024-{month:02}-{:02},ES{}0,synthetic,{drug},{form},1.{n},kg,net\n", n % 27 + 1, n % 2 * 3 + 1)
+            format!("{name}{month}x{n},{name}K{month}x{n},1,2024-{month:02}-{:02},{region},synthetic,{drug},{form},1.{n},kg,net\n",
+                n % 27 + 1
+            )
         })
         .collect()
 }

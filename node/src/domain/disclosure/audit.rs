@@ -454,6 +454,10 @@ impl<'a> Auditor<'a> {
         let mut found = Vec::new();
         for (at, levels) in self.finest.iter().enumerate().filter(|(at, _)| self.in_hub.get(*at) == Some(&false)) {
             let time = Period::from_number(place.time).map(|time| cut_time(time, levels.first().copied().unwrap_or(0)));
+            // A table that has nothing of this time yet follows whatever the hub does.
+            if !time.is_some_and(self.case.block.published) {
+                continue;
+            }
             let Some(Axis::Codes(tree)) = self.axis(at, 1) else { continue };
             let drug = place.codes.first().and_then(|code| tree.by_number(*code));
             let drug = drug.and_then(|drug| cut_code(tree, drug, levels.get(1).copied().unwrap_or(0)));
