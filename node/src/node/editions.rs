@@ -533,7 +533,7 @@ fn not_continued(number: u64, protection: Protection) -> Reply {
         3,
         "PROTECTION",
         message,
-        "begin with a new store for editions of another protection: accord-node install, then import",
+        "set accept_primary_only in node.toml back; or, if what was published is no secret, stop the node, move its folder `store` away, start it and import again",
     )
 }
 

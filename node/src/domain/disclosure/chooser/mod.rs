@@ -59,8 +59,6 @@ pub struct Choice {
     pub hidden: Vec<bool>,
     /// For each protected node its witness: one way to change it, or several of which none needs the same insider.
     pub witnesses: BTreeMap<u32, Vec<Way>>,
-    /// Protected nodes whose witness needs somebody who is alone in a base cell: whoever that is may narrow them.
-    pub excepted: Vec<u32>,
     /// Protected nodes for which none was found.
     pub without: Vec<u32>,
     /// What it took.
@@ -109,7 +107,6 @@ pub fn choose(task: &Task<'_>) -> Choice {
         witnesses: BTreeMap::new(),
         users: vec![Vec::new(); task.star.bases.len()],
         pool: Pool::default(),
-        excepted: Vec::new(),
         without: Vec::new(),
         recipes: Recipes::default(),
         count: Count::default(),
@@ -121,7 +118,6 @@ pub fn choose(task: &Task<'_>) -> Choice {
     Choice {
         hidden: search.pattern.hidden,
         witnesses: search.witnesses,
-        excepted: search.excepted,
         without: search.without,
         effort: search.effort,
     }
@@ -141,7 +137,6 @@ struct Search<'a> {
     // For each base cell the nodes whose witnesses move it, or did.
     users: Vec<Vec<u32>>,
     pool: Pool,
-    excepted: Vec<u32>,
     without: Vec<u32>,
     recipes: Recipes,
     count: Count,
@@ -230,7 +225,6 @@ impl Search<'_> {
         let Some(found) = self.way(node, &inside, &anybody, true, down.as_ref()).filter(|_| self.task.insiders) else {
             return false;
         };
-        self.excepted.push(node);
         self.accept(node, found)
     }
 
@@ -412,4 +406,121 @@ impl Search<'_> {
 fn free(star: &Star, base: u32, insiders: &Insiders) -> bool {
     let cases: Cases = star.bases[base as usize].cases;
     !insiders.freeze(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::disclosure::star::{Base, Node};
+
+    // A table of base cells with several cases each, and the sums of them that are published: base cells and level weight.
+    fn star(cells: &[u64], sums: &[&[usize]]) -> Star {
+        let node = |lead: usize, lines: u64, weight: u64| Node {
+            lines,
+            cases: lines,
+            lead: u32::try_from(lead).unwrap(),
+            offered: true,
+            weight,
+            national: false,
+            links: Vec::new(),
+        };
+        let mut nodes: Vec<Node> = cells.iter().enumerate().map(|(at, lines)| node(at, *lines, 40)).collect();
+        nodes.extend(sums.iter().enumerate().map(|(at, of)| {
+            let lines = of.iter().map(|cell| cells[*cell]).sum();
+            node(cells.len() + at, lines, 80)
+        }));
+        let bases = cells.iter().enumerate().map(|(at, lines)| {
+            let sums = sums.iter().enumerate().filter(|(_, of)| of.contains(&at)).map(|(sum, _)| cells.len() + sum);
+            let above = std::iter::once(at).chain(sums).map(|node| u32::try_from(node).unwrap()).collect();
+            (Base { lines: *lines, cases: Cases::Many, table: 0, seen: true }, above, NONE)
+        });
+        let bases = bases.collect();
+        Star::from_parts(nodes, bases)
+    }
+
+    fn solved(star: &Star, must_hide: &[bool], shown_before: &[bool]) -> Choice {
+        let protect: Vec<bool> = star.nodes.iter().map(|node| node.cases < 5).collect();
+        let width = vec![5; star.nodes.len()];
+        choose(&Task {
+            star,
+            must_hide,
+            protect: &protect,
+            shown_before,
+            width: &width,
+            reach: Reach::Together,
+            unit: 1,
+            k: 5,
+            insiders: true,
+            clean_up_max: 100,
+        })
+    }
+
+    // Every protected count has moves that leave all shown sums as they are, nothing below zero, and that differ by five in it.
+    fn is_protected(star: &Star, choice: &Choice) {
+        for (node, of) in (0..).zip(&star.nodes).filter(|(_, node)| node.cases < 5) {
+            let way = &choice.witnesses[&node][0];
+            let mut by = vec![0];
+            for change in way {
+                let moved = |node: u32| {
+                    let inside = |base: u32| star.above(base as usize).contains(&node);
+                    change.iter().filter(|(base, _)| inside(*base)).map(|(_, by)| by).sum::<i64>()
+                };
+                let shown = (0..).zip(&choice.hidden).filter(|(_, hidden)| !**hidden);
+                shown.for_each(|(node, _)| assert_eq!(moved(node), 0, "{node} is shown"));
+                assert!(change.iter().all(|(base, by)| star.bases[*base as usize].lines.cast_signed() + by >= 0));
+                by.push(moved(node));
+            }
+            assert!(by.iter().max().unwrap() - by.iter().min().unwrap() >= 5, "{of:?}");
+        }
+    }
+
+    fn unsafe_nodes(star: &Star) -> Vec<bool> {
+        star.nodes.iter().map(|node| node.cases < 5).collect()
+    }
+
+    // Attack 5.1: total minus parts. Regions N and S by cocaine, heroin, MDMA.
+    #[test]
+    fn a_hidden_cell_of_a_table_is_not_what_the_others_leave_over() {
+        let rows: [&[usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
+        let columns: [&[usize]; 3] = [&[0, 3], &[1, 4], &[2, 5]];
+        let sums = [&rows[..], &columns[..], &[&[0, 1, 2, 3, 4, 5]]].concat();
+        let star = star(&[12, 3, 15, 11, 14, 18], &sums);
+        let nobody = vec![false; star.nodes.len()];
+        let choice = solved(&star, &unsafe_nodes(&star), &nobody);
+        assert!(choice.without.is_empty(), "{:?}", choice.without);
+        is_protected(&star, &choice);
+        let hidden: Vec<usize> = (0..star.nodes.len()).filter(|node| choice.hidden[*node]).collect();
+        assert_eq!(hidden, [0, 1, 3, 4], "heroin and cocaine in both regions: the cheapest rectangle");
+        // One cell less, anywhere, and no witness is left.
+        for shown in [0, 3, 4] {
+            let less: Vec<bool> = (0..star.nodes.len()).map(|node| choice.hidden[node] && node != shown).collect();
+            let known: Vec<bool> = less.iter().map(|hidden| !hidden).collect();
+            assert_eq!(solved(&star, &less, &known).without, [1], "with cell {shown} shown");
+        }
+    }
+
+    // Attack 5.21a: cells of three dimensions from margins of two. None of the cells is published.
+    #[test]
+    fn hidden_cells_are_not_narrowed_by_margins_that_are_all_large() {
+        let cells = [3, 8, 14, 12, 6, 9, 11, 0];
+        let margin = |keep: usize, value: usize| (0..8).filter(|cell| cell & keep == value).collect::<Vec<usize>>();
+        let margins: Vec<Vec<usize>> = [3, 5, 6]
+            .iter()
+            .flat_map(|keep| (0..8).filter(move |value| value & !keep == 0).map(move |value| margin(*keep, value)))
+            .collect();
+        let sums: Vec<&[usize]> = margins.iter().map(Vec::as_slice).collect();
+        assert_eq!(sums.len(), 12);
+        let star = star(&cells, &sums);
+        let nobody = vec![false; star.nodes.len()];
+        let must_hide: Vec<bool> = (0..star.nodes.len()).map(|node| node < 8).collect();
+        let choice = solved(&star, &must_hide, &nobody);
+        assert!(choice.without.is_empty(), "{:?}", choice.without);
+        is_protected(&star, &choice);
+        // With every margin shown, or one of them hidden, the cell that holds three can be anything from 0 to 3: that is too little.
+        for margin in 7..star.nodes.len() {
+            let hidden: Vec<bool> = (0..star.nodes.len()).map(|node| node < 8 || node == margin).collect();
+            let known: Vec<bool> = hidden.iter().map(|hidden| !hidden).collect();
+            assert!(solved(&star, &hidden, &known).without.contains(&0), "without margin {margin}");
+        }
+    }
 }
