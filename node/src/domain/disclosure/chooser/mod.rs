@@ -168,6 +168,12 @@ impl Search<'_> {
             }
             hides += self.pattern.hides() - before;
         }
+        // What was hidden for the others may have let a move through.
+        for node in std::mem::take(&mut self.without) {
+            if !self.protect(node, true) {
+                self.without.push(node);
+            }
+        }
         self.clean_up();
     }
 
