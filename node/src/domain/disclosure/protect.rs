@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Programmes that the clean-up of one block and family may solve.
-const CLEAN_UP_MAX: usize = 150;
+const CLEAN_UP_MAX: usize = 300;
 
 /// What becomes of the numbers of a block.
 #[derive(Debug, Default)]

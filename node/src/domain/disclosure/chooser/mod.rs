@@ -10,12 +10,13 @@ mod programme;
 mod reach;
 mod recipe;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::star::{Cases, NONE, Star};
 use harvest::Pool;
 use pattern::Pattern;
 use programme::{Count, Found, Goal, Insiders, Wanted, loss, solve};
+use reach::Useful;
 use recipe::Recipes;
 
 /// Counts that are hidden before one programme looks again for witnesses of many.
@@ -105,10 +106,11 @@ pub fn choose(task: &Task<'_>) -> Choice {
         pattern: Pattern::new(task),
         task,
         witnesses: BTreeMap::new(),
-        users: vec![Vec::new(); task.star.bases.len()],
+        users: HashMap::new(),
         pool: Pool::default(),
         without: Vec::new(),
         recipes: Recipes::default(),
+        useful: Useful::default(),
         count: Count::default(),
         effort: Effort::default(),
     };
@@ -134,11 +136,12 @@ struct Search<'a> {
     task: &'a Task<'a>,
     pattern: Pattern<'a>,
     witnesses: BTreeMap<u32, Vec<Way>>,
-    // For each base cell the nodes whose witnesses move it, or did.
-    users: Vec<Vec<u32>>,
+    // For each node that may be shown again the nodes whose witnesses change it, or did.
+    users: HashMap<u32, Vec<u32>>,
     pool: Pool,
     without: Vec<u32>,
     recipes: Recipes,
+    useful: Useful,
     count: Count,
     effort: Effort,
 }
@@ -251,22 +254,28 @@ impl Search<'_> {
     }
 
     fn keep(&mut self, node: u32, ways: Vec<Way>) {
-        for (base, _) in ways.iter().flatten().flatten() {
-            let users = &mut self.users[*base as usize];
-            if users.last() != Some(&node) {
-                users.push(node);
-            }
-        }
+        self.note_users(node, &ways);
         self.witnesses.insert(node, ways);
     }
 
-    fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
+    // Notes which of the nodes that may be shown again a witness changes.
+    fn note_users(&mut self, node: u32, ways: &[Way]) {
+        if self.users.is_empty() {
+            return;
+        }
+        for changed in ways.iter().flatten().flat_map(|change| self.pattern.changes(change).into_keys()) {
+            if let Some(users) = self.users.get_mut(&changed).filter(|users| users.last() != Some(&node)) {
+                users.push(node);
+            }
+        }
+    }
+
+    fn set(&mut self, node: u32, hide: bool) {
         let changed = self.pattern.set(node, hide);
         self.recipes.renew(&self.pattern, &changed);
         if !hide {
             self.pool.drop_what_moves(node);
         }
-        changed
     }
 
     // One way to change a node by its width, at the lowest price or, if nothing may be hidden, at none.
@@ -314,8 +323,12 @@ impl Search<'_> {
     }
 
     fn solve(&mut self, inside: &[u32], insiders: &Insiders, goal: Goal) -> Option<Found> {
-        let wanted = Wanted { inside, insiders, goal, unit: f64::from(self.task.unit) };
-        solve(&self.pattern, &wanted, &mut self.count)
+        let wanted = Wanted { inside, insiders, goal, useful: &self.useful, unit: f64::from(self.task.unit) };
+        let found = solve(&self.pattern, &wanted, &mut self.count)?;
+        if found.is_far {
+            self.useful.learn(&found.change);
+        }
+        Some(found)
     }
 
     // Several ways, so that whoever is alone in a base cell finds one that leaves it as it is.
@@ -378,6 +391,12 @@ impl Search<'_> {
             .map(|node| u32::try_from(node).unwrap_or(NONE))
             .collect();
         hidden.sort_by_key(|node| (std::cmp::Reverse(loss(&self.pattern, *node)), *node));
+        self.users = hidden.iter().map(|node| (*node, Vec::new())).collect();
+        let witnesses = std::mem::take(&mut self.witnesses);
+        for (node, ways) in &witnesses {
+            self.note_users(*node, ways);
+        }
+        self.witnesses = witnesses;
         let most = self.count.solved + self.task.clean_up_max;
         for node in hidden {
             if self.count.solved >= most {
@@ -386,23 +405,27 @@ impl Search<'_> {
             if !self.pattern.may_show(node) {
                 continue;
             }
-            let changed = self.set(node, false);
-            // Only what moves the number in question breaks.
-            let mut broken: Vec<u32> = changed.iter().flat_map(|base| &self.users[*base as usize]).copied().collect();
-            broken.sort_by_key(|node| (std::cmp::Reverse(star.nodes[*node as usize].lines), *node));
-            broken.dedup();
-            broken.retain(|of| {
-                let ways = self.witnesses.get(of);
-                ways.into_iter().flatten().flatten().any(|change| self.pattern.change_of(node, change) != 0)
-            });
-            let before: Vec<(u32, Vec<Way>)> =
-                broken.iter().filter_map(|node| Some((*node, self.witnesses.get(node)?.clone()))).collect();
-            let replaced = broken.iter().all(|node| self.protect(*node, false));
-            if !replaced {
-                self.set(node, true);
-                for (node, ways) in before {
-                    self.keep(node, ways);
+            self.set(node, false);
+            // Only what moves the number in question breaks; what has lines is hardest to protect otherwise.
+            let mut users: Vec<u32> = self.users.get(&node).cloned().unwrap_or_default();
+            users.sort_unstable();
+            users.dedup();
+            users.sort_by_key(|user| std::cmp::Reverse(star.nodes[*user as usize].lines));
+            let mut before: Vec<(u32, Vec<Way>)> = Vec::new();
+            let replaced = users.into_iter().all(|user| {
+                let breaks =
+                    |ways: &Vec<Way>| ways.iter().flatten().any(|change| self.pattern.change_of(node, change) != 0);
+                let Some(ways) = self.witnesses.get(&user).filter(|ways| breaks(ways)).cloned() else { return true };
+                let replaced = self.protect(user, false);
+                if replaced {
+                    before.push((user, ways));
                 }
+                replaced
+            });
+            if !replaced {
+                // The recipes of the pattern as it was are still there.
+                self.pattern.set(node, true);
+                self.witnesses.extend(before);
             }
         }
     }

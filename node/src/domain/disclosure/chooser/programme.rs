@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
 
-use super::{super::star::Cases, Move, pattern::Pattern, reach};
+use super::{
+    super::star::Cases,
+    Move,
+    pattern::Pattern,
+    reach::{self, Useful},
+};
 
 /// Branches of the search for whole numbers, at most.
 const BRANCHES_MAX: u64 = 40;
@@ -46,6 +51,8 @@ pub(super) struct Wanted<'a> {
     pub(super) insiders: &'a Insiders,
     /// By how much it moves.
     pub(super) goal: Goal,
+    /// What others needed.
+    pub(super) useful: &'a Useful,
     /// What programmes count in.
     pub(super) unit: f64,
 }
@@ -67,6 +74,7 @@ pub(super) enum Goal {
 /// A move, and the nodes that it makes hidden.
 #[derive(Debug)]
 pub(super) struct Found {
+    pub(super) is_far: bool,
     pub(super) change: Move,
     pub(super) opened: Vec<u32>,
 }
@@ -78,9 +86,36 @@ pub(super) struct Count {
     pub(super) fractional: usize,
 }
 
+// A class of base cells that moves up or down. Apart, and not as one variable with a lower bound, since the solver starts at the
+// bounds: where nothing moves, all rows but one hold from the start.
+struct Column {
+    up: Variable,
+    down: Option<Variable>,
+    members: Vec<u32>,
+}
+
+impl Column {
+    fn value(&self, solution: &Solution) -> f64 {
+        solution.var_value(self.up) - self.down.map_or(0.0, |down| solution.var_value(down))
+    }
+
+    fn terms(&self, sign: f64) -> impl Iterator<Item = (Variable, f64)> {
+        std::iter::once((self.up, sign)).chain(self.down.map(|down| (down, -sign)))
+    }
+
+    // Puts its terms into the rows of its class.
+    fn enter(&self, pattern: &Pattern<'_>, class: u32, rows: &mut BTreeMap<u32, Vec<(Variable, f64)>>) {
+        let in_hub = self.members.first().is_some_and(|base| pattern.star.bases[*base as usize].table == 0);
+        for row in pattern.rows(class) {
+            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
+            rows.entry(*row).or_default().extend(self.terms(sign));
+        }
+    }
+}
+
 struct Columns {
-    variables: Vec<(Variable, Vec<u32>)>,
-    target: Vec<Variable>,
+    variables: Vec<Column>,
+    target: Vec<usize>,
     opened: Vec<(u32, Variable, Variable)>,
 }
 
@@ -88,15 +123,16 @@ struct Columns {
 pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
     // What costs nothing is found near by, in a small programme, or not at all.
     if !matches!(wanted.goal, Goal::Exactly { may_hide: true, .. }) {
-        let near = reach::near(pattern, wanted.inside, false);
+        let near = reach::near(pattern, wanted.inside, false, wanted.useful);
         return once(pattern, wanted, &near, &HashMap::new(), count).map(|(found, _)| found);
     }
-    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside, true), count);
+    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside, true, wanted.useful), count);
     let lost = |found: &Found| found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
     match near {
         Some(found) if lost(&found) <= SMALL_LOSS => Some(found),
         near => {
             let far = cheapest(pattern, wanted, &reach::far(pattern, wanted.inside), count);
+            let far = far.map(|found| Found { is_far: true, ..found });
             near.into_iter().chain(far).min_by_key(lost)
         }
     }
@@ -146,15 +182,15 @@ fn once(
     let mut solution = solved(&problem)?;
     // In another unit than one there is nothing to branch on: whether rounded values hold is seen afterwards.
     let is_count = wanted.unit <= 1.0;
-    if is_count && !columns.variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
+    if is_count && !columns.variables.iter().all(|column| is_whole(column.value(&solution))) {
         count.fractional += 1;
         let (problem, _) = state(pattern, wanted, reached, prices, true);
         count.solved += 1;
         solution = solved(&problem)?;
     }
     let mut change: Move = Vec::new();
-    for (variable, members) in &columns.variables {
-        spread(pattern, solution.var_value(*variable) * wanted.unit, members, &mut change);
+    for column in &columns.variables {
+        spread(pattern, column.value(&solution) * wanted.unit, &column.members, &mut change);
     }
     let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
     for (node, up, down) in &columns.opened {
@@ -164,7 +200,7 @@ fn once(
         }
     }
     let opened = moved.keys().copied().collect();
-    Some((Found { change, opened }, moved.into_iter().collect()))
+    Some((Found { is_far: false, change, opened }, moved.into_iter().collect()))
 }
 
 /// The move that changes base cells most in the directions of their weights, each class up by the width at most; `None` if it is not whole.
@@ -189,28 +225,26 @@ pub(super) fn widest(
         members.sort_by(|a, b| weights[*b as usize].total_cmp(&weights[*a as usize]));
         let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
         #[expect(clippy::cast_precision_loss, reason = "counts of lines and their number are far below 2^52")]
-        let (low, high, size) = (-(lines as f64), width as f64, members.len() as f64);
+        let (low, high, size) = (lines as f64, width as f64, members.len() as f64);
         let weight: f64 = members.iter().map(|base| weights[*base as usize]).sum::<f64>() / size;
-        let variable = problem.add_var(weight, (low, high));
-        let in_hub = members.first().is_some_and(|base| star.bases[*base as usize].table == 0);
-        for row in pattern.rows(class) {
-            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
-            rows.entry(*row).or_default().push((variable, sign));
-        }
-        variables.push((variable, members));
+        let up = problem.add_var(weight, (0.0, high));
+        let down = (lines > 0).then(|| problem.add_var(-weight, (0.0, low)));
+        let column = Column { up, down, members };
+        column.enter(pattern, class, &mut rows);
+        variables.push(column);
     }
     for terms in rows.into_values() {
         problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
     }
     count.solved += 1;
     let solution = solved(&problem)?;
-    if !variables.iter().all(|(variable, _)| is_whole(solution.var_value(*variable))) {
+    if !variables.iter().all(|column: &Column| is_whole(column.value(&solution))) {
         count.fractional += 1;
         return None;
     }
     let mut change = Move::new();
-    for (variable, members) in &variables {
-        spread(pattern, solution.var_value(*variable), members, &mut change);
+    for column in &variables {
+        spread(pattern, column.value(&solution), &column.members, &mut change);
     }
     Some(change)
 }
@@ -246,27 +280,33 @@ fn state(
         Goal::Exactly { .. } => OptimizationDirection::Minimize,
         Goal::DownMost(_) => OptimizationDirection::Maximize,
     };
+    // What moves without need costs a little: moves stay short, and more often whole.
+    let cost = match wanted.goal {
+        Goal::Exactly { .. } => 1.0,
+        Goal::DownMost(_) => -0.001,
+    };
     let mut problem = Problem::new(direction);
     let mut rows: BTreeMap<u32, Vec<(Variable, f64)>> = BTreeMap::new();
     let mut columns = Columns { variables: Vec::new(), target: Vec::new(), opened: Vec::new() };
     for ((class, is_inside), members) in members {
         let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
-        let variable = if whole {
-            let low = i32::try_from(lines).map_or(i32::MIN, |lines| -lines);
-            problem.add_integer_var(0.0, (low, i32::MAX))
-        } else {
-            #[expect(clippy::cast_precision_loss, reason = "counts and sums are far below 2^52")]
-            problem.add_var(0.0, (-(lines as f64) / wanted.unit, f64::INFINITY))
+        let mut variable = |most: Option<u64>| {
+            if whole {
+                problem
+                    .add_integer_var(cost, (0, most.map_or(i32::MAX, |most| i32::try_from(most).unwrap_or(i32::MAX))))
+            } else {
+                #[expect(clippy::cast_precision_loss, reason = "counts and sums are far below 2^52")]
+                problem.add_var(cost, (0.0, most.map_or(f64::INFINITY, |most| most as f64 / wanted.unit)))
+            }
         };
-        let in_hub = members.first().is_some_and(|base| star.bases[*base as usize].table == 0);
-        for row in pattern.rows(class) {
-            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
-            rows.entry(*row).or_default().push((variable, sign));
-        }
+        let up = variable(None);
+        let down = (lines > 0).then(|| variable(Some(lines)));
+        let column = Column { up, down, members };
+        column.enter(pattern, class, &mut rows);
         if is_inside {
-            columns.target.push(variable);
+            columns.target.push(columns.variables.len());
         }
-        columns.variables.push((variable, members));
+        columns.variables.push(column);
     }
     let mut soft: BTreeMap<u32, (Variable, Variable)> = BTreeMap::new();
     if let Goal::Exactly { by, may_hide: true } = wanted.goal {
@@ -288,7 +328,8 @@ fn state(
         }
         problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
     }
-    let sum: LinearExpr = columns.target.iter().map(|variable| (*variable, 1.0)).collect();
+    let target = columns.target.iter().filter_map(|at| columns.variables.get(*at));
+    let sum: LinearExpr = target.flat_map(|column| column.terms(1.0)).collect();
     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
     match wanted.goal {
         Goal::Exactly { by, .. } => problem.add_constraint(sum, ComparisonOp::Eq, by as f64 / wanted.unit),

@@ -1,9 +1,10 @@
 //! Which base cells a programme looks at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     super::star::{NONE, Star},
+    Move,
     pattern::Pattern,
 };
 
@@ -15,6 +16,33 @@ const SMALL: usize = 300;
 
 /// Base cells of one time and drug without lines: a few say as much as all.
 const EMPTY_MAX: usize = 4;
+
+/// Moves found far away whose base cells are kept in mind, at most.
+const USEFUL_MAX: usize = 4;
+
+/// Base cells of the moves that were last found far away: others are likely to need the same.
+#[derive(Debug, Default)]
+pub(super) struct Useful {
+    moves: VecDeque<Vec<u32>>,
+}
+
+impl Useful {
+    /// Keeps a move in mind.
+    pub(super) fn learn(&mut self, change: &Move) {
+        let cells: Vec<u32> = change.iter().map(|(base, _)| *base).collect();
+        if cells.is_empty() || self.moves.contains(&cells) {
+            return;
+        }
+        if self.moves.len() == USEFUL_MAX {
+            self.moves.pop_back();
+        }
+        self.moves.push_front(cells);
+    }
+
+    fn cells(&self) -> impl Iterator<Item = u32> {
+        self.moves.iter().flatten().copied()
+    }
+}
 
 /// Base cells of every time and drug that has lines, and of the count itself with what it links to.
 pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
@@ -38,7 +66,7 @@ pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
 /// Base cells of the count itself, what it links to, and a few places with many lines that are seen in nearly the same numbers.
 ///
 /// Where more may be hidden, it has the base cells of the other tables as well that would move then.
-pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool) -> Vec<u32> {
+pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful) -> Vec<u32> {
     if pattern.seen() < SMALL {
         return far(pattern, inside);
     }
@@ -46,7 +74,7 @@ pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool) -> Vec
     let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
     let mut from: Vec<u32> = inside.iter().copied().filter(has_lines).collect();
     from.extend(inside.iter().copied().filter(|base| !has_lines(base)).take(EMPTY_MAX));
-    let mut reached: BTreeSet<u32> = from.iter().copied().collect();
+    let mut reached: BTreeSet<u32> = from.iter().copied().chain(useful.cells()).collect();
     let mut hubs: BTreeSet<u32> = BTreeSet::new();
     let mut own = 0;
     for base in &from {

@@ -55,7 +55,8 @@ impl Recipes {
         for at in moves {
             let Some((width, change)) = self.learnt.get(at).cloned() else { continue };
             if pattern.holds(&change) {
-                self.add_all(pattern, &change, width);
+                let again = change.iter().filter(|(base, by)| *by >= width && changed.binary_search(base).is_ok());
+                again.for_each(|(base, _)| self.add(pattern, *base, &change, width));
             }
         }
     }
