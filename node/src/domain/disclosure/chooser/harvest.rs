@@ -40,7 +40,7 @@ impl Pool {
 impl Search<'_> {
     /// Looks for moves that change many of these counts, which have lines and no witness yet.
     pub(super) fn harvest(&mut self, nodes: &[u32]) {
-        if self.task.reach == Reach::EachWay || !self.task.insiders {
+        if self.task.reach == Reach::EachWay || !self.task.insiders || reach::is_large(&self.pattern) {
             return;
         }
         let star = self.task.star;
@@ -49,7 +49,7 @@ impl Search<'_> {
             .copied()
             .filter(|node| star.nodes[*node as usize].lines > 0 && !self.witnesses.contains_key(node))
             .collect();
-        let cells = reach::far(&self.pattern, &[]);
+        let cells = reach::all(&self.pattern, &[]);
         let mut idle = 0;
         for round in 0..ROUNDS_MAX {
             left.retain(|node| self.pool.way(*node, self.task.width[*node as usize]).is_none());

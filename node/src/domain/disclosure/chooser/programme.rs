@@ -131,7 +131,7 @@ pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Coun
     match near {
         Some(found) if lost(&found) <= SMALL_LOSS => Some(found),
         near => {
-            let far = cheapest(pattern, wanted, &reach::far(pattern, wanted.inside), count);
+            let far = cheapest(pattern, wanted, &reach::far(pattern, wanted.inside, wanted.useful), count);
             let far = far.map(|found| Found { is_far: true, ..found });
             near.into_iter().chain(far).min_by_key(lost)
         }

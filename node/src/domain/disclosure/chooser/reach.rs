@@ -11,6 +11,15 @@ use super::{
 /// Places with many lines that a small programme takes them from.
 const RESERVOIRS_MAX: usize = 6;
 
+/// Base cells of one table that a place with many lines takes part with, in a large block.
+const OF_TABLE_MAX: usize = 24;
+
+/// The same where a block is too large to be looked at whole.
+const RESERVOIRS_OF_LARGE: usize = 24;
+
+/// A block with more base cells where there are lines is never looked at whole: a programme grows faster than its cells.
+const LARGE: usize = 12_000;
+
 /// A block with fewer base cells where there are lines is looked at whole.
 const SMALL: usize = 300;
 
@@ -44,8 +53,22 @@ impl Useful {
     }
 }
 
+/// Whether all base cells with lines are too many for one programme.
+pub(super) fn is_large(pattern: &Pattern<'_>) -> bool {
+    pattern.seen() > LARGE
+}
+
+/// Base cells of every time and drug that has lines, and of the count itself with what it links to; in a large block of many places
+/// with many lines.
+pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32], useful: &Useful) -> Vec<u32> {
+    if is_large(pattern) {
+        return around(pattern, inside, true, useful, RESERVOIRS_OF_LARGE);
+    }
+    all(pattern, inside)
+}
+
 /// Base cells of every time and drug that has lines, and of the count itself with what it links to.
-pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
+pub(super) fn all(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
     let star = pattern.star;
     let mut reached: BTreeSet<u32> =
         (0..).zip(&star.bases).filter(|(_, base)| base.seen).map(|(base, _)| base).collect();
@@ -68,8 +91,12 @@ pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32]) -> Vec<u32> {
 /// Where more may be hidden, it has the base cells of the other tables as well that would move then.
 pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful) -> Vec<u32> {
     if pattern.seen() < SMALL {
-        return far(pattern, inside);
+        return all(pattern, inside);
     }
+    around(pattern, inside, may_hide, useful, RESERVOIRS_MAX)
+}
+
+fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful, reservoirs: usize) -> Vec<u32> {
     let star = pattern.star;
     let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
     let mut from: Vec<u32> = inside.iter().copied().filter(has_lines).collect();
@@ -100,13 +127,25 @@ pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful
         reached.extend(spokes(pattern, *hub, may_hide));
     }
     let first = hubs.first().copied().unwrap_or(0);
-    for (place, hub) in pattern.reservoirs(first, RESERVOIRS_MAX).into_iter().enumerate() {
+    for (place, hub) in pattern.reservoirs(first, reservoirs).into_iter().enumerate() {
         reached.insert(hub);
-        let in_own = place < RESERVOIRS_MAX / 2;
+        let in_own = place < reservoirs / 2;
         let spokes = spokes(pattern, hub, may_hide).into_iter();
-        reached.extend(spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own));
+        let spokes = spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own);
+        reached.extend(fullest(pattern, spokes.collect()));
     }
     reached.into_iter().collect()
+}
+
+// In a large block the base cells with most lines, some of every table; otherwise all.
+fn fullest(pattern: &Pattern<'_>, mut bases: Vec<u32>) -> Vec<u32> {
+    if !is_large(pattern) {
+        return bases;
+    }
+    let of = |base: &u32| pattern.star.bases[*base as usize];
+    bases.sort_by_key(|base| (of(base).table, std::cmp::Reverse(of(base).lines)));
+    let groups = bases.chunk_by(|a, b| of(a).table == of(b).table);
+    groups.flat_map(|group| group.iter().take(OF_TABLE_MAX)).copied().collect()
 }
 
 // The base cells of the hub that one of another table has its lines in, those with lines first.
