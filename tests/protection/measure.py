@@ -30,11 +30,15 @@ CASES = int(os.environ.get("ACCORD_CASES", "300000"))
 BASELINE = {"Spain": (0.909, 0.938), "Italy": (0.918, 0.942), "Portugal": (0.857, 0.924), "Denmark": (0.783, 0.899)}
 
 
+def archive():
+    """The public file."""
+    return next(DATA.glob("**/drug-trafficking-unodc.zip"))
+
+
 def rows():
     """Year, month and drug of every row of the public file, by country."""
     found = collections.defaultdict(list)
-    archive = next(DATA.glob("**/drug-trafficking-unodc.zip"))
-    with zipfile.ZipFile(archive) as files:
+    with zipfile.ZipFile(archive()) as files:
         name = next(name for name in files.namelist() if name.endswith(".csv"))
         with files.open(name) as file:
             for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig"), delimiter=";"):
@@ -105,7 +109,7 @@ def linked():
     for country in COUNTRIES.values():
         stage = Stage(country)
         stage.run(
-            "import", str(DATA), "--mapping", "unodc-ids", "--select", f"reporting_country={country}", "--skip-bad",
+            "import", str(archive()), "--mapping", "unodc-ids", "--only", f"reporting_country={country}", "--skip-bad",
             "--coverage", "2011..2016",
         )
         shares(stage.publish(f"linked {country} 2011 to 2016"))
