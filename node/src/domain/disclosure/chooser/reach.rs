@@ -11,11 +11,11 @@ use super::{
 /// Places with many lines that a small programme takes them from.
 const RESERVOIRS_MAX: usize = 6;
 
-/// Base cells of one table that a place with many lines takes part with, in a large block.
-const OF_TABLE_MAX: usize = 24;
-
-/// The same where a block is too large to be looked at whole.
+/// Places with many lines that a programme takes them from in a block that is too large to be looked at whole.
 const RESERVOIRS_OF_LARGE: usize = 24;
+
+/// Base cells of one table that such a place takes part with there.
+const OF_TABLE_MAX: usize = 24;
 
 /// A block with more base cells where there are lines is never looked at whole: a programme grows faster than its cells.
 const LARGE: usize = 12_000;
@@ -96,6 +96,7 @@ pub(super) fn near(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful
     around(pattern, inside, may_hide, useful, RESERVOIRS_MAX)
 }
 
+// The base cells of `near`, with so many places to take lines from.
 fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful, reservoirs: usize) -> Vec<u32> {
     let star = pattern.star;
     let has_lines = |base: &u32| star.bases[*base as usize].lines > 0;
