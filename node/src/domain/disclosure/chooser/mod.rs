@@ -4,15 +4,18 @@
 //! rests on this: the auditor checks every witness in whole numbers and does not know how it was found.
 #![expect(clippy::indexing_slicing, reason = "indexes are of the star that the lists were made for")]
 
+mod circuit;
 mod harvest;
 mod pattern;
 mod programme;
 mod reach;
 mod recipe;
+mod system;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::star::{Cases, NONE, Star};
+use circuit::Frames;
 use harvest::Pool;
 use pattern::Pattern;
 use programme::{Count, Found, Goal, Insiders, Wanted, loss, solve};
@@ -111,6 +114,7 @@ pub fn choose(task: &Task<'_>) -> Choice {
         without: Vec::new(),
         recipes: Recipes::default(),
         useful: Useful::default(),
+        frames: Frames::default(),
         count: Count::default(),
         effort: Effort::default(),
     };
@@ -142,6 +146,7 @@ struct Search<'a> {
     without: Vec<u32>,
     recipes: Recipes,
     useful: Useful,
+    frames: Frames,
     count: Count,
     effort: Effort,
 }
@@ -204,6 +209,9 @@ impl Search<'_> {
             self.keep(node, vec![way]);
             return true;
         }
+        if up_is_all && let Some(change) = self.frames.way(&self.pattern, &inside, &insiders, width) {
+            return self.accept(node, Planned { way: vec![change], opened: Vec::new() });
+        }
         // How far it can fall is the same whatever is hidden for the way up.
         let down = if self.task.reach == Reach::Together { self.down(node, &inside, &insiders) } else { None };
         if let Some(found) = self.way(node, &inside, &insiders, false, down.as_ref()) {
@@ -254,6 +262,9 @@ impl Search<'_> {
     }
 
     fn keep(&mut self, node: u32, ways: Vec<Way>) {
+        for change in ways.iter().flatten() {
+            self.frames.learn(&self.pattern, change);
+        }
         self.note_users(node, &ways);
         self.witnesses.insert(node, ways);
     }
@@ -323,6 +334,17 @@ impl Search<'_> {
     }
 
     fn solve(&mut self, inside: &[u32], insiders: &Insiders, goal: Goal) -> Option<Found> {
+        let by = match goal {
+            Goal::Exactly { by, may_hide: false } => Some(by),
+            Goal::Exactly { may_hide: true, .. } => None,
+            Goal::DownMost(width) => {
+                let lines: u64 = inside.iter().map(|base| self.task.star.bases[*base as usize].lines).sum();
+                Some(-width.min(i64::try_from(lines).unwrap_or(i64::MAX)))
+            }
+        };
+        if let Some(change) = by.and_then(|by| self.frames.way(&self.pattern, inside, insiders, by)) {
+            return Some(Found { is_far: false, change, opened: Vec::new() });
+        }
         let wanted = Wanted { inside, insiders, goal, useful: &self.useful, unit: f64::from(self.task.unit) };
         let found = solve(&self.pattern, &wanted, &mut self.count)?;
         if found.is_far {

@@ -9,6 +9,7 @@ use super::{
     Move,
     pattern::Pattern,
     reach::{self, Useful},
+    system::{Row, System},
 };
 
 /// Branches of the search for whole numbers, at most.
@@ -86,36 +87,27 @@ pub(super) struct Count {
     pub(super) fractional: usize,
 }
 
-// A class of base cells that moves up or down. Apart, and not as one variable with a lower bound, since the solver starts at the
-// bounds: where nothing moves, all rows but one hold from the start.
-struct Column {
+// The variables of a column: up and down apart, and not as one with a lower bound, since the solver starts at the bounds: where nothing
+// moves, all rows but one hold from the start.
+#[derive(Clone, Copy)]
+struct Pair {
     up: Variable,
     down: Option<Variable>,
-    members: Vec<u32>,
 }
 
-impl Column {
-    fn value(&self, solution: &Solution) -> f64 {
+impl Pair {
+    fn value(self, solution: &Solution) -> f64 {
         solution.var_value(self.up) - self.down.map_or(0.0, |down| solution.var_value(down))
     }
 
-    fn terms(&self, sign: f64) -> impl Iterator<Item = (Variable, f64)> {
+    fn terms(self, sign: f64) -> impl Iterator<Item = (Variable, f64)> {
         std::iter::once((self.up, sign)).chain(self.down.map(|down| (down, -sign)))
-    }
-
-    // Puts its terms into the rows of its class.
-    fn enter(&self, pattern: &Pattern<'_>, class: u32, rows: &mut BTreeMap<u32, Vec<(Variable, f64)>>) {
-        let in_hub = self.members.first().is_some_and(|base| pattern.star.bases[*base as usize].table == 0);
-        for row in pattern.rows(class) {
-            let sign = if in_hub && pattern.node_of(*row).1 { -1.0 } else { 1.0 };
-            rows.entry(*row).or_default().extend(self.terms(sign));
-        }
     }
 }
 
-struct Columns {
-    variables: Vec<Column>,
-    target: Vec<usize>,
+struct Stated {
+    problem: Problem,
+    pairs: Vec<Pair>,
     opened: Vec<(u32, Variable, Variable)>,
 }
 
@@ -177,23 +169,29 @@ fn once(
     prices: &HashMap<u32, f64>,
     count: &mut Count,
 ) -> Option<(Found, Moved)> {
-    let (problem, columns) = state(pattern, wanted, reached, prices, false);
+    let may_hide = matches!(wanted.goal, Goal::Exactly { may_hide: true, .. });
+    let gives_way = |row: u32| may_hide && pattern.may_hide(pattern.node_of(row).0);
+    let system = System::new(pattern, reached, wanted.inside, wanted.insiders, &gives_way);
+    if !system.columns.iter().any(|column| column.inside) {
+        return None;
+    }
+    let mut stated = state(pattern, wanted, &system, prices, false);
     count.solved += 1;
-    let mut solution = solved(&problem)?;
+    let mut solution = solved(&stated.problem)?;
     // In another unit than one there is nothing to branch on: whether rounded values hold is seen afterwards.
     let is_count = wanted.unit <= 1.0;
-    if is_count && !columns.variables.iter().all(|column| is_whole(column.value(&solution))) {
+    if is_count && !stated.pairs.iter().all(|pair| is_whole(pair.value(&solution))) {
         count.fractional += 1;
-        let (problem, _) = state(pattern, wanted, reached, prices, true);
+        stated = state(pattern, wanted, &system, prices, true);
         count.solved += 1;
-        solution = solved(&problem)?;
+        solution = solved(&stated.problem)?;
     }
     let mut change: Move = Vec::new();
-    for column in &columns.variables {
-        spread(pattern, column.value(&solution) * wanted.unit, &column.members, &mut change);
+    for (column, pair) in system.columns.iter().zip(&stated.pairs) {
+        spread(pattern, pair.value(&solution) * wanted.unit, &column.members, &mut change);
     }
     let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
-    for (node, up, down) in &columns.opened {
+    for (node, up, down) in &stated.opened {
         let by = (solution.var_value(*up) - solution.var_value(*down)).abs();
         if by > 1e-6 {
             moved.insert(*node, by);
@@ -212,41 +210,37 @@ pub(super) fn widest(
     width: i64,
     count: &mut Count,
 ) -> Option<Move> {
-    let star = pattern.star;
-    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for base in reached.iter().filter(|base| !insiders.freeze(star.bases[**base as usize].cases)) {
-        members.entry(pattern.class(*base)).or_default().push(*base);
-    }
+    let mut system = System::new(pattern, reached, &[], insiders, &|_| false);
     let mut problem = Problem::new(OptimizationDirection::Maximize);
-    let mut rows: BTreeMap<u32, Vec<(Variable, f64)>> = BTreeMap::new();
-    let mut variables = Vec::new();
-    for (class, mut members) in members {
+    let mut pairs = Vec::new();
+    for column in &mut system.columns {
         // What is raised is given to the first.
-        members.sort_by(|a, b| weights[*b as usize].total_cmp(&weights[*a as usize]));
-        let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
+        column.members.sort_by(|a, b| weights[*b as usize].total_cmp(&weights[*a as usize]));
         #[expect(clippy::cast_precision_loss, reason = "counts of lines and their number are far below 2^52")]
-        let (low, high, size) = (lines as f64, width as f64, members.len() as f64);
-        let weight: f64 = members.iter().map(|base| weights[*base as usize]).sum::<f64>() / size;
+        let (low, high, size) = (column.lines as f64, width as f64, column.members.len() as f64);
+        let weight: f64 = column.members.iter().map(|base| weights[*base as usize]).sum::<f64>() / size;
         let up = problem.add_var(weight, (0.0, high));
-        let down = (lines > 0).then(|| problem.add_var(-weight, (0.0, low)));
-        let column = Column { up, down, members };
-        column.enter(pattern, class, &mut rows);
-        variables.push(column);
+        let down = (column.lines > 0).then(|| problem.add_var(-weight, (0.0, low)));
+        pairs.push(Pair { up, down });
     }
-    for terms in rows.into_values() {
-        problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
+    for row in &system.rows {
+        problem.add_constraint(terms(row, &pairs), ComparisonOp::Eq, 0.0);
     }
     count.solved += 1;
     let solution = solved(&problem)?;
-    if !variables.iter().all(|column: &Column| is_whole(column.value(&solution))) {
+    if !pairs.iter().all(|pair| is_whole(pair.value(&solution))) {
         count.fractional += 1;
         return None;
     }
     let mut change = Move::new();
-    for column in &variables {
-        spread(pattern, column.value(&solution), &column.members, &mut change);
+    for (column, pair) in system.columns.iter().zip(&pairs) {
+        spread(pattern, pair.value(&solution), &column.members, &mut change);
     }
     Some(change)
+}
+
+fn terms(row: &Row, pairs: &[Pair]) -> Vec<(Variable, f64)> {
+    row.terms.iter().flat_map(|(at, sign)| pairs[*at].terms(f64::from(*sign))).collect()
 }
 
 fn is_whole(value: f64) -> bool {
@@ -259,37 +253,21 @@ fn solved(problem: &Problem) -> Option<Solution> {
     problem.solve_with(options).ok()?.into_solution().ok()
 }
 
-// One column for each class, apart for base cells inside and outside the count.
 fn state(
     pattern: &Pattern<'_>,
     wanted: &Wanted<'_>,
-    reached: &[u32],
+    system: &System,
     prices: &HashMap<u32, f64>,
     whole: bool,
-) -> (Problem, Columns) {
-    let star = pattern.star;
-    let mut inside = vec![false; star.bases.len()];
-    wanted.inside.iter().for_each(|base| inside[*base as usize] = true);
-    let mut members: BTreeMap<(u32, bool), Vec<u32>> = BTreeMap::new();
-    for base in reached {
-        if !wanted.insiders.freeze(star.bases[*base as usize].cases) {
-            members.entry((pattern.class(*base), inside[*base as usize])).or_default().push(*base);
-        }
-    }
-    let direction = match wanted.goal {
-        Goal::Exactly { .. } => OptimizationDirection::Minimize,
-        Goal::DownMost(_) => OptimizationDirection::Maximize,
-    };
+) -> Stated {
     // What moves without need costs a little: moves stay short, and more often whole.
-    let cost = match wanted.goal {
-        Goal::Exactly { .. } => 1.0,
-        Goal::DownMost(_) => -0.001,
+    let (direction, cost) = match wanted.goal {
+        Goal::Exactly { .. } => (OptimizationDirection::Minimize, 1.0),
+        Goal::DownMost(_) => (OptimizationDirection::Maximize, -0.001),
     };
     let mut problem = Problem::new(direction);
-    let mut rows: BTreeMap<u32, Vec<(Variable, f64)>> = BTreeMap::new();
-    let mut columns = Columns { variables: Vec::new(), target: Vec::new(), opened: Vec::new() };
-    for ((class, is_inside), members) in members {
-        let lines: u64 = members.iter().map(|base| star.bases[*base as usize].lines).sum();
+    let mut pairs = Vec::with_capacity(system.columns.len());
+    for column in &system.columns {
         let mut variable = |most: Option<u64>| {
             if whole {
                 problem
@@ -300,36 +278,33 @@ fn state(
             }
         };
         let up = variable(None);
-        let down = (lines > 0).then(|| variable(Some(lines)));
-        let column = Column { up, down, members };
-        column.enter(pattern, class, &mut rows);
-        if is_inside {
-            columns.target.push(columns.variables.len());
-        }
-        columns.variables.push(column);
+        let down = (column.lines > 0).then(|| variable(Some(column.lines)));
+        pairs.push(Pair { up, down });
     }
     let mut soft: BTreeMap<u32, (Variable, Variable)> = BTreeMap::new();
     if let Goal::Exactly { by, may_hide: true } = wanted.goal {
-        for row in rows.keys() {
-            let (node, _) = pattern.node_of(*row);
-            if pattern.may_hide(node) && !soft.contains_key(&node) {
-                #[expect(clippy::cast_precision_loss, reason = "widths and losses are far below 2^52")]
-                let price =
-                    loss(pattern, node) as f64 * prices.get(&node).copied().unwrap_or(wanted.unit / by.abs() as f64);
-                let pair = (problem.add_var(price, (0.0, f64::INFINITY)), problem.add_var(price, (0.0, f64::INFINITY)));
-                soft.insert(node, pair);
-                columns.opened.push((node, pair.0, pair.1));
+        for row in &system.rows {
+            let (node, _) = pattern.node_of(row.row);
+            if pattern.may_hide(node) {
+                soft.entry(node).or_insert_with(|| {
+                    #[expect(clippy::cast_precision_loss, reason = "widths and losses are far below 2^52")]
+                    let price = loss(pattern, node) as f64
+                        * prices.get(&node).copied().unwrap_or(wanted.unit / by.abs() as f64);
+                    let mut variable = || problem.add_var(price, (0.0, f64::INFINITY));
+                    (variable(), variable())
+                });
             }
         }
     }
-    for (row, mut terms) in rows {
-        if let Some((up, down)) = soft.get(&pattern.node_of(row).0) {
+    for row in &system.rows {
+        let mut terms = terms(row, &pairs);
+        if let Some((up, down)) = soft.get(&pattern.node_of(row.row).0) {
             terms.extend([(*up, -1.0), (*down, 1.0)]);
         }
         problem.add_constraint(terms, ComparisonOp::Eq, 0.0);
     }
-    let target = columns.target.iter().filter_map(|at| columns.variables.get(*at));
-    let sum: LinearExpr = target.flat_map(|column| column.terms(1.0)).collect();
+    let inside = system.columns.iter().zip(&pairs).filter(|(column, _)| column.inside);
+    let mut sum: LinearExpr = inside.flat_map(|(_, pair)| pair.terms(1.0)).collect();
     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
     match wanted.goal {
         Goal::Exactly { by, .. } => problem.add_constraint(sum, ComparisonOp::Eq, by as f64 / wanted.unit),
@@ -339,12 +314,12 @@ fn state(
             } else {
                 problem.add_var(1.0, (0.0, width as f64 / wanted.unit))
             };
-            let mut sum = sum;
             sum.add(down, 1.0);
             problem.add_constraint(sum, ComparisonOp::Eq, 0.0);
         }
     }
-    (problem, columns)
+    let opened = soft.into_iter().map(|(node, (up, down))| (node, up, down)).collect();
+    Stated { problem, pairs, opened }
 }
 
 // A change of a class, given to its members: taken where there are lines, added to the first.

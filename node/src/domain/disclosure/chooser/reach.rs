@@ -26,6 +26,12 @@ const SMALL: usize = 300;
 /// Base cells of one time and drug without lines: a few say as much as all.
 const EMPTY_MAX: usize = 4;
 
+/// Base cells of one table that a programme has, at most, if it has no other table.
+const LINKED_MAX: usize = 600;
+
+/// Base cells of a row that are all looked at; of longer rows only those with most lines.
+const LONG_ROW: usize = 24;
+
 /// Moves found far away whose base cells are kept in mind, at most.
 const USEFUL_MAX: usize = 4;
 
@@ -120,8 +126,7 @@ fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful
     }
     if hubs.is_empty() {
         // No other table is touched: what the table has is what there is to take from.
-        reached.extend((0..).zip(&star.bases).filter(|(_, base)| base.table == own && base.seen).map(|(base, _)| base));
-        return reached.into_iter().collect();
+        return linked(pattern, reached, own);
     }
     for hub in &hubs {
         reached.insert(*hub);
@@ -134,6 +139,33 @@ fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful
         let spokes = spokes(pattern, hub, may_hide).into_iter();
         let spokes = spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own);
         reached.extend(fullest(pattern, spokes.collect()));
+    }
+    reached.into_iter().collect()
+}
+
+// Base cells of one table that stand in a row with one of these, or with one that does, and so on; of long rows those with most lines.
+fn linked(pattern: &Pattern<'_>, mut reached: BTreeSet<u32>, table: u16) -> Vec<u32> {
+    let star = pattern.star;
+    let lines = |base: u32| star.bases[base as usize].lines;
+    let mut open: VecDeque<u32> = reached.iter().copied().collect();
+    let mut seen: BTreeSet<u32> = BTreeSet::new();
+    while let Some(base) = open.pop_front() {
+        for row in pattern.rows(pattern.class(base)).iter().filter(|row| seen.insert(**row)) {
+            let all = star.below(pattern.node_of(*row).0 as usize).iter().copied();
+            let mut row: Vec<u32> = all.filter(|base| star.bases[*base as usize].table == table).collect();
+            if row.len() > LONG_ROW {
+                row.sort_by_key(|base| (std::cmp::Reverse(lines(*base)), *base));
+                row.truncate(LONG_ROW);
+            }
+            for base in row {
+                if reached.len() == LINKED_MAX {
+                    return reached.into_iter().collect();
+                }
+                if reached.insert(base) {
+                    open.push_back(base);
+                }
+            }
+        }
     }
     reached.into_iter().collect()
 }
