@@ -260,14 +260,7 @@ impl<'a> Work<'a> {
             insiders: true,
             clean_up_max: CLEAN_UP_MAX,
         };
-        let mut choice = choose(&task);
-        if !choice.without.is_empty() {
-            // The last resort: nothing of the family is shown, and then everything can be protected that can be at all.
-            let everything = vec![true; self.star.nodes.len()];
-            let effort = choice.effort;
-            choice = choose(&Task { must_hide: &everything, ..task });
-            choice.effort += effort;
-        }
+        let choice = choose(&task);
         self.write_down(&choice.hidden, protected);
         Done { with: self.with, family: self.family, star: self.star, choice }
     }

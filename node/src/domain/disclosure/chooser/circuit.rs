@@ -240,3 +240,73 @@ impl<'a> Search<'a> {
         self.off.retain(|(_, off)| *off != 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::disclosure::chooser::{
+        Task,
+        tests::{regions, task},
+    };
+
+    fn hidden(star: &Star, cells: &[usize]) -> Vec<bool> {
+        (0..star.nodes.len()).map(|node| cells.contains(&node)).collect()
+    }
+
+    #[test]
+    fn a_circuit_raises_a_cell_and_leaves_every_row_and_column_as_it_is() {
+        let star = regions();
+        let nothing = vec![false; star.nodes.len()];
+        let find = |cells: &[usize], by: i64, insiders: &Insiders| {
+            let must_hide = hidden(&star, cells);
+            let pattern = Pattern::new(&Task { shown_before: &nothing, ..task(&star, &must_hide) });
+            Frames::default().way(&pattern, &[1], insiders, by)
+        };
+        let nobody = Insiders::Some(BTreeSet::new());
+        assert_eq!(find(&[0, 1, 3, 4], 5, &nobody), Some(vec![(0, -5), (1, 5), (3, 5), (4, -5)]));
+        assert_eq!(find(&[0, 1, 3, 4], -3, &nobody), Some(vec![(0, 3), (1, -3), (3, -3), (4, 3)]));
+        assert_eq!(find(&[0, 1, 3, 4], 13, &nobody), None, "the cell beside it holds twelve");
+        assert_eq!(find(&[0, 1, 4], 5, &nobody), None, "one corner is shown");
+        // With the row of region N hidden, the column is enough.
+        assert_eq!(find(&[1, 4, 6, 7], 5, &nobody), Some(vec![(1, 5), (4, -5)]));
+    }
+
+    #[test]
+    fn a_table_follows_the_frame_that_the_hub_gives() {
+        // Two drugs of the hub whose numbers are hidden but for their sum, and a table of two regions for each.
+        let node = |lines: u64, links: &[u16]| crate::domain::disclosure::star::Node {
+            lines,
+            cases: lines,
+            lead: 0,
+            offered: true,
+            weight: 40,
+            national: false,
+            links: links.to_vec(),
+        };
+        let mut nodes = vec![node(10, &[1]), node(10, &[1]), node(20, &[])];
+        (0..).zip(&mut nodes).for_each(|(at, node)| node.lead = at);
+        let base = |lines, table| crate::domain::disclosure::star::Base {
+            lines,
+            cases: crate::domain::disclosure::star::Cases::Many,
+            table,
+            seen: true,
+        };
+        let hub = [(base(10, 0), vec![0, 2], NONE), (base(10, 0), vec![1, 2], NONE)];
+        let spokes = [(0, 0), (10, 0), (4, 1), (6, 1)];
+        let spokes = spokes.map(|(lines, drug): (u64, u32)| (base(lines, 1), vec![drug], drug));
+        let star = Star::from_parts(nodes, hub.into_iter().chain(spokes).collect());
+        let (must_hide, nothing) = (hidden(&star, &[0, 1]), vec![false; 3]);
+        let pattern = Pattern::new(&Task { shown_before: &nothing, ..task(&star, &must_hide) });
+        let nobody = Insiders::Some(BTreeSet::new());
+        let mut frames = Frames::default();
+        let learnt = vec![(0, 5), (1, -5), (3, 5), (5, -5)];
+        assert!(pattern.holds(&learnt));
+        frames.learn(&pattern, &learnt);
+        // Within its own drug first.
+        assert_eq!(frames.way(&pattern, &[2], &nobody, 5), Some(vec![(2, 5), (3, -5)]));
+        // The drug as a whole: the frame brings what the hub takes from the other drug.
+        assert_eq!(frames.way(&pattern, &[4, 5], &nobody, -5), Some(learnt.clone()));
+        assert_eq!(frames.way(&pattern, &[2, 3], &nobody, 5), Some(learnt));
+        assert_eq!(frames.way(&pattern, &[4, 5], &nobody, 5), None, "no frame raises the second drug");
+    }
+}

@@ -115,6 +115,7 @@ pub fn choose(task: &Task<'_>) -> Choice {
         recipes: Recipes::default(),
         useful: Useful::default(),
         frames: Frames::default(),
+        whole: false,
         count: Count::default(),
         effort: Effort::default(),
     };
@@ -147,6 +148,7 @@ struct Search<'a> {
     recipes: Recipes,
     useful: Useful,
     frames: Frames,
+    whole: bool,
     count: Count,
     effort: Effort,
 }
@@ -176,13 +178,38 @@ impl Search<'_> {
             }
             hides += self.pattern.hides() - before;
         }
-        // What was hidden for the others may have let a move through.
+        // What was hidden for the others may have let a move through; if it is far away, it is looked for there.
+        self.whole = true;
+        self.try_again();
+        // The last resort: what counts the same lines is not shown, then nothing of the block. Most of it comes back in the end.
+        if !self.without.is_empty() {
+            let below = self.without.iter().flat_map(|node| star.below(*node as usize));
+            let around: BTreeSet<u32> = below.flat_map(|base| star.above(*base as usize)).copied().collect();
+            self.hide_all(around);
+            self.try_again();
+        }
+        if !self.without.is_empty() {
+            self.hide_all((0..).zip(&star.nodes).map(|(node, _)| node));
+            self.try_again();
+        }
+        self.whole = false;
+        self.clean_up();
+    }
+
+    fn try_again(&mut self) {
         for node in std::mem::take(&mut self.without) {
             if !self.protect(node, true) {
                 self.without.push(node);
             }
         }
-        self.clean_up();
+    }
+
+    fn hide_all(&mut self, nodes: impl IntoIterator<Item = u32>) {
+        for node in nodes {
+            if self.pattern.may_hide(node) {
+                self.set(node, true);
+            }
+        }
     }
 
     fn insiders(&self, node: u32, inside: &[u32]) -> Insiders {
@@ -345,7 +372,8 @@ impl Search<'_> {
         if let Some(change) = by.and_then(|by| self.frames.way(&self.pattern, inside, insiders, by)) {
             return Some(Found { is_far: false, change, opened: Vec::new() });
         }
-        let wanted = Wanted { inside, insiders, goal, useful: &self.useful, unit: f64::from(self.task.unit) };
+        let unit = f64::from(self.task.unit);
+        let wanted = Wanted { inside, insiders, goal, useful: &self.useful, whole: self.whole, unit };
         let found = solve(&self.pattern, &wanted, &mut self.count)?;
         if found.is_far {
             self.useful.learn(&found.change);
@@ -465,7 +493,7 @@ mod tests {
     use crate::domain::disclosure::star::{Base, Node};
 
     // A table of base cells with several cases each, and the sums of them that are published: base cells and level weight.
-    fn star(cells: &[u64], sums: &[&[usize]]) -> Star {
+    pub(super) fn star(cells: &[u64], sums: &[&[usize]]) -> Star {
         let node = |lead: usize, lines: u64, weight: u64| Node {
             lines,
             cases: lines,
@@ -492,18 +520,30 @@ mod tests {
     fn solved(star: &Star, must_hide: &[bool], shown_before: &[bool]) -> Choice {
         let protect: Vec<bool> = star.nodes.iter().map(|node| node.cases < 5).collect();
         let width = vec![5; star.nodes.len()];
-        choose(&Task {
+        choose(&Task { protect: &protect, width: &width, shown_before, ..task(star, must_hide) })
+    }
+
+    pub(super) fn task<'a>(star: &'a Star, must_hide: &'a [bool]) -> Task<'a> {
+        Task {
             star,
             must_hide,
-            protect: &protect,
-            shown_before,
-            width: &width,
+            protect: &[],
+            shown_before: &[],
+            width: &[],
             reach: Reach::Together,
             unit: 1,
             k: 5,
             insiders: true,
             clean_up_max: 100,
-        })
+        }
+    }
+
+    // Regions N and S by cocaine, heroin, MDMA, with all sums.
+    pub(super) fn regions() -> Star {
+        let rows: [&[usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
+        let columns: [&[usize]; 3] = [&[0, 3], &[1, 4], &[2, 5]];
+        let sums = [&rows[..], &columns[..], &[&[0, 1, 2, 3, 4, 5]]].concat();
+        star(&[12, 3, 15, 11, 14, 18], &sums)
     }
 
     // Every protected count has moves that leave all shown sums as they are, nothing below zero, and that differ by five in it.
@@ -529,13 +569,10 @@ mod tests {
         star.nodes.iter().map(|node| node.cases < 5).collect()
     }
 
-    // Attack 5.1: total minus parts. Regions N and S by cocaine, heroin, MDMA.
+    // Attack 5.1: total minus parts.
     #[test]
     fn a_hidden_cell_of_a_table_is_not_what_the_others_leave_over() {
-        let rows: [&[usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
-        let columns: [&[usize]; 3] = [&[0, 3], &[1, 4], &[2, 5]];
-        let sums = [&rows[..], &columns[..], &[&[0, 1, 2, 3, 4, 5]]].concat();
-        let star = star(&[12, 3, 15, 11, 14, 18], &sums);
+        let star = regions();
         let nobody = vec![false; star.nodes.len()];
         let choice = solved(&star, &unsafe_nodes(&star), &nobody);
         assert!(choice.without.is_empty(), "{:?}", choice.without);
@@ -548,6 +585,21 @@ mod tests {
             let known: Vec<bool> = less.iter().map(|hidden| !hidden).collect();
             assert_eq!(solved(&star, &less, &known).without, [1], "with cell {shown} shown");
         }
+    }
+
+    // What was shown before cannot be hidden; what is new is, down to nothing of the block, and comes back where it is not needed.
+    #[test]
+    fn where_no_single_number_helps_all_that_is_new_is_hidden() {
+        let star = regions();
+        let before: Vec<bool> = (0..star.nodes.len()).map(|node| [0, 2, 6, 7].contains(&node)).collect();
+        let choice = solved(&star, &unsafe_nodes(&star), &before);
+        assert_eq!(choice.without, [1], "the row of region N was shown: 30 - 12 - 15");
+        let before: Vec<bool> = (0..star.nodes.len()).map(|node| [2, 6, 7].contains(&node)).collect();
+        let choice = solved(&star, &unsafe_nodes(&star), &before);
+        assert!(choice.without.is_empty(), "{:?}", choice.without);
+        is_protected(&star, &choice);
+        let hidden: Vec<usize> = (0..star.nodes.len()).filter(|node| choice.hidden[*node]).collect();
+        assert_eq!(hidden, [0, 1, 3, 4]);
     }
 
     // Attack 5.21a: cells of three dimensions from margins of two. None of the cells is published.

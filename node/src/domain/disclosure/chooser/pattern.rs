@@ -84,6 +84,14 @@ impl<'a> Pattern<'a> {
         !self.hidden[node as usize] && !self.known_anyway[node as usize]
     }
 
+    /// Whether a base cell cannot move: it alone makes up a number that is known, and that may not be hidden.
+    pub(super) fn is_fixed(&self, base: u32, may_hide: bool) -> bool {
+        let fixes = |node: &u32| {
+            self.star.below(*node as usize).len() == 1 && self.known(*node) && !(may_hide && self.may_hide(*node))
+        };
+        self.star.above(base as usize).iter().any(fixes)
+    }
+
     /// How often a count was hidden.
     pub(super) const fn hides(&self) -> usize {
         self.hides

@@ -15,6 +15,9 @@ use super::{
 /// Branches of the search for whole numbers, at most.
 const BRANCHES_MAX: u64 = 40;
 
+/// Columns of a programme over a whole block, at most: it takes longer than they become more.
+const COLUMNS_MAX: usize = 6_000;
+
 /// How often a choice is priced anew, at most.
 const ROUNDS_MAX: usize = 2;
 
@@ -54,6 +57,8 @@ pub(super) struct Wanted<'a> {
     pub(super) goal: Goal,
     /// What others needed.
     pub(super) useful: &'a Useful,
+    /// Whether the whole block is looked at, as far as it can move.
+    pub(super) whole: bool,
     /// What programmes count in.
     pub(super) unit: f64,
 }
@@ -113,29 +118,41 @@ struct Stated {
 
 /// Solves for a move; `None` if there is none, or none in whole numbers was found.
 pub(super) fn solve(pattern: &Pattern<'_>, wanted: &Wanted<'_>, count: &mut Count) -> Option<Found> {
+    let may_hide = matches!(wanted.goal, Goal::Exactly { may_hide: true, .. });
+    let system = |reached: &[u32]| {
+        let gives_way = |row: u32| may_hide && pattern.may_hide(pattern.node_of(row).0);
+        System::new(pattern, reached, wanted.inside, wanted.insiders, &gives_way)
+    };
+    let whole = || Some(system(&reach::all(pattern, wanted.inside))).filter(|all| all.columns.len() <= COLUMNS_MAX);
     // What costs nothing is found near by, in a small programme, or not at all.
-    if !matches!(wanted.goal, Goal::Exactly { may_hide: true, .. }) {
-        let near = reach::near(pattern, wanted.inside, false, wanted.useful);
-        return once(pattern, wanted, &near, &HashMap::new(), count).map(|(found, _)| found);
+    if !may_hide {
+        let near = || system(&reach::near(pattern, wanted.inside, false, wanted.useful));
+        let system = if wanted.whole { whole().unwrap_or_else(near) } else { near() };
+        return once(pattern, wanted, &system, &HashMap::new(), count).map(|(found, _)| found);
     }
-    let near = cheapest(pattern, wanted, &reach::near(pattern, wanted.inside, true, wanted.useful), count);
+    let near = system(&reach::near(pattern, wanted.inside, true, wanted.useful));
+    let near = cheapest(pattern, wanted, &near, count);
     let lost = |found: &Found| found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
     match near {
         Some(found) if lost(&found) <= SMALL_LOSS => Some(found),
         near => {
-            let far = cheapest(pattern, wanted, &reach::far(pattern, wanted.inside, wanted.useful), count);
-            let far = far.map(|found| Found { is_far: true, ..found });
+            let far = if wanted.whole {
+                whole().unwrap_or_else(|| system(&reach::farther(pattern, wanted.inside, wanted.useful)))
+            } else {
+                system(&reach::far(pattern, wanted.inside, wanted.useful))
+            };
+            let far = cheapest(pattern, wanted, &far, count).map(|found| Found { is_far: true, ..found });
             near.into_iter().chain(far).min_by_key(lost)
         }
     }
 }
 
-fn cheapest(pattern: &Pattern<'_>, wanted: &Wanted<'_>, base_cells: &[u32], count: &mut Count) -> Option<Found> {
+fn cheapest(pattern: &Pattern<'_>, wanted: &Wanted<'_>, system: &System, count: &mut Count) -> Option<Found> {
     let mut prices: HashMap<u32, f64> = HashMap::new();
     let mut best: Option<(u64, Found)> = None;
     // A number that is hidden is lost whole, however little it moves: price it by what it moved last time.
     for _ in 0..ROUNDS_MAX {
-        let Some((found, moved)) = once(pattern, wanted, base_cells, &prices, count) else { break };
+        let Some((found, moved)) = once(pattern, wanted, system, &prices, count) else { break };
         let loss = found.opened.iter().map(|node| loss(pattern, *node)).sum::<u64>();
         if loss == 0 {
             return Some(found);
@@ -165,24 +182,21 @@ type Moved = Vec<(u32, f64)>;
 fn once(
     pattern: &Pattern<'_>,
     wanted: &Wanted<'_>,
-    reached: &[u32],
+    system: &System,
     prices: &HashMap<u32, f64>,
     count: &mut Count,
 ) -> Option<(Found, Moved)> {
-    let may_hide = matches!(wanted.goal, Goal::Exactly { may_hide: true, .. });
-    let gives_way = |row: u32| may_hide && pattern.may_hide(pattern.node_of(row).0);
-    let system = System::new(pattern, reached, wanted.inside, wanted.insiders, &gives_way);
     if !system.columns.iter().any(|column| column.inside) {
         return None;
     }
-    let mut stated = state(pattern, wanted, &system, prices, false);
+    let mut stated = state(pattern, wanted, system, prices, false);
     count.solved += 1;
     let mut solution = solved(&stated.problem)?;
     // In another unit than one there is nothing to branch on: whether rounded values hold is seen afterwards.
     let is_count = wanted.unit <= 1.0;
     if is_count && !stated.pairs.iter().all(|pair| is_whole(pair.value(&solution))) {
         count.fractional += 1;
-        stated = state(pattern, wanted, &system, prices, true);
+        stated = state(pattern, wanted, system, prices, true);
         count.solved += 1;
         solution = solved(&stated.problem)?;
     }

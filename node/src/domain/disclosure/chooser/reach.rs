@@ -29,6 +29,9 @@ const EMPTY_MAX: usize = 4;
 /// Base cells of one table that a programme has, at most, if it has no other table.
 const LINKED_MAX: usize = 600;
 
+/// The same, at most, if hub and other tables are there as well.
+const LINKED_BESIDE_MAX: usize = 200;
+
 /// Base cells of a row that are all looked at; of longer rows only those with most lines.
 const LONG_ROW: usize = 24;
 
@@ -71,6 +74,16 @@ pub(super) fn far(pattern: &Pattern<'_>, inside: &[u32], useful: &Useful) -> Vec
         return around(pattern, inside, true, useful, RESERVOIRS_OF_LARGE);
     }
     all(pattern, inside)
+}
+
+/// The same with what is linked to the count in its own table, for what was not found otherwise.
+pub(super) fn farther(pattern: &Pattern<'_>, inside: &[u32], useful: &Useful) -> Vec<u32> {
+    let mut reached: BTreeSet<u32> = far(pattern, inside, useful).into_iter().collect();
+    if let Some(base) = inside.first() {
+        let own = pattern.star.bases[*base as usize].table;
+        reached.extend(linked(pattern, inside.iter().copied().collect(), own, true, LINKED_MAX));
+    }
+    reached.into_iter().collect()
 }
 
 /// Base cells of every time and drug that has lines, and of the count itself with what it links to.
@@ -126,7 +139,11 @@ fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful
     }
     if hubs.is_empty() {
         // No other table is touched: what the table has is what there is to take from.
-        return linked(pattern, reached, own);
+        return linked(pattern, reached, own, may_hide, LINKED_MAX).into_iter().collect();
+    }
+    if !may_hide {
+        // It may do without the hub as well.
+        reached = linked(pattern, reached, own, false, LINKED_BESIDE_MAX);
     }
     for hub in &hubs {
         reached.insert(*hub);
@@ -136,7 +153,7 @@ fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful
     for (place, hub) in pattern.reservoirs(first, reservoirs).into_iter().enumerate() {
         reached.insert(hub);
         let in_own = place < reservoirs / 2;
-        let spokes = spokes(pattern, hub, may_hide).into_iter();
+        let spokes = spokes(pattern, hub, may_hide).into_iter().filter(|base| !pattern.is_fixed(*base, may_hide));
         let spokes = spokes.filter(|base| has_lines(base) || in_own && star.bases[*base as usize].table == own);
         reached.extend(fullest(pattern, spokes.collect()));
     }
@@ -144,7 +161,7 @@ fn around(pattern: &Pattern<'_>, inside: &[u32], may_hide: bool, useful: &Useful
 }
 
 // Base cells of one table that stand in a row with one of these, or with one that does, and so on; of long rows those with most lines.
-fn linked(pattern: &Pattern<'_>, mut reached: BTreeSet<u32>, table: u16) -> Vec<u32> {
+fn linked(pattern: &Pattern<'_>, mut reached: BTreeSet<u32>, table: u16, may_hide: bool, most: usize) -> BTreeSet<u32> {
     let star = pattern.star;
     let lines = |base: u32| star.bases[base as usize].lines;
     let mut open: VecDeque<u32> = reached.iter().copied().collect();
@@ -152,14 +169,16 @@ fn linked(pattern: &Pattern<'_>, mut reached: BTreeSet<u32>, table: u16) -> Vec<
     while let Some(base) = open.pop_front() {
         for row in pattern.rows(pattern.class(base)).iter().filter(|row| seen.insert(**row)) {
             let all = star.below(pattern.node_of(*row).0 as usize).iter().copied();
-            let mut row: Vec<u32> = all.filter(|base| star.bases[*base as usize].table == table).collect();
+            let mut row: Vec<u32> = all
+                .filter(|base| star.bases[*base as usize].table == table && !pattern.is_fixed(*base, may_hide))
+                .collect();
             if row.len() > LONG_ROW {
                 row.sort_by_key(|base| (std::cmp::Reverse(lines(*base)), *base));
                 row.truncate(LONG_ROW);
             }
             for base in row {
-                if reached.len() == LINKED_MAX {
-                    return reached.into_iter().collect();
+                if reached.len() >= most {
+                    return reached;
                 }
                 if reached.insert(base) {
                     open.push_back(base);
@@ -167,7 +186,7 @@ fn linked(pattern: &Pattern<'_>, mut reached: BTreeSet<u32>, table: u16) -> Vec<
             }
         }
     }
-    reached.into_iter().collect()
+    reached
 }
 
 // In a large block the base cells with most lines, some of every table; otherwise all.

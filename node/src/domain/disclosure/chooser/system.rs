@@ -133,3 +133,31 @@ fn columns(pattern: &Pattern<'_>, reached: &[u32], inside: &[u32], insiders: &In
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::disclosure::chooser::{
+        Task,
+        tests::{regions, task},
+    };
+
+    #[test]
+    fn what_no_other_could_make_good_is_left_out() {
+        let star = regions();
+        let nothing = vec![false; star.nodes.len()];
+        let columns = |cells: &[usize], gives_way: bool| {
+            let must_hide: Vec<bool> = (0..star.nodes.len()).map(|node| cells.contains(&node)).collect();
+            let pattern = Pattern::new(&Task { shown_before: &nothing, ..task(&star, &must_hide) });
+            let all: Vec<u32> = (0..6).collect();
+            let nobody = Insiders::Some(BTreeSet::new());
+            System::new(&pattern, &all, &[1], &nobody, &|_| gives_way).columns.len()
+        };
+        assert_eq!(columns(&[0, 1, 3, 4], false), 4, "the rectangle turns");
+        assert_eq!(columns(&[0, 1, 4], false), 0, "each is alone in a row or column in the end");
+        assert_eq!(columns(&[0, 1, 2, 3, 4, 5], false), 6);
+        assert_eq!(columns(&[0, 1, 4], true), 6, "rows that give way hold nothing");
+    }
+}
