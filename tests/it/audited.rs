@@ -62,6 +62,10 @@ fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> Stri
         .collect()
 }
 
+fn codes(reply: &Value) -> Vec<&str> {
+    reply["warnings"].as_array().unwrap().iter().map(|warning| warning["code"].as_str().unwrap()).collect()
+}
+
 #[test]
 fn an_audited_edition_goes_on_from_what_was_published() {
     let mut stage = Stage::new();
@@ -84,21 +88,43 @@ fn an_audited_edition_goes_on_from_what_was_published() {
     }
     assert!(more.len() > shown.len(), "the new months show something");
     assert!(more.contains_key(&("2024".into(), "_T".into())), "the year's total is complete now");
-    // Late records of published months change nothing that is published, and the operator is told.
-    stage.import("c.csv", &rows("C", 3..=3, 20), "2024");
+    // One late record changes nothing that is published, and the operator is told.
+    let total = |shown: &BTreeMap<(String, String), Value>| shown[&("2024".into(), "_T".into())].as_u64().unwrap();
+    stage.import("c.csv", &rows("C", 3..=3, 1), "2024");
     let (third, late) = stage.publish();
     assert_eq!(late, more);
-    let codes: Vec<&str> = third["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["UNCHANGED", "KEPT"]);
+    assert_eq!(codes(&third), ["UNCHANGED", "KEPT"]);
+    // With twenty more the block is revised: what is put right says what the records say, what is not says what it said.
+    stage.import("d.csv", &rows("D", 3..=3, 20), "2024");
+    let (fourth, revised) = stage.publish();
+    assert_eq!((&fourth["result"]["edition"], codes(&fourth)), (&3.into(), vec!["REVISED"]));
+    assert_eq!(fourth["result"]["vintages"], serde_json::json!([{ "kind": "seizure", "year": 2024, "vintage": 2 }]));
+    assert_eq!(total(&revised), total(&more) + 21);
+    assert!(revised.keys().all(|key| more.contains_key(key)), "what was hidden stays hidden");
+    let stays = more.iter().filter(|(key, value)| revised.get(*key) == Some(*value)).count();
+    assert!(stays > 10, "other months stay: {stays}");
+    for ((time, drug), value) in revised.iter().filter(|(key, _)| more.get(*key) != revised.get(*key)) {
+        let added = value.as_u64().unwrap() - more[&(time.clone(), drug.clone())].as_u64().unwrap();
+        assert!(added >= 5, "{time} {drug}: {added}");
+    }
+    // Taking them away again would show the one late record, as the difference to the first vintage.
+    assert_eq!(stage.operator(&["import", "undo", "imp-000004", "--reason", "wrong file"]).code, 0);
+    let (undone, same) = stage.publish();
+    assert_eq!((codes(&undone), &same), (vec!["UNCHANGED", "KEPT"], &revised));
+    // What is put right next is the third vintage, and the last.
+    stage.import("e.csv", &rows("E", 3..=3, 30), "2024");
+    let (fifth, third) = stage.publish();
+    assert_eq!((codes(&fifth), total(&third)), (vec!["REVISED"], total(&more) + 31));
+    stage.import("f.csv", &rows("F", 3..=3, 20), "2024");
+    let (sixth, last) = stage.publish();
+    assert_eq!((codes(&sixth), &last), (vec!["UNCHANGED", "KEPT"], &third));
+    assert!(sixth["warnings"][1]["message"].as_str().unwrap().contains("final"), "{sixth}");
     // After a withdrawal the block is made anew, which is said.
-    assert_eq!(stage.operator(&["edition", "withdraw", "2", "--reason", "late records"]).code, 0);
-    let (fourth, anew) = stage.publish();
-    assert_eq!(fourth["result"]["edition"], 3);
-    assert_eq!(
-        anew[&("2024".into(), "_T".into())].as_u64().unwrap(),
-        more[&("2024".into(), "_T".into())].as_u64().unwrap() + 20
-    );
-    assert!(fourth["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "RENEWED"), "{fourth}");
+    assert_eq!(stage.operator(&["edition", "withdraw", "4", "--reason", "late records"]).code, 0);
+    let (seventh, anew) = stage.publish();
+    assert_eq!((&seventh["result"]["edition"], total(&anew)), (&5.into(), total(&third) + 20));
+    assert_eq!(codes(&seventh), ["RENEWED"]);
+    assert_eq!(seventh["result"]["vintages"][0]["vintage"], 1);
     // Protection is not taken off again.
     assert!(stage.node.take().unwrap().stop());
     stage.federation.edit("ES-AGENCY/node/node.toml", "accept_primary_only = false", "accept_primary_only = true");

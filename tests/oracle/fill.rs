@@ -15,6 +15,7 @@ use accord_node::domain::{
     disclosure::{Rules, Zeros},
     edition::{Basis, Before, Filled, Filling, Frozen, gather, jobs, make},
     record::When,
+    revision::HeldLine,
 };
 use accord_protocol::{
     catalogue::{Catalogue, Kind, Quantity, Table},
@@ -47,6 +48,7 @@ fn main() {
     let zeros = if rules["zeros"] == "shown" { Zeros::Shown } else { Zeros::Hidden };
     let rules = Rules::new(number("k"), number("p_percent"), number("dominance_percent"), zeros).unwrap();
     let mut before: Option<(Frozen, Vec<Basis>)> = None;
+    let mut vintages: HashMap<(Kind, u16, u64), Vec<HeldLine>> = HashMap::new();
     for edition in 1.. {
         let Ok(text) = fs::read_to_string(folder.join(format!("lines-{edition}.json"))) else { break };
         let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -71,10 +73,15 @@ fn main() {
             delay_days: 30,
             protection: Protection::Audited,
             before: before.as_ref().map(|(frozen, bases)| Before { frozen, bases, same_rules: true, withdrawn: false }),
+            number: edition,
+            held: &|kind, year, edition| vintages.get(&(kind, year, edition)).cloned(),
             fingerprint: &Hash::of,
         };
         let made = jobs(&filling).iter().map(|job| make(job, &filling)).collect::<Result<Vec<_>, _>>();
-        let filled = gather(made.unwrap_or_else(|fault| panic!("edition {edition}: {fault}")));
+        let mut filled = gather(made.unwrap_or_else(|fault| panic!("edition {edition}: {fault}")));
+        let held = std::mem::take(&mut filled.held);
+        vintages.extend(held.into_iter().map(|(kind, year, lines)| ((kind, year, edition), lines)));
+        eprintln!("edition {edition}: {:?} {:?}", filled.revised, filled.kept);
         // Where somebody who is alone may narrow a cell, the node says so; the campaign shows it beside what the oracle finds.
         eprintln!("edition {edition}: {:?}", filled.audit);
         let cells = cells(&filled, &catalogue, country);

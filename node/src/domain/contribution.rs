@@ -15,8 +15,10 @@ use accord_protocol::{
 
 use super::{
     amount::{Amount, Unit},
+    disclosure::star::is_within,
     import::index::{Digest, digest},
     record::{Line, Price, Purity, SeizureLine, Stated, When},
+    revision::HeldLine,
 };
 
 /// Dimensions of one kind, besides time and pair, at most.
@@ -278,9 +280,15 @@ impl Contributions {
         self.kinds.get(&kind).and_then(|of_kind| of_kind.years.get(&year)).map_or(&[], Vec::as_slice)
     }
 
-    /// What lines of published months (bit 0 is January) say, in an order that does not depend on that of the records: two blocks are
-    /// made from the same lines exactly if these bytes are equal.
-    pub fn basis(&self, kind: Kind, lines: &[Contribution], months: u16) -> Vec<u8> {
+    /// Lines of one kind and year, whose cases are numbered already.
+    pub fn of_lines(kind: Kind, year: u16, lines: Vec<Contribution>) -> Self {
+        let of_kind = OfKind { years: BTreeMap::from([(year, lines)]), ..OfKind::default() };
+        Self { kinds: BTreeMap::from([(kind, of_kind)]) }
+    }
+
+    /// The lines of published months (bit 0 is January), in an order that does not depend on that of the records: two blocks are made
+    /// from the same lines exactly if these are equal.
+    pub fn held(&self, kind: Kind, year: u16, months: u16) -> Vec<HeldLine> {
         let mut names: Vec<Digest> = Vec::new();
         if let Some(of_kind) = self.kinds.get(&kind) {
             names.resize(of_kind.cases.len(), Digest::default());
@@ -290,21 +298,18 @@ impl Contributions {
                 }
             }
         }
-        let within = |period: Period| {
-            let ((_, from), (_, to)) = period.months();
-            (from..=to).all(|month| (1..=12).contains(&month) && months >> (month - 1) & 1 == 1)
-        };
-        let mut rows: Vec<Vec<u8>> = lines
-            .iter()
-            .filter(|line| within(line.period))
-            .map(|line| {
-                let name = names.get(line.case as usize).copied().unwrap_or_default();
-                accord_protocol::codec::encode(&(name, line.period.number(), line.leaves, line.amount, line.value))
-                    .unwrap_or_default()
+        let lines = self.year(kind, year).iter().filter(|line| is_within(line.period, months));
+        let mut held: Vec<HeldLine> = lines
+            .map(|line| HeldLine {
+                case: names.get(line.case as usize).copied().unwrap_or_default(),
+                period: line.period.number(),
+                leaves: line.leaves,
+                amount: line.amount,
+                value: line.value,
             })
             .collect();
-        rows.sort_unstable();
-        rows.concat()
+        held.sort_unstable();
+        held
     }
 
     /// For each case whose first seizure was in a year: the pairs of drug groups that it holds, as numbers of `drug-pairs-1`.

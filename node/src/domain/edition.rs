@@ -9,6 +9,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Kind, Table},
     cell::{CELL_LEN, Released, State},
     code::ListError,
+    codec::encode,
     edition::{EditionHeader, Layout, Protection},
     id::Hash,
     selection::Selection,
@@ -18,7 +19,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contribution::Contributions,
+    contribution::{Contribution, Contributions},
     coverage::Coverage,
     disclosure::{
         self, Outcome, Reason, Rules, alone,
@@ -26,7 +27,9 @@ use super::{
         chooser::Effort,
         outcomes,
         protect::{Protected, primary_only, protect},
+        star::Earlier,
     },
+    revision::{Changes, HeldLine, Revised, VINTAGES_MAX, contributions, make_unsafe, revised},
     tabulate::{Cell, tabulate},
 };
 
@@ -114,6 +117,10 @@ pub struct Filled {
     pub bases: Vec<Basis>,
     /// Blocks that stand as before although there is something new.
     pub kept: Vec<(Kind, u16, Kept)>,
+    /// Kinds and years that were revised.
+    pub revised: Vec<Revision>,
+    /// Lines of new vintages: to be kept with the edition.
+    pub held: Vec<(Kind, u16, Vec<HeldLine>)>,
     /// Kinds and years made anew after the edition before was withdrawn.
     pub renewed: Vec<(Kind, u16)>,
     /// Kinds and years that needed no work, because nothing changed.
@@ -147,6 +154,10 @@ pub struct Filling<'a> {
     pub protection: Protection,
     /// What the latest edition holds.
     pub before: Option<Before<'a>>,
+    /// The number that the edition would have.
+    pub number: u64,
+    /// The lines of the vintage of a kind and year that was made with an edition.
+    pub held: &'a (dyn Fn(Kind, u16, u64) -> Option<Vec<HeldLine>> + Sync),
     /// Fingerprint of the lines of a block, which nobody without the node's key can guess.
     pub fingerprint: &'a (dyn Fn(&[u8]) -> Hash + Sync),
 }
@@ -171,7 +182,7 @@ pub struct Before<'a> {
 }
 
 /// What a kind and year of an edition was made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Basis {
     /// The kind of record.
     pub kind: Kind,
@@ -181,13 +192,45 @@ pub struct Basis {
     pub months: u16,
     /// Fingerprint of their lines.
     pub lines: Hash,
+    /// Its vintages, oldest first.
+    pub vintages: Vec<Vintage>,
+}
+
+/// One vintage of a kind and year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Vintage {
+    /// The edition that its lines are kept with.
+    pub edition: u64,
+    /// Its published months: bit 0 is January.
+    pub months: u16,
+}
+
+/// How a kind and year was revised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision {
+    /// The kind of record.
+    pub kind: Kind,
+    /// The year.
+    pub year: u16,
+    /// Which vintage it is now.
+    pub vintage: usize,
+    /// Lines that came since the vintage before.
+    pub added: usize,
+    /// Lines that went.
+    pub removed: usize,
+    /// Numbers that show something else now.
+    pub anew: usize,
+    /// Numbers that show what they showed, because their change is hidden.
+    pub stay: usize,
 }
 
 /// Why a block stands as in the edition before, although there is something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// Records of published periods were added, corrected or removed.
+    /// Records of published periods were added, corrected or removed, but so few that nothing of it may be seen.
     RecordsChanged,
+    /// They were, after its final vintage.
+    Final,
     /// Rules or catalogue changed: they hold for years that are not published yet.
     RulesChanged,
     /// A published month is not declared complete any more.
@@ -201,8 +244,9 @@ impl Kept {
     pub const fn words(self) -> &'static str {
         match self {
             Self::RecordsChanged => {
-                "records of published periods changed; the difference to what is published is not shown"
+                "records of published periods changed, but nothing of the difference to what is published may be seen yet"
             }
+            Self::Final => "records of published periods changed after its final vintage, the third",
             Self::RulesChanged => "rules and catalogue hold for years that are not published yet",
             Self::CoverageShrank => "what was published stays published; withdraw the edition if it was wrong",
             Self::NotProtectable => "with what is published already, the new periods cannot be protected yet",
@@ -216,6 +260,16 @@ pub enum Unfit {
     /// A code list is missing.
     #[error(transparent)]
     List(#[from] ListError),
+    /// Lines of an earlier vintage are gone.
+    #[error("{kind} {year}: the lines of the vintage that came with edition {edition} are not there")]
+    Vintage {
+        /// The kind of record.
+        kind: Kind,
+        /// The year.
+        year: u16,
+        /// The edition.
+        edition: u64,
+    },
     /// The auditor objects.
     #[error("{kind} {year}: {fault}")]
     Audit {
@@ -243,6 +297,7 @@ pub struct Made {
     effort: Effort,
     audit: Summary,
     basis: Basis,
+    held: Option<Vec<HeldLine>>,
     how: How,
 }
 
@@ -251,6 +306,7 @@ pub struct Made {
 enum How {
     New,
     Renewed,
+    Revised(Revision),
     Unchanged,
     Kept(Kept),
 }
@@ -281,18 +337,21 @@ pub fn gather(done: Vec<Made>) -> Filled {
     for made in done {
         filled.effort += made.effort;
         filled.audit += made.audit;
-        filled.bases.push(made.basis);
+        filled.held.extend(made.held.map(|lines| (made.basis.kind, made.basis.year, lines)));
         match made.how {
             How::New => {}
+            How::Revised(revision) => filled.revised.push(revision),
             How::Renewed => filled.renewed.push((made.basis.kind, made.basis.year)),
             How::Unchanged => filled.unchanged += 1,
             How::Kept(why) => filled.kept.push((made.basis.kind, made.basis.year, why)),
         }
+        filled.bases.push(made.basis);
         blocks.extend(made.blocks);
     }
     filled.bases.sort_by_key(|basis| (basis.kind, basis.year));
     filled.kept.sort_by_key(|(kind, year, _)| (*kind, *year));
     filled.renewed.sort_unstable();
+    filled.revised.sort_by_key(|revision| (revision.kind, revision.year));
     blocks.sort_by_key(|(table, block, _)| (*table, block.year));
     let mut shares: BTreeMap<(usize, Vec<u8>), Share> = BTreeMap::new();
     for (table, block, of_block) in blocks {
@@ -311,7 +370,6 @@ pub fn gather(done: Vec<Made>) -> Filled {
 /// A code list that is missing, or what the auditor objects to: then there is no edition.
 pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     let published = |period: Period| filling.coverage.publishes(job.kind, period, filling.now, filling.delay_days);
-    let lines = filling.contributions.year(job.kind, job.year);
     let mut laid_out = Vec::new();
     for (place, table) in &job.tables {
         let layout = Layout::new(table, filling.country, job.year)?;
@@ -321,97 +379,283 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     let months = (1..=12)
         .filter(|month| published(Period::Month(job.year, *month)))
         .fold(0, |months, month| months | 1 << (month - 1));
-    let basis_of = |months: u16| Basis {
+    let held = filling.contributions.held(job.kind, job.year, months);
+    let basis = |vintages: Vec<Vintage>| Basis {
         kind: job.kind,
         year: job.year,
         months,
-        lines: (filling.fingerprint)(&filling.contributions.basis(job.kind, lines, months)),
+        lines: fingerprint(filling, &held),
+        vintages,
     };
-    let basis = basis_of(months);
+    let all = |lines| Work { job, laid_out: &laid_out, filling, published: &published, lines };
+    let work = all(filling.contributions.year(job.kind, job.year));
+    let made = |(blocks, protected): (Blocks, Protected), vintages: Vec<Vintage>, how: How| Made {
+        blocks,
+        effort: protected.effort,
+        audit: protected.audit,
+        basis: basis(vintages),
+        held: (filling.protection == Protection::Audited).then(|| held.clone()),
+        how,
+    };
+    let newest = Vintage { edition: filling.number, months };
     let before = filling.before.and_then(|before| {
         let basis = before.bases.iter().find(|basis| (basis.kind, basis.year) == (job.kind, job.year))?;
-        Some((before, *basis))
+        Some((before, basis))
     });
-    let blocks = |before: Option<Before<'_>>| make_blocks(job, &laid_out, filling, &published, before);
-    let Some((before, old)) = before else {
-        let (blocks, protected) = blocks(None)?;
-        return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
-    };
-    let records_changed = basis_of(old.months) != old;
+    let Some((before, old)) = before else { return Ok(made(work.blocks(None)?, vec![newest], How::New)) };
+    let then = filling.contributions.held(job.kind, job.year, old.months);
+    let records_changed = fingerprint(filling, &then) != old.lines;
     if records_changed && before.withdrawn {
-        let (blocks, protected) = blocks(None)?;
-        return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::Renewed });
+        return Ok(made(work.blocks(None)?, vec![newest], How::Renewed));
     }
-    let how = if records_changed {
-        How::Kept(Kept::RecordsChanged)
-    } else if !before.same_rules {
+    let earlier = old.vintages.split_last().map_or(&[] as &[Vintage], |(_, earlier)| earlier);
+    let how = if !before.same_rules {
         How::Kept(Kept::RulesChanged)
     } else if old.months & !months != 0 {
         How::Kept(Kept::CoverageShrank)
-    } else if old.months == months {
+    } else if !records_changed && old.months == months {
         How::Unchanged
-    } else {
-        match blocks(Some(before)) {
-            Ok((blocks, protected)) => {
-                return Ok(Made { blocks, effort: protected.effort, audit: protected.audit, basis, how: How::New });
+    } else if records_changed && old.vintages.len() >= VINTAGES_MAX {
+        How::Kept(Kept::Final)
+    } else if records_changed {
+        match work.revised(before, old, &held) {
+            Ok(Some((blocks, protected, revision))) => {
+                let vintages = [old.vintages.as_slice(), &[newest]].concat();
+                return Ok(made((blocks, protected), vintages, How::Revised(revision)));
             }
+            Ok(None) => How::Kept(Kept::RecordsChanged),
             Err(Unfit::Audit { .. }) => How::Kept(Kept::NotProtectable),
-            Err(list) => return Err(list),
+            Err(other) => return Err(other),
+        }
+    } else {
+        match work.blocks(Some(before)) {
+            // The vintage goes on: with more months, its lines are kept anew.
+            Ok(done) => return Ok(made(done, [earlier, &[newest]].concat(), How::New)),
+            Err(Unfit::Audit { .. }) => How::Kept(Kept::NotProtectable),
+            Err(other) => return Err(other),
         }
     };
-    let blocks = laid_out
-        .iter()
-        .map(|of| {
-            let block = carried(of, job.year, before);
-            let mut shares = BTreeMap::new();
-            count_shares(of, &block, &mut shares);
-            (of.place, block, shares)
-        })
-        .collect();
-    Ok(Made { blocks, effort: Effort::default(), audit: Summary::default(), basis: old, how })
+    let blocks = work.carried(before);
+    Ok(Made { blocks, effort: Effort::default(), audit: Summary::default(), basis: old.clone(), held: None, how })
+}
+
+fn fingerprint(filling: &Filling<'_>, held: &[HeldLine]) -> Hash {
+    let bytes: Vec<u8> = held.iter().flat_map(|line| encode(line).unwrap_or_default()).collect();
+    (filling.fingerprint)(&bytes)
 }
 
 type Blocks = Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>;
 
-// Protects the tables of a kind and year, and makes blocks of them.
-fn make_blocks(
-    job: &Job<'_>,
-    laid_out: &[LaidOut<'_>],
-    filling: &Filling<'_>,
-    published: &dyn Fn(Period) -> bool,
-    before: Option<Before<'_>>,
-) -> Result<(Blocks, Protected), Unfit> {
-    let linked: Vec<&LaidOut<'_>> = laid_out.iter().filter(|of| of.table.margins).collect();
-    let filled: Vec<disclosure::star::Filled<'_>> = linked
-        .iter()
-        .map(|of| disclosure::star::Filled { table: of.table, layout: &of.layout, cells: &of.cells })
-        .collect();
-    let lines = filling.contributions.year(job.kind, job.year);
-    let block = disclosure::star::Block { lines, year: job.year, published };
-    let said_before = |table: usize, number: usize| {
-        let block = before?.frozen.block(linked.get(table)?.table.id, job.year)?;
-        let bytes = block.as_chunks::<CELL_LEN>().0.get(number)?;
-        match Released::from_bytes(*bytes).ok()?.state() {
-            State::Value => Some(true),
-            State::Suppressed => Some(false),
-            State::NotAvailable => None,
-        }
-    };
-    let audit_failed = |fault| Unfit::Audit { kind: job.kind, year: job.year, fault };
-    let protected = match filling.protection {
-        Protection::Audited => protect(&filled, block, filling.rules, &said_before).map_err(audit_failed)?,
-        Protection::PrimaryOnly => primary_only(&filled, block, filling.rules),
-    };
-    let mut reasons = protected.reasons.iter();
-    let mut blocks = Vec::new();
-    for of in laid_out {
-        let kept = if of.table.margins { reasons.next().map(Vec::as_slice) } else { None };
-        let block = to_block(of, kept, job.year, published, filling.rules);
-        let mut shares = BTreeMap::new();
-        count_shares(of, &block, &mut shares);
-        blocks.push((of.place, block, shares));
+// The tables of a kind and year before protection, and what they are filled from.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    job: &'a Job<'a>,
+    laid_out: &'a [LaidOut<'a>],
+    filling: &'a Filling<'a>,
+    published: &'a dyn Fn(Period) -> bool,
+    lines: &'a [Contribution],
+}
+
+type SaidBefore<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
+
+impl<'a> Work<'a> {
+    fn linked(&self) -> impl Iterator<Item = &'a LaidOut<'a>> + use<'a> {
+        self.laid_out.iter().filter(|of| of.table.margins)
     }
-    Ok((blocks, protected))
+
+    // What an edition says of a number of a linked table: shown, hidden, or not available.
+    fn said(&self, before: Before<'_>, table: usize, number: usize) -> Option<bool> {
+        let block = before.frozen.block(self.linked().nth(table)?.table.id, self.job.year)?;
+        said(block, number)
+    }
+
+    // Protects the tables and makes blocks of them; what was said before stays.
+    fn blocks(&self, before: Option<Before<'_>>) -> Result<(Blocks, Protected), Unfit> {
+        let said_before = |table: usize, number: usize| self.said(before?, table, number);
+        let protected = self.protected(&said_before, &[])?;
+        let blocks = self.block_of_each(&protected.reasons);
+        Ok((self.with_shares(blocks), protected))
+    }
+
+    fn protected(&self, said_before: SaidBefore<'_>, earlier: &[Earlier]) -> Result<Protected, Unfit> {
+        let cells: Vec<&[Cell]> = self.linked().map(|of| of.cells.as_slice()).collect();
+        self.protect(&cells, self.lines, self.filling.rules, said_before, earlier)
+    }
+
+    fn protect(
+        &self,
+        cells: &[&[Cell]],
+        lines: &[Contribution],
+        rules: &Rules,
+        said_before: SaidBefore<'_>,
+        earlier: &[Earlier],
+    ) -> Result<Protected, Unfit> {
+        let filled: Vec<disclosure::star::Filled<'_>> = self
+            .linked()
+            .zip(cells)
+            .map(|(of, cells)| disclosure::star::Filled { table: of.table, layout: &of.layout, cells })
+            .collect();
+        let block = disclosure::star::Block { lines, year: self.job.year, published: self.published, earlier };
+        match self.filling.protection {
+            Protection::Audited => protect(&filled, block, rules, said_before).map_err(|fault| Unfit::Audit {
+                kind: self.job.kind,
+                year: self.job.year,
+                fault,
+            }),
+            Protection::PrimaryOnly => Ok(primary_only(&filled, block, rules)),
+        }
+    }
+
+    fn block_of_each(&self, reasons: &[Vec<Option<Reason>>]) -> Vec<Block> {
+        let mut reasons = reasons.iter();
+        let block = |of: &LaidOut<'_>| {
+            let kept = if of.table.margins { reasons.next().map(Vec::as_slice) } else { None };
+            to_block(of, kept, self.job.year, self.published, self.filling.rules)
+        };
+        self.laid_out.iter().map(block).collect()
+    }
+
+    fn with_shares(&self, blocks: Vec<Block>) -> Blocks {
+        let with = |(of, block): (&LaidOut<'_>, Block)| {
+            let mut shares = BTreeMap::new();
+            count_shares(of, &block, &mut shares);
+            (of.place, block, shares)
+        };
+        self.laid_out.iter().zip(blocks).map(with).collect()
+    }
+
+    // The blocks of the edition before.
+    fn carried(&self, before: Before<'_>) -> Blocks {
+        self.with_shares(self.laid_out.iter().map(|of| carried(of, self.job.year, before)).collect())
+    }
+
+    // Puts right what may be put right; `None` if that is nothing.
+    fn revised(
+        &self,
+        before: Before<'_>,
+        old: &Basis,
+        held: &[HeldLine],
+    ) -> Result<Option<(Blocks, Protected, Revision)>, Unfit> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let mut vintages = Vec::new();
+        for Vintage { edition, months } in &old.vintages {
+            let lines = (self.filling.held)(kind, year, *edition);
+            vintages.push((lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?, *months));
+        }
+        // The records as they are, with witnesses that hold for what they were as well.
+        let earlier: Vec<Earlier> =
+            vintages.iter().map(|(lines, months)| Earlier { lines: contributions(lines), months: *months }).collect();
+        let mut protected = self.protected(&|table, number| self.said(before, table, number), &earlier)?;
+        let now = self.block_of_each(&protected.reasons);
+        // The changes since each vintage, as tables of their own.
+        let rules = self.filling.rules.hiding_zeros();
+        let mut seen: Vec<Vec<bool>> = now.iter().map(|block| vec![true; block.reasons.len()]).collect();
+        let mut counts = (0, 0);
+        for (lines, _) in &vintages {
+            let changes = Changes::between(lines, held);
+            counts = changes.counts();
+            self.see_changes(&changes, before, &now, &rules, &mut seen, &mut protected)?;
+        }
+        let (mut anew, mut stay) = (0, 0);
+        let mut blocks = Vec::new();
+        for ((of, mut block), seen) in self.laid_out.iter().zip(now).zip(seen) {
+            let old = carried(of, year, before);
+            for (number, seen) in seen.into_iter().enumerate() {
+                let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
+                let (Some(cell), Some(was), Some(why)) =
+                    (block.cells.get_mut(bytes.clone()), old.cells.get(bytes), block.reasons.get_mut(number))
+                else {
+                    continue;
+                };
+                if *cell == Released::NOT_AVAILABLE.to_bytes() {
+                    continue;
+                }
+                match revised(said(&old.cells, number), reason(*why), seen) {
+                    Revised::Anew => anew += usize::from(cell != was),
+                    Revised::Stays => {
+                        cell.copy_from_slice(was);
+                        *why = Reason::Carried.number();
+                        stay += 1;
+                    }
+                    Revised::Hidden(reason) => {
+                        cell.copy_from_slice(&Released::SUPPRESSED.to_bytes());
+                        *why = reason.number();
+                        anew += usize::from(cell != was);
+                    }
+                }
+            }
+            blocks.push(block);
+        }
+        if anew == 0 {
+            return Ok(None);
+        }
+        let (added, removed) = counts;
+        let revision = Revision { kind, year, vintage: old.vintages.len() + 1, added, removed, anew, stay };
+        Ok(Some((self.with_shares(blocks), protected, revision)))
+    }
+
+    // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.
+    fn see_changes(
+        &self,
+        changes: &Changes,
+        before: Before<'_>,
+        now: &[Block],
+        rules: &Rules,
+        seen: &mut [Vec<bool>],
+        protected: &mut Protected,
+    ) -> Result<(), Unfit> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let is_primary = |block: &Block, number: usize| {
+            let why = block.reasons.get(number).copied().and_then(reason);
+            why.is_some_and(|why| ![Reason::ProtectsAnother, Reason::Carried].contains(&why))
+        };
+        let mut tables = Vec::new();
+        for (of, block) in self.laid_out.iter().zip(now) {
+            let mut cells = changes.cells(of.table, &of.layout, kind, year);
+            let (width, old) = (of.layout.width().max(1), carried(of, year, before));
+            for number in 0..block.reasons.len() {
+                if is_primary(block, number)
+                    && said(&old.cells, number) == Some(true)
+                    && let Some(cell) = cells.get_mut(number / width)
+                {
+                    make_unsafe(cell, of.table, number % width);
+                }
+            }
+            tables.push(LaidOut { place: of.place, table: of.table, layout: of.layout.clone(), cells });
+        }
+        let linked: Vec<usize> =
+            (0..tables.len()).filter(|at| tables.get(*at).is_some_and(|of| of.table.margins)).collect();
+        let hidden_now = |table: usize, number: usize| {
+            let at = *linked.get(table)?;
+            let hidden = now.get(at)?.reasons.get(number) != Some(&0) || seen.get(at)?.get(number) == Some(&false);
+            hidden.then_some(false)
+        };
+        let cells: Vec<&[Cell]> = linked.iter().filter_map(|at| Some(tables.get(*at)?.cells.as_slice())).collect();
+        let of_changes = self.protect(&cells, changes.added(), rules, &hidden_now, &[])?;
+        protected.effort += of_changes.effort;
+        protected.audit += of_changes.audit;
+        let mut reasons = of_changes.reasons.iter();
+        for (of, seen) in tables.iter().zip(seen) {
+            if of.table.margins {
+                let reasons = reasons.next().map_or(&[] as &[_], Vec::as_slice);
+                seen.iter_mut().zip(reasons).for_each(|(seen, why)| *seen &= why.is_none());
+            } else {
+                let alone = to_block(of, None, year, self.published, rules);
+                seen.iter_mut().zip(alone.reasons).for_each(|(seen, why)| *seen &= why == 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+// What a block says of a number: shown, hidden, or not available.
+fn said(block: &[u8], number: usize) -> Option<bool> {
+    let bytes = block.as_chunks::<CELL_LEN>().0.get(number)?;
+    match Released::from_bytes(*bytes).ok()?.state() {
+        State::Value => Some(true),
+        State::Suppressed => Some(false),
+        State::NotAvailable => None,
+    }
 }
 
 // The block of the edition before; of a table that was not in it, nothing is available.

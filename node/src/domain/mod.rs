@@ -1,7 +1,8 @@
 //! Decisions. Nothing here reads a clock, a socket, a disk or a random source.
 //!
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
-//! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing),
+//! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing, and [`revision`] of what
+//! was frozen),
 //! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
 //! answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens now is for [`learning`],
 //! [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and [`catching_up`] see to it that
@@ -30,6 +31,7 @@ pub mod provide;
 pub mod quota;
 pub mod rates;
 pub mod record;
+pub mod revision;
 pub mod round;
 pub mod standstill;
 pub mod tabulate;

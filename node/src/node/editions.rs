@@ -31,7 +31,8 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         disclosure::Rules,
-        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, gather, jobs, make},
+        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, Vintage, gather, jobs, make},
+        revision::VINTAGES_MAX,
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
 };
@@ -169,6 +170,14 @@ impl Node {
             hash.copy_from_slice(hmac::sign(&key, bytes).as_ref());
             Hash(hash)
         };
+        let unreadable = std::sync::Mutex::new(None);
+        let held = |kind, year, edition| {
+            let lines = self.store.vintage(kind, year, edition);
+            lines.unwrap_or_else(|error| {
+                *unreadable.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                None
+            })
+        };
         let filling = Filling {
             catalogue,
             country,
@@ -179,9 +188,15 @@ impl Node {
             delay_days: self.config.publish_delay_days,
             protection: self.protection(),
             before,
+            number: latest.as_ref().map_or(0, |latest| latest.frozen.header.number) + 1,
+            held: &held,
             fingerprint: &fingerprint,
         };
-        let filled = fill(&filling)?;
+        let filled = fill(&filling);
+        if let Some(error) = unreadable.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(error.into());
+        }
+        let filled = filled?;
         tracing::info!(
             programmes = filled.effort.programmes,
             protected = filled.audit.protected,
@@ -218,6 +233,7 @@ impl Node {
         result.insert("protection".into(), json!(self.protection().as_str()));
         result.insert("audit".into(), self.audit_json(&filled));
         result.insert("coverage".into(), self.coverage_json());
+        result.insert("vintages".into(), vintages_json(&filled.bases));
         view.tables(table, cells, &mut result);
         let mut reply = done(Value::Object(result));
         reply.warnings.extend(notices(&filled));
@@ -312,7 +328,8 @@ impl Node {
         let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
         document.add_signature(&self.voice().sign, trust.federation());
         let number = header.number;
-        self.keep_edition(document, &header, &filled, sequence)?;
+        let bases = before.as_ref().map_or(&[] as &[_], |before| &before.bases);
+        self.keep_edition(document, &header, &filled, bases, sequence)?;
         self.records().editions = number;
         tracing::info!(edition = number, "published");
         let mut reply = self.show(Some(number), None, false);
@@ -329,9 +346,21 @@ impl Node {
         document: Document,
         header: &EditionHeader,
         filled: &Filled,
+        before: &[Basis],
         sequence: u64,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        for (kind, year, lines) in &filled.held {
+            batch.put_vintage(*kind, *year, header.number, lines);
+        }
+        // What a longer or newer vintage has taken the place of.
+        for old in before {
+            let now = filled.bases.iter().find(|now| (now.kind, now.year) == (old.kind, old.year));
+            let is_kept = |vintage: &Vintage| now.is_some_and(|now| now.vintages.contains(vintage));
+            for vintage in old.vintages.iter().filter(|vintage| !is_kept(vintage)) {
+                self.store.drop_vintage(old.kind, old.year, vintage.edition, &mut batch)?;
+            }
+        }
         let mut blocks = Vec::new();
         for block in &filled.blocks {
             let bytes = [block.cells.as_slice(), &block.reasons].concat();
@@ -446,6 +475,7 @@ impl Node {
         result.insert("rules".into(), rules_json(&edition.rules));
         result.insert("protection".into(), json!(header.protection.as_str()));
         result.insert("coverage".into(), coverage_rows_json(header.coverage.as_slice()));
+        result.insert("vintages".into(), vintages_json(&edition.bases));
         let view = View {
             catalogue: &edition.frozen.catalogue,
             country: self.config.member.country(),
@@ -464,6 +494,13 @@ impl Node {
     pub(super) fn coverage_json(&self) -> Value {
         coverage_rows_json(&self.records().coverage.rows())
     }
+}
+
+// How often each kind and year was made.
+fn vintages_json(bases: &[Basis]) -> Value {
+    let of =
+        |basis: &Basis| json!({ "kind": basis.kind.as_str(), "year": basis.year, "vintage": basis.vintages.len() });
+    bases.iter().map(of).collect()
 }
 
 // Fills all tables, with as many hands as there are processors.
@@ -506,6 +543,7 @@ impl From<Unfit> for NotFilled {
     fn from(error: Unfit) -> Self {
         match error {
             Unfit::List(list) => Self::Store(StoreError::Read(list.to_string())),
+            gone @ Unfit::Vintage { .. } => Self::Store(StoreError::Read(gone.to_string())),
             audit @ Unfit::Audit { .. } => Self::Audit(audit),
         }
     }
@@ -548,7 +586,15 @@ fn notices(filled: &Filled) -> Vec<Notice> {
         );
         notice("RENEWED", &message)
     });
-    kept.chain(renewed).collect()
+    let revised = filled.revised.iter().map(|of| {
+        let last = if of.vintage == VINTAGES_MAX { ", the final one" } else { "" };
+        let message = format!(
+            "{} {} is in its vintage {} of {VINTAGES_MAX}{last}: {} lines came and {} went; {} numbers changed, {} stay as they were since their change is hidden",
+            of.kind, of.year, of.vintage, of.added, of.removed, of.anew, of.stay
+        );
+        notice("REVISED", &message)
+    });
+    kept.chain(renewed).chain(revised).collect()
 }
 
 // What was withdrawn is not published again, under another number either.

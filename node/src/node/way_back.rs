@@ -201,7 +201,7 @@ impl Node {
                 "check the case id",
             ));
         }
-        let entry = self.store.erase(&erasure, clock::now(), authority.trim())?;
+        let entry = self.store.erase(&erasure, &folded, clock::now(), authority.trim())?;
         self.reload()?;
         tracing::info!(records = entry.records, "a case was erased");
         if let Some(result) = result.as_object_mut() {

@@ -100,6 +100,12 @@ impl Rules {
         self.dominance_percent
     }
 
+    /// The same rules with zeros hidden: that nothing changed is no less a secret than that little did.
+    #[must_use]
+    pub const fn hiding_zeros(self) -> Self {
+        Self { zeros: Zeros::Hidden, ..self }
+    }
+
     /// Whether zeros are shown.
     pub const fn zeros(&self) -> Zeros {
         self.zeros

@@ -54,14 +54,23 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: B
             done.push(sums.finish(&mut protected));
         }
     }
-    // Everything is decided: now every family is audited against all that would be shown.
+    // Everything is decided: now every family is audited against all that would be shown, and all that was.
+    let was_shown: Vec<Vec<bool>> = (0..tables.len())
+        .map(|at| {
+            let numbers = protected.reasons.get(at).map_or(0, Vec::len);
+            (0..numbers).map(|number| before(at, number) == Some(true)).collect()
+        })
+        .collect();
     for of_family in &done {
         let hidden: Vec<Vec<bool>> =
             protected.reasons.iter().map(|of| of.iter().map(Option::is_some).collect()).collect();
         let audited: Vec<Audited<'_>> = of_family
             .with
             .iter()
-            .filter_map(|at| Some(Audited { filled: *tables.get(*at)?, hidden: hidden.get(*at)? }))
+            .filter_map(|at| {
+                let (filled, hidden, was_shown) = (*tables.get(*at)?, hidden.get(*at)?, was_shown.get(*at)?);
+                Some(Audited { filled, hidden, was_shown })
+            })
             .collect();
         protected.audit += audit(Case { tables: &audited, block, rules, family: of_family.family }, of_family)?;
         protected.effort += of_family.choice.effort;
@@ -164,7 +173,10 @@ impl Witnesses for Done {
 impl<'a> Work<'a> {
     fn new(given: Given<'a>, with: &[usize], family: Family, decided: &[Vec<Option<Reason>>]) -> Self {
         let filled: Vec<Filled<'_>> = with.iter().filter_map(|at| given.tables.get(*at).copied()).collect();
-        let star = Star::new(&filled, given.block, family);
+        let mut star = Star::new(&filled, given.block, family);
+        for earlier in given.block.earlier {
+            star.lower_to(&filled, given.block, family, earlier);
+        }
         let size = star.nodes.len();
         let mut work = Self {
             given,
@@ -246,7 +258,9 @@ impl<'a> Work<'a> {
 
     // Chooses.
     fn finish(self, protected: &mut Protected) -> Done {
-        let unsafe_nodes: Vec<bool> = self.unsafe_nodes.iter().map(Option::is_some).collect();
+        // What was shown is known. If it is unsafe now, it is its change that is protected, as a number of the change table.
+        let unsafe_nodes: Vec<bool> =
+            self.unsafe_nodes.iter().zip(&self.shown_before).map(|(why, shown)| why.is_some() && !shown).collect();
         let mass = self.family == Family::Sums(Quantity::MassMg);
         let task = Task {
             star: &self.star,
@@ -391,7 +405,7 @@ mod tests {
         let mut cells = vec![empty; layout.cells()];
         cells[0] = purities(table, percent);
         let filled = [Filled { table, layout: &layout, cells: &cells }];
-        let block = Block { lines: &[], year: 2025, published: &|_| true };
+        let block = Block { lines: &[], year: 2025, published: &|_| true, earlier: &[] };
         let protected = primary_only(&filled, block, &Rules::DEFAULT);
         let show = |index: usize| {
             let numbers = table.numbers_of(index);

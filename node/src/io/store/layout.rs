@@ -31,6 +31,8 @@ accord_protocol::codes! {
         Told = 0x6e "told",
         /// Parts of frozen blocks of editions: `x`, hash, part.
         Frozen = 0x78 "frozen",
+        /// Lines that a vintage of a kind and year was made from: `y`, kind, year, edition, part.
+        Vintage = 0x79 "vintage",
         /// Parts of catalogues that editions were made under: `k`, hash, part.
         Catalogue = 0x6b "catalogue",
         /// Parts of contradictions of partners: `f`, hash, part.
@@ -61,7 +63,7 @@ pub(super) struct Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 

@@ -21,7 +21,7 @@ use super::{
 use crate::domain::{
     coverage::Coverage,
     erasure::Erasure,
-    import::index::{Index, Keys},
+    import::index::{Index, Keys, digest},
     record::Line,
 };
 
@@ -272,8 +272,15 @@ impl Store {
         self.commit(batch)
     }
 
-    /// Rewrites every block without what is erased, in one commit with the note that it was done.
-    pub fn erase(&self, erasure: &Erasure, at: UnixMs, authority: &str) -> Result<ErasureEntry, StoreError> {
+    /// Rewrites every block without what is erased, and every vintage without the name of the case, in one commit with the note that it
+    /// was done.
+    pub fn erase(
+        &self,
+        erasure: &Erasure,
+        case: &str,
+        at: UnixMs,
+        authority: &str,
+    ) -> Result<ErasureEntry, StoreError> {
         let mut batch = Batch::default();
         let (mut lines, number) = (0, self.scan(KeyKind::Erasure).count() as u64 + 1);
         for entry in self.scan(KeyKind::Block) {
@@ -288,6 +295,7 @@ impl Store {
                 batch.put(key, &to_bytes(&after));
             }
         }
+        self.forget_case(digest(case.as_bytes()), &mut batch)?;
         let entry = ErasureEntry { at, authority: authority.to_owned(), records: erasure.records(), lines };
         batch.put(key(KeyKind::Erasure, &[&number.to_be_bytes()]), &to_bytes(&entry));
         self.commit(batch)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
+    catalogue::Kind,
     id::{Hash, RequestId},
     key::PublicKey,
     signed::Document,
@@ -14,7 +15,9 @@ use super::{
     Batch, KeyKind, Store, StoreError,
     layout::{from_bytes, key, to_bytes},
 };
-use crate::domain::{answering::Remembered, disclosure::Rules, edition::Basis, rates::Rates};
+use crate::domain::{
+    answering::Remembered, disclosure::Rules, edition::Basis, import::index::Digest, rates::Rates, revision::HeldLine,
+};
 
 /// One published edition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -31,6 +34,9 @@ pub struct EditionEntry {
     pub detail: Hash,
 }
 
+/// Lines of a vintage in one value, at most: some 40 bytes each.
+const LINES_A_PART: usize = 100;
+
 /// What an edition consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EditionDetail {
@@ -40,6 +46,10 @@ pub struct EditionDetail {
     pub bases: Vec<Basis>,
     /// Shares shown, as JSON for the operator.
     pub shares: Vec<u8>,
+}
+
+fn vintage_key(kind: Kind, year: u16, edition: u64) -> Vec<u8> {
+    key(KeyKind::Vintage, &[&kind.number().to_be_bytes(), &year.to_be_bytes(), &edition.to_be_bytes()])
 }
 
 pub(super) fn decoded<T: Encode + Decode<()>>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
@@ -67,6 +77,16 @@ impl Batch {
     /// Keeps a catalogue's signed document for the editions that were made under it.
     pub fn put_catalogue(&mut self, hash: &Hash, document: &[u8]) {
         self.put_parts(&key(KeyKind::Catalogue, &[&hash.0]), document);
+    }
+
+    /// Keeps the lines that a kind and year of an edition was made from.
+    pub fn put_vintage(&mut self, kind: Kind, year: u16, edition: u64, lines: &[HeldLine]) {
+        let prefix = vintage_key(kind, year, edition);
+        // A vintage without lines is there all the same.
+        let parts = lines.chunks(LINES_A_PART).chain(lines.is_empty().then_some(lines));
+        for (part, lines) in (0u32..).zip(parts) {
+            self.put([prefix.as_slice(), &part.to_be_bytes()].concat(), &to_bytes(&lines.to_vec()));
+        }
     }
 
     /// Remembers a reply.
@@ -121,6 +141,37 @@ impl Store {
     pub fn catalogue(&self, hash: &Hash) -> Result<Option<Document>, StoreError> {
         let bytes = self.parts(KeyKind::Catalogue, hash)?;
         if bytes.is_empty() { Ok(None) } else { decoded(&bytes, "a catalogue").map(Some) }
+    }
+
+    /// The lines that a kind and year of an edition was made from; `None` if they are not there.
+    pub fn vintage(&self, kind: Kind, year: u16, edition: u64) -> Result<Option<Vec<HeldLine>>, StoreError> {
+        let mut lines = None;
+        for entry in self.scan_prefix(&vintage_key(kind, year, edition)) {
+            let part = decoded::<Vec<HeldLine>>(&entry?.1, "lines of a vintage")?;
+            lines.get_or_insert_with(Vec::new).extend(part);
+        }
+        Ok(lines)
+    }
+
+    /// Takes the lines of a vintage away.
+    pub fn drop_vintage(&self, kind: Kind, year: u16, edition: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        for entry in self.scan_prefix(&vintage_key(kind, year, edition)) {
+            batch.delete(entry?.0);
+        }
+        Ok(())
+    }
+
+    // Forgets a case in every vintage: what it was counted in stays, without its name.
+    pub(super) fn forget_case(&self, case: Digest, batch: &mut Batch) -> Result<(), StoreError> {
+        for entry in self.scan(KeyKind::Vintage) {
+            let (key, value) = entry?;
+            let mut lines = decoded::<Vec<HeldLine>>(&value, "lines of a vintage")?;
+            let forgotten = lines.iter_mut().filter(|line| line.case == case).map(|line| line.forget(case)).count();
+            if forgotten > 0 {
+                batch.put(key, &to_bytes(&lines));
+            }
+        }
+        Ok(())
     }
 
     /// A remembered reply.

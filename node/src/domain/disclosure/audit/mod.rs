@@ -14,9 +14,9 @@ use accord_protocol::catalogue::Quantity;
 use super::{
     Rules,
     chooser::Way,
-    star::{Block, Family, Filled, Place},
+    star::{Block, Earlier, Family, Filled, Place},
 };
-use crate::domain::contribution::part;
+use crate::domain::contribution::{Contribution, part};
 
 /// One table as it is to be published.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,8 @@ pub struct Audited<'a> {
     pub filled: Filled<'a>,
     /// For each number of the block, in layout order, whether it is kept back. What is not available counts as hidden.
     pub hidden: &'a [bool],
+    /// Of these numbers those that an earlier edition showed: they stay known.
+    pub was_shown: &'a [bool],
 }
 
 /// What an audit looks at.
@@ -121,6 +123,8 @@ struct Known {
     margins: Vec<Margin>,
 }
 
+type Truth = HashMap<Place, (i128, BTreeSet<u32>)>;
+
 struct Auditor<'a> {
     case: Case<'a>,
     finest: Vec<Vec<u8>>,
@@ -129,7 +133,9 @@ struct Auditor<'a> {
     hub_levels: [u8; 2],
     hub_splits_mass: bool,
     // Amount and cases of every base cell that has lines.
-    truth: HashMap<Place, (i128, BTreeSet<u32>)>,
+    truth: Truth,
+    // The same of every earlier vintage.
+    earlier: Vec<(&'a Earlier, Truth)>,
     // The only case of a number that has exactly one.
     only: HashMap<(usize, usize), u32>,
 }
@@ -144,6 +150,10 @@ pub fn audit(case: Case<'_>, witnesses: &dyn Witnesses) -> Result<Summary, Fault
             let name = || table.filled.table.name.clone();
             if !table.hidden.get(number).copied().unwrap_or(false) {
                 return Err(Fault::Shown { table: name(), number });
+            }
+            if table.was_shown.get(number) == Some(&true) {
+                // Its earlier value is known; what is secret is the change, which has an audit of its own.
+                continue;
             }
             let ways = witnesses.of(at, number).ok_or_else(|| Fault::NoWitness { table: name(), number })?;
             for (base, _) in ways.iter().flatten().flatten() {
@@ -189,26 +199,13 @@ impl<'a> Auditor<'a> {
             in_hub,
             finest,
             truth: HashMap::new(),
+            earlier: Vec::new(),
             only: HashMap::new(),
         };
+        auditor.truth = auditor.truth_of(case.block.lines);
+        auditor.earlier =
+            case.block.earlier.iter().map(|earlier| (earlier, auditor.truth_of(&earlier.lines))).collect();
         let mut lines_of: HashMap<(usize, usize), i128> = HashMap::new();
-        for line in case.block.lines {
-            let amount = match case.family {
-                Family::Counts => 1,
-                Family::Sums(quantity) => part(line.amount, quantity).map_or(0, i128::from),
-            };
-            if amount == 0 {
-                continue;
-            }
-            let spokes = (0..case.tables.len()).filter(|at| auditor.in_hub.get(*at) == Some(&false));
-            let places: Vec<Place> =
-                spokes.filter_map(|at| auditor.place_of(at, line)).chain(auditor.hub_place(line)).collect();
-            for place in places {
-                let entry = auditor.truth.entry(place).or_default();
-                entry.0 += amount;
-                entry.1.insert(line.case);
-            }
-        }
         for (place, (amount, cases)) in &auditor.truth {
             for (at, number) in auditor.counted_in(place) {
                 *lines_of.entry((at, number)).or_default() += amount;
@@ -230,6 +227,27 @@ impl<'a> Auditor<'a> {
             }
         }
         Ok(auditor)
+    }
+
+    // Amount and cases of every base cell that some lines fall in.
+    fn truth_of(&self, lines: &[Contribution]) -> Truth {
+        let mut truth = Truth::new();
+        for line in lines {
+            let amount = match self.case.family {
+                Family::Counts => 1,
+                Family::Sums(quantity) => part(line.amount, quantity).map_or(0, i128::from),
+            };
+            if amount == 0 {
+                continue;
+            }
+            let spokes = (0..self.case.tables.len()).filter(|at| self.in_hub.get(*at) == Some(&false));
+            for place in spokes.filter_map(|at| self.place_of(at, line)).chain(self.hub_place(line)) {
+                let entry = truth.entry(place).or_default();
+                entry.0 += amount;
+                entry.1.insert(line.case);
+            }
+        }
+        truth
     }
 
     // Whether the ways of a protected number hold, reach its width and leave insiders out.

@@ -89,7 +89,9 @@ impl Auditor<'_> {
 
     pub(super) fn is_known(&self, at: usize, number: usize) -> bool {
         let Some((_, measure, within)) = self.parts(at, number) else { return false };
-        let shown = self.case.tables.get(at).and_then(|table| table.hidden.get(number)) == Some(&false);
+        let table = self.case.tables.get(at);
+        let shown = table.and_then(|table| table.hidden.get(number)) == Some(&false)
+            || table.and_then(|table| table.was_shown.get(number)) == Some(&true);
         self.of_family(at, measure, within) && self.is_available(at, number) && (shown || self.is_national(at, number))
     }
 

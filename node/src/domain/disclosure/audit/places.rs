@@ -160,7 +160,13 @@ impl Auditor<'_> {
 
     pub(super) fn known(&self, place: &Place) -> Known {
         let place = &self.named(place);
-        let (amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
+        let (mut amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
+        // A witness must hold for every vintage in which the period was published.
+        for (earlier, truth) in &self.earlier {
+            if Period::from_number(place.time).is_some_and(|period| earlier.has(period)) {
+                amount = amount.min(truth.get(place).map_or(0, |(amount, _)| *amount));
+            }
+        }
         let alone = cases.filter(|cases| cases.len() == 1).and_then(|cases| cases.first().copied());
         let counted_in = self.counted_in(place);
         let shown_in = counted_in.iter().copied().filter(|(at, number)| self.is_known(*at, *number)).collect();

@@ -134,6 +134,30 @@ pub struct Block<'a> {
     pub year: u16,
     /// Which periods are published.
     pub published: &'a dyn Fn(Period) -> bool,
+    /// What was published of it before, if its records have changed since.
+    pub earlier: &'a [Earlier],
+}
+
+/// The lines of an earlier vintage of a block.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Its lines.
+    pub lines: Vec<Contribution>,
+    /// The months that were published: bit 0 is January.
+    pub months: u16,
+}
+
+impl Earlier {
+    /// Whether a period was published.
+    pub fn has(&self, period: Period) -> bool {
+        is_within(period, self.months)
+    }
+}
+
+/// Whether every month of a period is among some of its year: bit 0 is January.
+pub fn is_within(period: Period, months: u16) -> bool {
+    let ((_, from), (_, to)) = period.months();
+    (from..=to).all(|month| (1..=12).contains(&month) && months >> (month - 1) & 1 == 1)
 }
 
 impl std::fmt::Debug for Block<'_> {
@@ -222,6 +246,16 @@ impl Star {
             }
         }
         star
+    }
+
+    /// Lowers base cells to what they were in an earlier vintage, of the same tables: a witness must hold for both.
+    pub fn lower_to(&mut self, filled: &[Filled<'_>], block: Block<'_>, family: Family, earlier: &Earlier) {
+        let then = Self::new(filled, Block { lines: &earlier.lines, earlier: &[], ..block }, family);
+        for ((base, then), place) in self.bases.iter_mut().zip(&then.bases).zip(&self.places) {
+            if Period::from_number(place.time).is_some_and(|period| earlier.has(period)) {
+                base.lines = base.lines.min(then.lines);
+            }
+        }
     }
 
     /// Equations that come from elsewhere: nodes, and base cells with the nodes that count them and their link.
