@@ -2,6 +2,11 @@
 
 use std::{fs, path::Path};
 
+use accord_node::{
+    domain::{contribution::LEAVES, erasure::Erasure, import::index::digest, revision::HeldLine},
+    io::store::{Batch, Store},
+};
+use accord_protocol::{catalogue::Kind, time::UnixMs};
 use accord_tests::{Federation, Running};
 
 fn copy(from: &Path, to: &Path) {
@@ -117,4 +122,35 @@ fn files_of_a_node_are_for_its_user_alone() {
     fs::set_permissions(&ring, fs::Permissions::from_mode(0o644)).unwrap();
     let log = Running::try_start(&federation.path(), "ES-AGENCY/node").unwrap_err();
     assert!(log.contains("chmod 600"), "{log}");
+}
+
+#[test]
+fn a_vintage_keeps_its_lines_and_forgets_the_name_of_an_erased_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&folder.path().join("store"), 1 << 20).unwrap();
+    let lines: Vec<HeldLine> = (0..250u16)
+        .map(|n| HeldLine {
+            case: digest(format!("case-{}", n % 5).as_bytes()),
+            period: 202_401,
+            leaves: [n; LEAVES],
+            amount: None,
+            value: Some(u64::from(n)),
+        })
+        .collect();
+    let mut batch = Batch::default();
+    batch.put_vintage(Kind::Seizure, 2024, 7, &lines);
+    batch.put_vintage(Kind::Seizure, 2025, 7, &[]);
+    store.commit(batch).unwrap();
+    let vintage = |year, edition| store.vintage(Kind::Seizure, year, edition).unwrap();
+    assert_eq!(vintage(2024, 7), Some(lines.clone()));
+    assert_eq!((vintage(2025, 7), vintage(2024, 8)), (Some(Vec::new()), None));
+    store.erase(&Erasure::default(), "case-3", UnixMs(0), "order 12/2026").unwrap();
+    let kept = vintage(2024, 7).unwrap();
+    let nameless: Vec<usize> = (0..250).filter(|at| kept[*at].case != lines[*at].case).collect();
+    assert_eq!(nameless, (0..250).filter(|at| at % 5 == 3).collect::<Vec<_>>());
+    assert!(nameless.iter().all(|at| kept[*at].case == [0; 16] && kept[*at].leaves == lines[*at].leaves));
+    let mut batch = Batch::default();
+    store.drop_vintage(Kind::Seizure, 2024, 7, &mut batch).unwrap();
+    store.commit(batch).unwrap();
+    assert_eq!((vintage(2024, 7), vintage(2025, 7)), (None, Some(Vec::new())));
 }

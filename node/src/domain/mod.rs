@@ -1,12 +1,11 @@
 //! Decisions. Nothing here reads a clock, a socket, a disk or a random source.
 //!
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
-//! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing, and [`revision`] of what
-//! was frozen),
-//! [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request), [`answering`] (one request to one
-//! answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens now is for [`learning`],
-//! [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and [`catching_up`] see to it that
-//! a node knows the trust documents that the others know.
+//! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing; what was frozen
+//! is put right by [`revision`]), [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request),
+//! [`answering`] (one request to one answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens
+//! now is for [`learning`], [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and
+//! [`catching_up`] see to it that a node knows the trust documents that the others know.
 
 pub mod access;
 pub mod admission;

@@ -130,7 +130,14 @@ impl Changes {
     }
 }
 
-/// Makes the change of a number unsafe, whatever it is: it was shown and breaks a primary rule now, so its old value is known.
+/// Whether a number of a cell is a sum of amounts.
+pub fn is_sum(table: &Table, within: usize) -> bool {
+    let sums = [Quantity::MassMg, Quantity::Tablets, Quantity::Doses, Quantity::VolumeMl];
+    let measures = table.measures.iter().enumerate().filter(|(_, measure)| sums.contains(&measure.of));
+    measures.into_iter().any(|(index, _)| table.numbers_of(index).contains(&within))
+}
+
+/// Makes the change of a number unsafe, whatever it is: its protection rests on it.
 pub fn make_unsafe(cell: &mut Cell, table: &Table, within: usize) {
     let Some(index) = (0..table.measures.len()).find(|index| table.numbers_of(*index).contains(&within)) else {
         return;

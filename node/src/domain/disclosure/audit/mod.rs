@@ -136,6 +136,8 @@ struct Auditor<'a> {
     truth: Truth,
     // The same of every earlier vintage.
     earlier: Vec<(&'a Earlier, Truth)>,
+    // What every number is at least, if each of its base cells is what it was when it was lowest.
+    least: HashMap<(usize, usize), i128>,
     // The only case of a number that has exactly one.
     only: HashMap<(usize, usize), u32>,
 }
@@ -200,6 +202,7 @@ impl<'a> Auditor<'a> {
             finest,
             truth: HashMap::new(),
             earlier: Vec::new(),
+            least: HashMap::new(),
             only: HashMap::new(),
         };
         auditor.truth = auditor.truth_of(case.block.lines);
@@ -213,6 +216,16 @@ impl<'a> Auditor<'a> {
                     auditor.only.extend(cases.iter().map(|case| ((at, number), *case)));
                 }
             }
+        }
+        if !auditor.earlier.is_empty() {
+            let mut least: HashMap<(usize, usize), i128> = HashMap::new();
+            for (place, (amount, _)) in &auditor.truth {
+                let amount = auditor.lowest(place, *amount);
+                for counted in auditor.counted_in(place) {
+                    *least.entry(counted).or_default() += amount;
+                }
+            }
+            auditor.least = least;
         }
         // What is to be published must be what the auditor counts.
         for (at, table) in case.tables.iter().enumerate() {
@@ -303,6 +316,7 @@ impl<'a> Auditor<'a> {
                 ) else {
                     return false;
                 };
+                let sum = if self.earlier.is_empty() { sum } else { self.least.get(&target).copied().unwrap_or(0) };
                 up >= reach && -down >= reach.min(sum)
             }
         }

@@ -158,15 +158,18 @@ impl Auditor<'_> {
         Some(band_has_mass(&code.code))
     }
 
+    // What a base cell holds in the vintage in which it holds least, of those in which its period was published.
+    pub(super) fn lowest(&self, place: &Place, now: i128) -> i128 {
+        let period = Period::from_number(place.time);
+        let published = self.earlier.iter().filter(|(earlier, _)| period.is_some_and(|period| earlier.has(period)));
+        let then = published.map(|(_, truth)| truth.get(place).map_or(0, |(amount, _)| *amount));
+        then.fold(now, i128::min)
+    }
+
     pub(super) fn known(&self, place: &Place) -> Known {
         let place = &self.named(place);
-        let (mut amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
-        // A witness must hold for every vintage in which the period was published.
-        for (earlier, truth) in &self.earlier {
-            if Period::from_number(place.time).is_some_and(|period| earlier.has(period)) {
-                amount = amount.min(truth.get(place).map_or(0, |(amount, _)| *amount));
-            }
-        }
+        let (amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
+        let amount = self.lowest(place, amount);
         let alone = cases.filter(|cases| cases.len() == 1).and_then(|cases| cases.first().copied());
         let counted_in = self.counted_in(place);
         let shown_in = counted_in.iter().copied().filter(|(at, number)| self.is_known(*at, *number)).collect();

@@ -256,6 +256,17 @@ impl Star {
                 base.lines = base.lines.min(then.lines);
             }
         }
+        // A sum that must fall as well as rise can fall no further than in every vintage.
+        if let Family::Sums(_) = family {
+            for node in 0..self.nodes.len() {
+                let below = || self.below(node).iter().filter_map(|base| self.bases.get(*base as usize));
+                let table = below().map(|base| base.table).min();
+                let lines = below().filter(|base| Some(base.table) == table).map(|base| base.lines).sum();
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.lines = lines;
+                }
+            }
+        }
     }
 
     /// Equations that come from elsewhere: nodes, and base cells with the nodes that count them and their link.

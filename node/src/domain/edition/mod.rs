@@ -1,5 +1,8 @@
 //! Filling and freezing an edition: all tables of the catalogue, in blocks of one calendar year.
 
+mod block;
+mod work;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -7,7 +10,7 @@ use std::{
 
 use accord_protocol::{
     catalogue::{Catalogue, Kind, Table},
-    cell::{CELL_LEN, Released, State},
+    cell::{CELL_LEN, Released},
     code::ListError,
     codec::encode,
     edition::{EditionHeader, Layout, Protection},
@@ -19,19 +22,19 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contribution::{Contribution, Contributions},
+    contribution::Contributions,
     coverage::Coverage,
     disclosure::{
-        self, Outcome, Reason, Rules, alone,
+        Reason, Rules,
         audit::{Fault, Summary},
         chooser::Effort,
-        outcomes,
-        protect::{Protected, primary_only, protect},
-        star::Earlier,
+        protect::Protected,
     },
-    revision::{Changes, HeldLine, Revised, VINTAGES_MAX, contributions, make_unsafe, revised},
-    tabulate::{Cell, tabulate},
+    revision::{HeldLine, VINTAGES_MAX},
+    tabulate::tabulate,
 };
+use block::LaidOut;
+use work::{Blocks, Work};
 
 /// One table's cells of one year, as they stand in slices, and why hidden ones are hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,8 +390,8 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         lines: fingerprint(filling, &held),
         vintages,
     };
-    let all = |lines| Work { job, laid_out: &laid_out, filling, published: &published, lines };
-    let work = all(filling.contributions.year(job.kind, job.year));
+    let lines = filling.contributions.year(job.kind, job.year);
+    let work = Work { job, laid_out: &laid_out, filling, published: &published, lines };
     let made = |(blocks, protected): (Blocks, Protected), vintages: Vec<Vintage>, how: How| Made {
         blocks,
         effort: protected.effort,
@@ -409,6 +412,7 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         return Ok(made(work.blocks(None)?, vec![newest], How::Renewed));
     }
     let earlier = old.vintages.split_last().map_or(&[] as &[Vintage], |(_, earlier)| earlier);
+    let made_from = |done| made(done, [earlier, &[newest]].concat(), How::New);
     let how = if !before.same_rules {
         How::Kept(Kept::RulesChanged)
     } else if old.months & !months != 0 {
@@ -417,20 +421,25 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         How::Unchanged
     } else if records_changed && old.vintages.len() >= VINTAGES_MAX {
         How::Kept(Kept::Final)
-    } else if records_changed {
-        match work.revised(before, old, &held) {
-            Ok(Some((blocks, protected, revision))) => {
-                let vintages = [old.vintages.as_slice(), &[newest]].concat();
-                return Ok(made((blocks, protected), vintages, How::Revised(revision)));
-            }
-            Ok(None) => How::Kept(Kept::RecordsChanged),
-            Err(Unfit::Audit { .. }) => How::Kept(Kept::NotProtectable),
-            Err(other) => return Err(other),
-        }
     } else {
-        match work.blocks(Some(before)) {
+        // Where there are several vintages, what is added must not tell what changed between them.
+        let tried = if records_changed || !earlier.is_empty() {
+            work.revised(before, old, &held).map(|done| {
+                let (blocks, protected, revision) = done?;
+                let vintages = [old.vintages.as_slice(), &[newest]].concat();
+                Some(if records_changed {
+                    made((blocks, protected), vintages, How::Revised(revision))
+                } else {
+                    made_from((blocks, protected))
+                })
+            })
+        } else {
             // The vintage goes on: with more months, its lines are kept anew.
-            Ok(done) => return Ok(made(done, [earlier, &[newest]].concat(), How::New)),
+            work.blocks(Some(before)).map(|done| Some(made_from(done)))
+        };
+        match tried {
+            Ok(Some(made)) => return Ok(made),
+            Ok(None) => How::Kept(Kept::RecordsChanged),
             Err(Unfit::Audit { .. }) => How::Kept(Kept::NotProtectable),
             Err(other) => return Err(other),
         }
@@ -442,329 +451,6 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
 fn fingerprint(filling: &Filling<'_>, held: &[HeldLine]) -> Hash {
     let bytes: Vec<u8> = held.iter().flat_map(|line| encode(line).unwrap_or_default()).collect();
     (filling.fingerprint)(&bytes)
-}
-
-type Blocks = Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>;
-
-// The tables of a kind and year before protection, and what they are filled from.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    job: &'a Job<'a>,
-    laid_out: &'a [LaidOut<'a>],
-    filling: &'a Filling<'a>,
-    published: &'a dyn Fn(Period) -> bool,
-    lines: &'a [Contribution],
-}
-
-type SaidBefore<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
-
-impl<'a> Work<'a> {
-    fn linked(&self) -> impl Iterator<Item = &'a LaidOut<'a>> + use<'a> {
-        self.laid_out.iter().filter(|of| of.table.margins)
-    }
-
-    // What an edition says of a number of a linked table: shown, hidden, or not available.
-    fn said(&self, before: Before<'_>, table: usize, number: usize) -> Option<bool> {
-        let block = before.frozen.block(self.linked().nth(table)?.table.id, self.job.year)?;
-        said(block, number)
-    }
-
-    // Protects the tables and makes blocks of them; what was said before stays.
-    fn blocks(&self, before: Option<Before<'_>>) -> Result<(Blocks, Protected), Unfit> {
-        let said_before = |table: usize, number: usize| self.said(before?, table, number);
-        let protected = self.protected(&said_before, &[])?;
-        let blocks = self.block_of_each(&protected.reasons);
-        Ok((self.with_shares(blocks), protected))
-    }
-
-    fn protected(&self, said_before: SaidBefore<'_>, earlier: &[Earlier]) -> Result<Protected, Unfit> {
-        let cells: Vec<&[Cell]> = self.linked().map(|of| of.cells.as_slice()).collect();
-        self.protect(&cells, self.lines, self.filling.rules, said_before, earlier)
-    }
-
-    fn protect(
-        &self,
-        cells: &[&[Cell]],
-        lines: &[Contribution],
-        rules: &Rules,
-        said_before: SaidBefore<'_>,
-        earlier: &[Earlier],
-    ) -> Result<Protected, Unfit> {
-        let filled: Vec<disclosure::star::Filled<'_>> = self
-            .linked()
-            .zip(cells)
-            .map(|(of, cells)| disclosure::star::Filled { table: of.table, layout: &of.layout, cells })
-            .collect();
-        let block = disclosure::star::Block { lines, year: self.job.year, published: self.published, earlier };
-        match self.filling.protection {
-            Protection::Audited => protect(&filled, block, rules, said_before).map_err(|fault| Unfit::Audit {
-                kind: self.job.kind,
-                year: self.job.year,
-                fault,
-            }),
-            Protection::PrimaryOnly => Ok(primary_only(&filled, block, rules)),
-        }
-    }
-
-    fn block_of_each(&self, reasons: &[Vec<Option<Reason>>]) -> Vec<Block> {
-        let mut reasons = reasons.iter();
-        let block = |of: &LaidOut<'_>| {
-            let kept = if of.table.margins { reasons.next().map(Vec::as_slice) } else { None };
-            to_block(of, kept, self.job.year, self.published, self.filling.rules)
-        };
-        self.laid_out.iter().map(block).collect()
-    }
-
-    fn with_shares(&self, blocks: Vec<Block>) -> Blocks {
-        let with = |(of, block): (&LaidOut<'_>, Block)| {
-            let mut shares = BTreeMap::new();
-            count_shares(of, &block, &mut shares);
-            (of.place, block, shares)
-        };
-        self.laid_out.iter().zip(blocks).map(with).collect()
-    }
-
-    // The blocks of the edition before.
-    fn carried(&self, before: Before<'_>) -> Blocks {
-        self.with_shares(self.laid_out.iter().map(|of| carried(of, self.job.year, before)).collect())
-    }
-
-    // Puts right what may be put right; `None` if that is nothing.
-    fn revised(
-        &self,
-        before: Before<'_>,
-        old: &Basis,
-        held: &[HeldLine],
-    ) -> Result<Option<(Blocks, Protected, Revision)>, Unfit> {
-        let (kind, year) = (self.job.kind, self.job.year);
-        let mut vintages = Vec::new();
-        for Vintage { edition, months } in &old.vintages {
-            let lines = (self.filling.held)(kind, year, *edition);
-            vintages.push((lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?, *months));
-        }
-        // The records as they are, with witnesses that hold for what they were as well.
-        let earlier: Vec<Earlier> =
-            vintages.iter().map(|(lines, months)| Earlier { lines: contributions(lines), months: *months }).collect();
-        let mut protected = self.protected(&|table, number| self.said(before, table, number), &earlier)?;
-        let now = self.block_of_each(&protected.reasons);
-        // The changes since each vintage, as tables of their own.
-        let rules = self.filling.rules.hiding_zeros();
-        let mut seen: Vec<Vec<bool>> = now.iter().map(|block| vec![true; block.reasons.len()]).collect();
-        let mut counts = (0, 0);
-        for (lines, _) in &vintages {
-            let changes = Changes::between(lines, held);
-            counts = changes.counts();
-            self.see_changes(&changes, before, &now, &rules, &mut seen, &mut protected)?;
-        }
-        let (mut anew, mut stay) = (0, 0);
-        let mut blocks = Vec::new();
-        for ((of, mut block), seen) in self.laid_out.iter().zip(now).zip(seen) {
-            let old = carried(of, year, before);
-            for (number, seen) in seen.into_iter().enumerate() {
-                let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
-                let (Some(cell), Some(was), Some(why)) =
-                    (block.cells.get_mut(bytes.clone()), old.cells.get(bytes), block.reasons.get_mut(number))
-                else {
-                    continue;
-                };
-                if *cell == Released::NOT_AVAILABLE.to_bytes() {
-                    continue;
-                }
-                match revised(said(&old.cells, number), reason(*why), seen) {
-                    Revised::Anew => anew += usize::from(cell != was),
-                    Revised::Stays => {
-                        cell.copy_from_slice(was);
-                        *why = Reason::Carried.number();
-                        stay += 1;
-                    }
-                    Revised::Hidden(reason) => {
-                        cell.copy_from_slice(&Released::SUPPRESSED.to_bytes());
-                        *why = reason.number();
-                        anew += usize::from(cell != was);
-                    }
-                }
-            }
-            blocks.push(block);
-        }
-        if anew == 0 {
-            return Ok(None);
-        }
-        let (added, removed) = counts;
-        let revision = Revision { kind, year, vintage: old.vintages.len() + 1, added, removed, anew, stay };
-        Ok(Some((self.with_shares(blocks), protected, revision)))
-    }
-
-    // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.
-    fn see_changes(
-        &self,
-        changes: &Changes,
-        before: Before<'_>,
-        now: &[Block],
-        rules: &Rules,
-        seen: &mut [Vec<bool>],
-        protected: &mut Protected,
-    ) -> Result<(), Unfit> {
-        let (kind, year) = (self.job.kind, self.job.year);
-        let is_primary = |block: &Block, number: usize| {
-            let why = block.reasons.get(number).copied().and_then(reason);
-            why.is_some_and(|why| ![Reason::ProtectsAnother, Reason::Carried].contains(&why))
-        };
-        let mut tables = Vec::new();
-        for (of, block) in self.laid_out.iter().zip(now) {
-            let mut cells = changes.cells(of.table, &of.layout, kind, year);
-            let (width, old) = (of.layout.width().max(1), carried(of, year, before));
-            for number in 0..block.reasons.len() {
-                if is_primary(block, number)
-                    && said(&old.cells, number) == Some(true)
-                    && let Some(cell) = cells.get_mut(number / width)
-                {
-                    make_unsafe(cell, of.table, number % width);
-                }
-            }
-            tables.push(LaidOut { place: of.place, table: of.table, layout: of.layout.clone(), cells });
-        }
-        let linked: Vec<usize> =
-            (0..tables.len()).filter(|at| tables.get(*at).is_some_and(|of| of.table.margins)).collect();
-        let hidden_now = |table: usize, number: usize| {
-            let at = *linked.get(table)?;
-            let hidden = now.get(at)?.reasons.get(number) != Some(&0) || seen.get(at)?.get(number) == Some(&false);
-            hidden.then_some(false)
-        };
-        let cells: Vec<&[Cell]> = linked.iter().filter_map(|at| Some(tables.get(*at)?.cells.as_slice())).collect();
-        let of_changes = self.protect(&cells, changes.added(), rules, &hidden_now, &[])?;
-        protected.effort += of_changes.effort;
-        protected.audit += of_changes.audit;
-        let mut reasons = of_changes.reasons.iter();
-        for (of, seen) in tables.iter().zip(seen) {
-            if of.table.margins {
-                let reasons = reasons.next().map_or(&[] as &[_], Vec::as_slice);
-                seen.iter_mut().zip(reasons).for_each(|(seen, why)| *seen &= why.is_none());
-            } else {
-                let alone = to_block(of, None, year, self.published, rules);
-                seen.iter_mut().zip(alone.reasons).for_each(|(seen, why)| *seen &= why == 0);
-            }
-        }
-        Ok(())
-    }
-}
-
-// What a block says of a number: shown, hidden, or not available.
-fn said(block: &[u8], number: usize) -> Option<bool> {
-    let bytes = block.as_chunks::<CELL_LEN>().0.get(number)?;
-    match Released::from_bytes(*bytes).ok()?.state() {
-        State::Value => Some(true),
-        State::Suppressed => Some(false),
-        State::NotAvailable => None,
-    }
-}
-
-// The block of the edition before; of a table that was not in it, nothing is available.
-fn carried(of: &LaidOut<'_>, year: u16, before: Before<'_>) -> Block {
-    let same = before.frozen.catalogue.tables().iter().any(|table| table == of.table);
-    let block = before
-        .frozen
-        .blocks
-        .get(&(of.table.id, year))
-        .filter(|block| same && block.cells.len() == of.layout.len_bytes());
-    let numbers = of.layout.cells() * of.layout.width();
-    block.cloned().unwrap_or_else(|| Block {
-        table_id: of.table.id,
-        year,
-        cells: std::iter::repeat_n(Released::NOT_AVAILABLE.to_bytes(), numbers).flatten().collect(),
-        reasons: vec![0; numbers],
-    })
-}
-
-// How much of a block is shown: of its cells whose period is available.
-fn count_shares(of: &LaidOut<'_>, block: &Block, shares: &mut BTreeMap<Vec<u8>, Share>) {
-    let width = of.layout.width().max(1);
-    let states = block.cells.as_chunks::<CELL_LEN>().0;
-    for (set, first) in of.layout.sets() {
-        let size: usize = of.layout.numbers(set).iter().map(Vec::len).product();
-        let share = shares.entry(set.levels.clone()).or_insert_with(|| share_of(of.table, &of.layout, &set.levels));
-        for (at, cell) in of.cells.iter().enumerate().skip(*first).take(size) {
-            let state = states.get(at * width).and_then(|bytes| Released::from_bytes(*bytes).ok()).map(Released::state);
-            if matches!(state, None | Some(State::NotAvailable)) {
-                continue;
-            }
-            let shown = state == Some(State::Value);
-            share.cells += 1;
-            share.nonzero += u64::from(cell.cases > 0);
-            share.shown += u64::from(shown);
-            share.cases += cell.cases;
-            share.cases_shown += if shown { cell.cases } else { 0 };
-        }
-    }
-}
-
-// One table of one year before protection.
-struct LaidOut<'a> {
-    place: usize,
-    table: &'a Table,
-    layout: Layout,
-    cells: Vec<Cell>,
-}
-
-// `kept` says for each number why it is kept back; a table without margins is decided cell by cell.
-fn to_block(
-    of: &LaidOut<'_>,
-    kept: Option<&[Option<Reason>]>,
-    year: u16,
-    published: &dyn Fn(Period) -> bool,
-    rules: &Rules,
-) -> Block {
-    let (table, layout) = (of.table, &of.layout);
-    let mut cells = Vec::with_capacity(layout.len_bytes());
-    let mut reasons = Vec::with_capacity(layout.cells() * layout.width());
-    for (set, first) in layout.sets() {
-        let numbers = layout.numbers(set);
-        let others: usize = numbers.iter().skip(1).map(Vec::len).product();
-        for (row, time) in numbers.first().into_iter().flatten().enumerate() {
-            let available = Period::from_number(*time).is_some_and(published);
-            for column in 0..others {
-                let at = first + row * others + column;
-                let Some(cell) = of.cells.get(at) else { continue };
-                for (index, measure) in table.measures.iter().enumerate() {
-                    let offered = set.measures >> index & 1 == 1;
-                    if !available || !offered {
-                        cells
-                            .extend(std::iter::repeat_n(Released::NOT_AVAILABLE.to_bytes(), measure.width()).flatten());
-                        reasons.extend(std::iter::repeat_n(0, measure.width()));
-                        continue;
-                    }
-                    let numbers = table.numbers_of(index);
-                    let range = at * layout.width() + numbers.start..at * layout.width() + numbers.end;
-                    let decided = match kept {
-                        Some(kept) => outcomes(cell, index, measure, kept.get(range).unwrap_or_default()),
-                        None => alone(cell, index, measure, rules),
-                    };
-                    for outcome in decided {
-                        let (released, reason) = match outcome {
-                            Outcome::Release(released) => (released, 0),
-                            Outcome::Suppress(reason) => (Released::SUPPRESSED, reason.number()),
-                        };
-                        cells.extend(released.to_bytes());
-                        reasons.push(reason);
-                    }
-                }
-            }
-        }
-    }
-    Block { table_id: table.id, year, cells, reasons }
-}
-
-fn share_of(table: &Table, layout: &Layout, levels: &[u8]) -> Share {
-    let levels = table
-        .dimensions
-        .iter()
-        .zip(layout.axes())
-        .zip(levels)
-        .map(|((dimension, axis), level)| {
-            let name = axis.level_names().get(usize::from(*level)).cloned().unwrap_or_default();
-            (dimension.name.clone(), name)
-        })
-        .collect();
-    Share { table: table.name.clone(), levels, ..Share::default() }
 }
 
 /// Selects a slice from blocks of an edition. `block` gives a table's cells of a year, if the edition has that block.

@@ -1,0 +1,231 @@
+//! The tables of a kind and year as they are protected together: made anew, added to, or revised.
+
+use std::collections::BTreeMap;
+
+use accord_protocol::{
+    cell::{CELL_LEN, Released},
+    edition::Protection,
+    time::Period,
+};
+
+use super::{
+    super::{
+        contribution::Contribution,
+        disclosure::{
+            self, Reason, Rules,
+            protect::{Protected, primary_only, protect},
+            star::Earlier,
+        },
+        revision::{Changes, HeldLine, Revised, contributions, is_sum, make_unsafe, revised},
+        tabulate::Cell,
+    },
+    Basis, Before, Block, Filling, Job, Revision, Share, Unfit, Vintage,
+    block::{LaidOut, carried, count_shares, said, to_block},
+    reason,
+};
+
+pub(super) type Blocks = Vec<(usize, Block, BTreeMap<Vec<u8>, Share>)>;
+
+// The tables of a kind and year before protection, and what they are filled from.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) laid_out: &'a [LaidOut<'a>],
+    pub(super) filling: &'a Filling<'a>,
+    pub(super) published: &'a dyn Fn(Period) -> bool,
+    pub(super) lines: &'a [Contribution],
+}
+
+type SaidBefore<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
+
+impl<'a> Work<'a> {
+    fn linked(&self) -> impl Iterator<Item = &'a LaidOut<'a>> + use<'a> {
+        self.laid_out.iter().filter(|of| of.table.margins)
+    }
+
+    // What an edition says of a number of a linked table: shown, hidden, or not available.
+    fn said(&self, before: Before<'_>, table: usize, number: usize) -> Option<bool> {
+        let block = before.frozen.block(self.linked().nth(table)?.table.id, self.job.year)?;
+        said(block, number)
+    }
+
+    // Protects the tables and makes blocks of them; what was said before stays.
+    pub(super) fn blocks(&self, before: Option<Before<'_>>) -> Result<(Blocks, Protected), Unfit> {
+        let said_before = |table: usize, number: usize| self.said(before?, table, number);
+        let protected = self.protected(&said_before, &[])?;
+        let blocks = self.block_of_each(&protected.reasons);
+        Ok((self.with_shares(blocks), protected))
+    }
+
+    fn protected(&self, said_before: SaidBefore<'_>, earlier: &[Earlier]) -> Result<Protected, Unfit> {
+        let cells: Vec<&[Cell]> = self.linked().map(|of| of.cells.as_slice()).collect();
+        self.protect(&cells, self.lines, self.filling.rules, said_before, earlier)
+    }
+
+    fn protect(
+        &self,
+        cells: &[&[Cell]],
+        lines: &[Contribution],
+        rules: &Rules,
+        said_before: SaidBefore<'_>,
+        earlier: &[Earlier],
+    ) -> Result<Protected, Unfit> {
+        let filled: Vec<disclosure::star::Filled<'_>> = self
+            .linked()
+            .zip(cells)
+            .map(|(of, cells)| disclosure::star::Filled { table: of.table, layout: &of.layout, cells })
+            .collect();
+        let block = disclosure::star::Block { lines, year: self.job.year, published: self.published, earlier };
+        match self.filling.protection {
+            Protection::Audited => protect(&filled, block, rules, said_before).map_err(|fault| Unfit::Audit {
+                kind: self.job.kind,
+                year: self.job.year,
+                fault,
+            }),
+            Protection::PrimaryOnly => Ok(primary_only(&filled, block, rules)),
+        }
+    }
+
+    fn block_of_each(&self, reasons: &[Vec<Option<Reason>>]) -> Vec<Block> {
+        let mut reasons = reasons.iter();
+        let block = |of: &LaidOut<'_>| {
+            let kept = if of.table.margins { reasons.next().map(Vec::as_slice) } else { None };
+            to_block(of, kept, self.job.year, self.published, self.filling.rules)
+        };
+        self.laid_out.iter().map(block).collect()
+    }
+
+    fn with_shares(&self, blocks: Vec<Block>) -> Blocks {
+        let with = |(of, block): (&LaidOut<'_>, Block)| {
+            let mut shares = BTreeMap::new();
+            count_shares(of, &block, &mut shares);
+            (of.place, block, shares)
+        };
+        self.laid_out.iter().zip(blocks).map(with).collect()
+    }
+
+    // The blocks of the edition before.
+    pub(super) fn carried(&self, before: Before<'_>) -> Blocks {
+        self.with_shares(self.laid_out.iter().map(|of| carried(of, self.job.year, before)).collect())
+    }
+
+    // Puts right what may be put right; `None` if that is nothing.
+    pub(super) fn revised(
+        &self,
+        before: Before<'_>,
+        old: &Basis,
+        held: &[HeldLine],
+    ) -> Result<Option<(Blocks, Protected, Revision)>, Unfit> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let mut vintages = Vec::new();
+        for Vintage { edition, months } in &old.vintages {
+            let lines = (self.filling.held)(kind, year, *edition);
+            vintages.push((lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?, *months));
+        }
+        // The records as they are, with witnesses that hold for what they were as well.
+        let earlier: Vec<Earlier> =
+            vintages.iter().map(|(lines, months)| Earlier { lines: contributions(lines), months: *months }).collect();
+        let mut protected = self.protected(&|table, number| self.said(before, table, number), &earlier)?;
+        let now = self.block_of_each(&protected.reasons);
+        // The changes since each vintage, as tables of their own.
+        let rules = self.filling.rules.hiding_zeros();
+        let mut seen: Vec<Vec<bool>> = now.iter().map(|block| vec![true; block.reasons.len()]).collect();
+        let mut counts = (0, 0);
+        for (lines, _) in &vintages {
+            let changes = Changes::between(lines, held);
+            counts = changes.counts();
+            self.see_changes(&changes, before, &now, &rules, &mut seen, &mut protected)?;
+        }
+        let (mut anew, mut stay) = (0, 0);
+        let mut blocks = Vec::new();
+        for ((of, mut block), seen) in self.laid_out.iter().zip(now).zip(seen) {
+            let old = carried(of, year, before);
+            for (number, seen) in seen.into_iter().enumerate() {
+                let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
+                let (Some(cell), Some(was), Some(why)) =
+                    (block.cells.get_mut(bytes.clone()), old.cells.get(bytes), block.reasons.get_mut(number))
+                else {
+                    continue;
+                };
+                if *cell == Released::NOT_AVAILABLE.to_bytes() {
+                    continue;
+                }
+                match revised(said(&old.cells, number), reason(*why), seen) {
+                    Revised::Anew => anew += usize::from(cell != was),
+                    Revised::Stays => {
+                        cell.copy_from_slice(was);
+                        *why = Reason::Carried.number();
+                        stay += 1;
+                    }
+                    Revised::Hidden(reason) => {
+                        cell.copy_from_slice(&Released::SUPPRESSED.to_bytes());
+                        *why = reason.number();
+                        anew += usize::from(cell != was);
+                    }
+                }
+            }
+            blocks.push(block);
+        }
+        if anew == 0 {
+            return Ok(None);
+        }
+        let (added, removed) = counts;
+        let revision = Revision { kind, year, vintage: old.vintages.len() + 1, added, removed, anew, stay };
+        Ok(Some((self.with_shares(blocks), protected, revision)))
+    }
+
+    // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.
+    fn see_changes(
+        &self,
+        changes: &Changes,
+        before: Before<'_>,
+        now: &[Block],
+        rules: &Rules,
+        seen: &mut [Vec<bool>],
+        protected: &mut Protected,
+    ) -> Result<(), Unfit> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let is_primary = |block: &Block, number: usize| {
+            let why = block.reasons.get(number).copied().and_then(reason);
+            why.is_some_and(|why| ![Reason::ProtectsAnother, Reason::Carried].contains(&why))
+        };
+        let mut tables = Vec::new();
+        for (of, block) in self.laid_out.iter().zip(now) {
+            let mut cells = changes.cells(of.table, &of.layout, kind, year);
+            let (width, old) = (of.layout.width().max(1), carried(of, year, before));
+            for number in 0..block.reasons.len() {
+                // An unsafe sum cannot fall further, in all vintages alike, than it was low once: the rest of the way is its change's.
+                let by_changes = said(&old.cells, number) == Some(true) || is_sum(of.table, number % width);
+                if is_primary(block, number)
+                    && by_changes
+                    && let Some(cell) = cells.get_mut(number / width)
+                {
+                    make_unsafe(cell, of.table, number % width);
+                }
+            }
+            tables.push(LaidOut { place: of.place, table: of.table, layout: of.layout.clone(), cells });
+        }
+        let linked: Vec<usize> =
+            (0..tables.len()).filter(|at| tables.get(*at).is_some_and(|of| of.table.margins)).collect();
+        let hidden_now = |table: usize, number: usize| {
+            let at = *linked.get(table)?;
+            let hidden = now.get(at)?.reasons.get(number) != Some(&0) || seen.get(at)?.get(number) == Some(&false);
+            hidden.then_some(false)
+        };
+        let cells: Vec<&[Cell]> = linked.iter().filter_map(|at| Some(tables.get(*at)?.cells.as_slice())).collect();
+        let of_changes = self.protect(&cells, changes.added(), rules, &hidden_now, &[])?;
+        protected.effort += of_changes.effort;
+        protected.audit += of_changes.audit;
+        let mut reasons = of_changes.reasons.iter();
+        for (of, seen) in tables.iter().zip(seen) {
+            if of.table.margins {
+                let reasons = reasons.next().map_or(&[] as &[_], Vec::as_slice);
+                seen.iter_mut().zip(reasons).for_each(|(seen, why)| *seen &= why.is_none());
+            } else {
+                let alone = to_block(of, None, year, self.published, rules);
+                seen.iter_mut().zip(alone.reasons).for_each(|(seen, why)| *seen &= why == 0);
+            }
+        }
+        Ok(())
+    }
+}
