@@ -437,6 +437,17 @@ pub enum EditionCall {
     },
     /// All editions.
     List {},
+    /// What two editions say differently.
+    Diff {
+        /// Number of the one.
+        from: u64,
+        /// Number of the other.
+        to: u64,
+        /// Only this table.
+        table: Option<String>,
+        /// List the cells.
+        cells: bool,
+    },
     /// One edition; the current one without a number.
     Show {
         /// Its number.

@@ -107,6 +107,19 @@ fn an_audited_edition_goes_on_from_what_was_published() {
         let added = value.as_u64().unwrap() - more[&(time.clone(), drug.clone())].as_u64().unwrap();
         assert!(added >= 5, "{time} {drug}: {added}");
     }
+    // The operator can see what anybody who has both editions sees.
+    let diff = stage.operator(&["edition", "diff", "2", "3", "--table", "seizures-year-drug", "--cells"]).json();
+    let of_table = &diff["result"]["tables"][0];
+    assert!(of_table["changed"].as_u64().unwrap() > 0 && of_table["same"].as_u64().unwrap() > 0, "{of_table}");
+    assert_eq!(["shown", "hidden", "added", "gone"].map(|what| of_table[what].as_u64()), [Some(0); 4]);
+    let year = diff["result"]["cells"].as_array().unwrap().iter();
+    let year = year.clone().find(|cell| cell["key"] == serde_json::json!({ "time": "2024", "drug": "_T" })).unwrap();
+    let seizures = &year["values"]["seizures"];
+    assert_eq!(seizures["to"]["value"].as_u64().unwrap() - seizures["from"]["value"].as_u64().unwrap(), 21);
+    let text = stage.federation.operator("ES-AGENCY", &["edition", "diff", "2", "3"]);
+    assert!(text.stdout.starts_with("edition 2 to edition 3 of ES-AGENCY, numbers"), "{}", text.stdout);
+    let said = stage.operator(&["edition", "diff", "2", "9"]);
+    assert_eq!((said.code, said.json()["error"]["code"].clone()), (2, "NO-EDITION".into()));
     // A case that is erased is one change: its numbers stay, until so much else has changed that it cannot be told.
     assert_eq!(stage.operator(&["case", "erase", "CK3x0", "--authority", "order 12/2026", "--yes"]).code, 0);
     let (erased, same) = stage.publish();

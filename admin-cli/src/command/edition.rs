@@ -1,4 +1,4 @@
-//! `accord edition`: preview, publish, list, show.
+//! `accord edition`: preview, publish, list, show, compare, withdraw.
 
 use accord_protocol::message::{EditionCall, MessageKind};
 use clap::{Args, Subcommand};
@@ -24,6 +24,15 @@ pub(crate) enum Edition {
     },
     /// All editions.
     List,
+    /// What two editions say differently: what anybody who has both can see.
+    Diff {
+        /// Number of the one.
+        from: u64,
+        /// Number of the other.
+        to: u64,
+        #[command(flatten)]
+        look: Look,
+    },
     /// One edition; the current one without a number.
     Show {
         /// The edition's number.
@@ -51,19 +60,16 @@ impl Edition {
             Self::Publish => EditionCall::Publish {},
             Self::Withdraw { number, reason } => EditionCall::Withdraw { number, reason },
             Self::List => EditionCall::List {},
+            Self::Diff { from, to, look } => EditionCall::Diff { from, to, table: look.table, cells: look.cells },
             Self::Show { number, look } => EditionCall::Show { number, table: look.table, cells: look.cells },
         };
-        let (list, withdraw) = (matches!(call, EditionCall::List {}), matches!(call, EditionCall::Withdraw { .. }));
-        let reply = ask_node(global, MessageKind::Edition, &call)?;
-        Ok(Outcome::from_reply(reply, |result| {
-            if list {
-                list_text(result)
-            } else if withdraw {
-                withdraw_text(result)
-            } else {
-                show_text(result)
-            }
-        }))
+        let text: fn(&Value) -> String = match call {
+            EditionCall::List {} => list_text,
+            EditionCall::Withdraw { .. } => withdraw_text,
+            EditionCall::Diff { .. } => diff_text,
+            EditionCall::Preview { .. } | EditionCall::Publish {} | EditionCall::Show { .. } => show_text,
+        };
+        Ok(Outcome::from_reply(ask_node(global, MessageKind::Edition, &call)?, text))
     }
 }
 
@@ -95,6 +101,62 @@ fn list_text(result: &Value) -> String {
     table(&["edition", "state", "protection", "as of", "published"].map(str::to_owned), &rows, &[true])
 }
 
+const LISTED_MAX: usize = 50;
+
+fn diff_text(result: &Value) -> String {
+    let counts = ["/same", "/changed", "/shown", "/hidden", "/added", "/gone"];
+    let list = |name: &str| result.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let rows: Vec<Vec<String>> = list("tables")
+        .iter()
+        .map(|of| std::iter::once("/table").chain(counts).map(|path| field(of, path)).collect())
+        .collect();
+    let header = ["table", "same", "changed", "shown now", "hidden now", "added", "gone"].map(str::to_owned);
+    let numeric = [false, true, true, true, true, true, true];
+    let mut text = format!(
+        "edition {} to edition {} of {}, numbers\n\n{}",
+        field(result, "/from"),
+        field(result, "/to"),
+        field(result, "/member"),
+        table(&header, &rows, &numeric)
+    );
+    let mut changes = Vec::new();
+    for cell in list("cells") {
+        let words = |value: Option<&Value>| -> Vec<String> {
+            let fields = value.and_then(Value::as_object).into_iter().flatten();
+            fields.map(|(_, code)| code.as_str().unwrap_or("").to_owned()).collect()
+        };
+        for (measure, change) in cell.get("values").and_then(Value::as_object).into_iter().flatten() {
+            changes.push(vec![
+                field(&cell, "/table"),
+                words(cell.get("key")).join(" "),
+                measure.clone(),
+                said(change, "/from"),
+                said(change, "/to"),
+            ]);
+        }
+    }
+    let more = changes.len().saturating_sub(LISTED_MAX);
+    changes.truncate(LISTED_MAX);
+    if !changes.is_empty() {
+        let header = ["table", "cell", "measure", "said", "says"].map(str::to_owned);
+        text += &format!("\n{}", table(&header, &changes, &[false, false, false, true, true]));
+    }
+    if more > 0 {
+        text += &format!("\nand {more} more: --table narrows it down, --json has all\n");
+    }
+    text
+}
+
+// A count or sum, lines of a mean or histogram, or why there is none.
+fn said(change: &Value, which: &str) -> String {
+    let value = change.pointer(which).unwrap_or(&Value::Null);
+    match value.get("state").and_then(Value::as_str) {
+        Some("value") => value.get("value").or_else(|| value.get("n")).map_or(String::new(), Value::to_string),
+        Some(state) => state.replace('_', " "),
+        None => "-".to_owned(),
+    }
+}
+
 fn show_text(result: &Value) -> String {
     let number = field(result, "/edition");
     let name =
@@ -116,6 +178,12 @@ fn show_text(result: &Value) -> String {
             field(row, "/to"),
             field(row, "/state")
         );
+    }
+    for row in result.get("vintages").and_then(Value::as_array).into_iter().flatten() {
+        if row.get("vintage").and_then(Value::as_u64) > Some(1) {
+            let [kind, year, vintage] = ["/kind", "/year", "/vintage"].map(|path| field(row, path));
+            text += &format!("  {kind} {year} is in its vintage {vintage}\n");
+        }
     }
     let mut rows = Vec::new();
     for of in result.get("tables").and_then(Value::as_array).into_iter().flatten() {
@@ -151,6 +219,6 @@ fn show_text(result: &Value) -> String {
             .collect();
         hidden.push(vec![field(of, "/table"), reasons.join(", ")]);
     }
-    text += &format!("\n{}", table(&["table", "numbers hidden, and why"].map(str::to_owned), &hidden, &[]));
+    text += &format!("\n{}", table(&["table", "numbers kept back, and why"].map(str::to_owned), &hidden, &[]));
     text
 }

@@ -56,7 +56,8 @@ impl View<'_> {
         }
     }
 
-    fn table(&self, table: &Table, with_cells: bool, listed: &mut Vec<Value>) -> Value {
+    /// One table; its cells are added to the list if they are asked for.
+    pub(super) fn table(&self, table: &Table, with_cells: bool, listed: &mut Vec<Value>) -> Value {
         let mut states: BTreeMap<&str, u64> = State::ALL.iter().map(|state| (state.as_str(), 0)).collect();
         let mut reasons: BTreeMap<&str, u64> = Reason::ALL.iter().map(|reason| (reason.as_str(), 0)).collect();
         let mut cells = 0u64;
@@ -201,7 +202,9 @@ fn measure_json(measure: &Measure, numbers: &[(Released, Option<Reason>)]) -> Va
 
 fn value_json(released: Released, reason: Option<Reason>) -> Value {
     match (released.number(), reason) {
-        (Some(number), _) => json!({ "state": "value", "value": number }),
+        // It says what an earlier edition said: its change is kept back.
+        (Some(number), Some(reason)) => json!({ "state": "value", "value": number, "reason": reason.as_str() }),
+        (Some(number), None) => json!({ "state": "value", "value": number }),
         (None, Some(reason)) => json!({ "state": released.state().as_str(), "reason": reason.as_str() }),
         (None, None) => json!({ "state": released.state().as_str() }),
     }

@@ -603,7 +603,7 @@ fn withdrawn_before(number: u64) -> Reply {
     failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again")
 }
 
-fn unknown_table(catalogue: &Catalogue, table: Option<&str>) -> Option<Reply> {
+pub(super) fn unknown_table(catalogue: &Catalogue, table: Option<&str>) -> Option<Reply> {
     let name = table?;
     if catalogue.table(name).is_some() {
         return None;

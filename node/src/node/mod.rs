@@ -2,6 +2,7 @@
 
 mod answering;
 mod contradictions;
+mod edition_diff;
 mod edition_view;
 mod editions;
 mod greeting;

@@ -291,6 +291,7 @@ fn edition(node: &Node, call: &EditionCall) -> Reply {
         EditionCall::Publish {} => node.publish(),
         EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason),
         EditionCall::List {} => node.list_editions(),
+        EditionCall::Diff { from, to, table, cells } => node.compare(*from, *to, table.as_deref(), *cells),
         EditionCall::Show { number, table, cells } => node.show(*number, table.as_deref(), *cells),
     }
 }
