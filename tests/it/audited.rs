@@ -149,3 +149,38 @@ fn an_audited_edition_goes_on_from_what_was_published() {
     let said = stage.operator(&["edition", "publish"]);
     assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "PROTECTION".into()));
 }
+
+// A late record comes together with the months that close the year: the new sums hold it, what was published does not.
+#[test]
+fn what_is_added_does_not_tell_what_came_late() {
+    let stage = Stage::new();
+    stage.import("a.csv", &rows("A", 1..=6, 30), "2024-01..2024-06");
+    let (_, first) = stage.publish();
+    let late = [rows("L", 2..=2, 1), rows("B", 7..=12, 30)].concat();
+    stage.import("b.csv", &late, "2024-07..2024-12");
+    let (second, shown) = stage.publish();
+    assert_eq!((&second["result"]["edition"], codes(&second)), (&2.into(), vec!["KEPT"]));
+    assert_eq!(second["result"]["vintages"][0]["vintage"], 1, "nothing that was published has changed");
+    for (key, value) in &first {
+        assert_eq!(shown.get(key), Some(value), "{key:?}");
+    }
+    let number = |period: &str, drug: &str| shown.get(&(period.to_owned(), drug.to_owned())).and_then(Value::as_i64);
+    let sum = |periods: &[String], drug: &str| periods.iter().map(|period| number(period, drug)).sum::<Option<i64>>();
+    let quarters: Vec<String> = (1..=4).map(|quarter| format!("2024-Q{quarter}")).collect();
+    let months: Vec<String> = (1..=12).map(|month| format!("2024-{month:02}")).collect();
+    let drugs: std::collections::BTreeSet<&str> = shown.keys().map(|(_, drug)| drug.as_str()).collect();
+    let mut added = 0;
+    for drug in drugs {
+        let year = number("2024", drug);
+        added += usize::from(year.is_some());
+        for parts in [&quarters, &months] {
+            if let (Some(year), Some(parts)) = (year, sum(parts, drug)) {
+                let late = year - parts;
+                assert!(late == 0 || late >= 5, "{drug}: {late} came late");
+            }
+        }
+    }
+    assert!(added > 0, "the year shows something");
+    // The total of the year is known from elsewhere; it holds what came late.
+    assert_eq!(number("2024", "_T"), Some(361));
+}

@@ -21,7 +21,7 @@ use super::{
     tabulate::{Cell, tabulate},
 };
 
-/// Vintages of a kind and year, at most: first, revised, final.
+/// How often numbers of a kind and year are published, at most: first, revised, final.
 pub const VINTAGES_MAX: usize = 3;
 
 /// The name of cases that were erased: all of them count as one.

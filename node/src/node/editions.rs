@@ -498,8 +498,7 @@ impl Node {
 
 // How often each kind and year was made.
 fn vintages_json(bases: &[Basis]) -> Value {
-    let of =
-        |basis: &Basis| json!({ "kind": basis.kind.as_str(), "year": basis.year, "vintage": basis.vintages.len() });
+    let of = |basis: &Basis| json!({ "kind": basis.kind.as_str(), "year": basis.year, "vintage": basis.revisions + 1 });
     bases.iter().map(of).collect()
 }
 
@@ -587,7 +586,7 @@ fn notices(filled: &Filled) -> Vec<Notice> {
         notice("RENEWED", &message)
     });
     let revised = filled.revised.iter().map(|of| {
-        let last = if of.vintage == VINTAGES_MAX { ", the final one" } else { "" };
+        let last = if usize::from(of.vintage) == VINTAGES_MAX { ", the final one" } else { "" };
         let message = format!(
             "{} {} is in its vintage {} of {VINTAGES_MAX}{last}: {} lines came and {} went; {} numbers changed, {} stay as they were since their change is hidden",
             of.kind, of.year, of.vintage, of.added, of.removed, of.anew, of.stay

@@ -195,7 +195,9 @@ pub struct Basis {
     pub months: u16,
     /// Fingerprint of their lines.
     pub lines: Hash,
-    /// Its vintages, oldest first.
+    /// How often what was published of it was put right.
+    pub revisions: u8,
+    /// Every state of the records that some of its numbers were published from, oldest first.
     pub vintages: Vec<Vintage>,
 }
 
@@ -215,8 +217,8 @@ pub struct Revision {
     pub kind: Kind,
     /// The year.
     pub year: u16,
-    /// Which vintage it is now.
-    pub vintage: usize,
+    /// Which vintage it is now: 2 is revised, 3 is final.
+    pub vintage: u8,
     /// Lines that came since the vintage before.
     pub added: usize,
     /// Lines that went.
@@ -232,7 +234,7 @@ pub struct Revision {
 pub enum Kept {
     /// Records of published periods were added, corrected or removed, but so few that nothing of it may be seen.
     RecordsChanged,
-    /// They were, after its final vintage.
+    /// They were, after its final vintage. Periods that closed since are added.
     Final,
     /// Rules or catalogue changed: they hold for years that are not published yet.
     RulesChanged,
@@ -383,20 +385,21 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         .filter(|month| published(Period::Month(job.year, *month)))
         .fold(0, |months, month| months | 1 << (month - 1));
     let held = filling.contributions.held(job.kind, job.year, months);
-    let basis = |vintages: Vec<Vintage>| Basis {
+    let basis = |revisions: u8, vintages: Vec<Vintage>| Basis {
         kind: job.kind,
         year: job.year,
         months,
         lines: fingerprint(filling, &held),
+        revisions,
         vintages,
     };
     let lines = filling.contributions.year(job.kind, job.year);
     let work = Work { job, laid_out: &laid_out, filling, published: &published, lines };
-    let made = |(blocks, protected): (Blocks, Protected), vintages: Vec<Vintage>, how: How| Made {
+    let made = |(blocks, protected): (Blocks, Protected), revisions: u8, vintages: Vec<Vintage>, how: How| Made {
         blocks,
         effort: protected.effort,
         audit: protected.audit,
-        basis: basis(vintages),
+        basis: basis(revisions, vintages),
         held: (filling.protection == Protection::Audited).then(|| held.clone()),
         how,
     };
@@ -405,37 +408,43 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         let basis = before.bases.iter().find(|basis| (basis.kind, basis.year) == (job.kind, job.year))?;
         Some((before, basis))
     });
-    let Some((before, old)) = before else { return Ok(made(work.blocks(None)?, vec![newest], How::New)) };
+    let Some((before, old)) = before else { return Ok(made(work.blocks(None)?, 0, vec![newest], How::New)) };
     let then = filling.contributions.held(job.kind, job.year, old.months);
     let records_changed = fingerprint(filling, &then) != old.lines;
     if records_changed && before.withdrawn {
-        return Ok(made(work.blocks(None)?, vec![newest], How::Renewed));
+        return Ok(made(work.blocks(None)?, 0, vec![newest], How::Renewed));
     }
     let earlier = old.vintages.split_last().map_or(&[] as &[Vintage], |(_, earlier)| earlier);
-    let made_from = |done| made(done, [earlier, &[newest]].concat(), How::New);
+    let goes_on = |done| made(done, old.revisions, [earlier, &[newest]].concat(), How::New);
+    let adds = months & !old.months != 0;
+    let is_final = records_changed && usize::from(old.revisions) + 1 >= VINTAGES_MAX;
     let how = if !before.same_rules {
         How::Kept(Kept::RulesChanged)
     } else if old.months & !months != 0 {
         How::Kept(Kept::CoverageShrank)
-    } else if !records_changed && old.months == months {
+    } else if !records_changed && !adds {
         How::Unchanged
-    } else if records_changed && old.vintages.len() >= VINTAGES_MAX {
+    } else if is_final && !adds {
         How::Kept(Kept::Final)
     } else {
         // Where there are several vintages, what is added must not tell what changed between them.
         let tried = if records_changed || !earlier.is_empty() {
-            work.revised(before, old, &held).map(|done| {
-                let (blocks, protected, revision) = done?;
+            let may_put_right = records_changed && !is_final;
+            work.revised(before, old, &held, may_put_right).map(|(blocks, protected, revision)| {
+                let done = (blocks, protected);
                 let vintages = [old.vintages.as_slice(), &[newest]].concat();
-                Some(if records_changed {
-                    made((blocks, protected), vintages, How::Revised(revision))
+                if !records_changed {
+                    Some(goes_on(done))
+                } else if revision.anew > 0 {
+                    Some(made(done, old.revisions + 1, vintages, How::Revised(revision)))
                 } else {
-                    made_from((blocks, protected))
-                })
+                    let why = if is_final { Kept::Final } else { Kept::RecordsChanged };
+                    adds.then(|| made(done, old.revisions, vintages, How::Kept(why)))
+                }
             })
         } else {
             // The vintage goes on: with more months, its lines are kept anew.
-            work.blocks(Some(before)).map(|done| Some(made_from(done)))
+            work.blocks(Some(before)).map(|done| Some(goes_on(done)))
         };
         match tried {
             Ok(Some(made)) => return Ok(made),

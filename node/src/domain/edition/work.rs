@@ -109,13 +109,14 @@ impl<'a> Work<'a> {
         self.with_shares(self.laid_out.iter().map(|of| carried(of, self.job.year, before)).collect())
     }
 
-    // Puts right what may be put right; `None` if that is nothing.
+    // Adds what closed, and puts right what may be put right of what was published, if anything may be.
     pub(super) fn revised(
         &self,
         before: Before<'_>,
         old: &Basis,
         held: &[HeldLine],
-    ) -> Result<Option<(Blocks, Protected, Revision)>, Unfit> {
+        may_put_right: bool,
+    ) -> Result<(Blocks, Protected, Revision), Unfit> {
         let (kind, year) = (self.job.kind, self.job.year);
         let mut vintages = Vec::new();
         for Vintage { edition, months } in &old.vintages {
@@ -129,7 +130,11 @@ impl<'a> Work<'a> {
         let now = self.block_of_each(&protected.reasons);
         // The changes since each vintage, as tables of their own.
         let rules = self.filling.rules.hiding_zeros();
-        let mut seen: Vec<Vec<bool>> = now.iter().map(|block| vec![true; block.reasons.len()]).collect();
+        let may_be_seen = |(of, block): (&LaidOut<'_>, &Block)| -> Vec<bool> {
+            let old = carried(of, year, before);
+            (0..block.reasons.len()).map(|number| may_put_right || said(&old.cells, number).is_none()).collect()
+        };
+        let mut seen: Vec<Vec<bool>> = self.laid_out.iter().zip(&now).map(may_be_seen).collect();
         let mut counts = (0, 0);
         for (lines, _) in &vintages {
             let changes = Changes::between(lines, held);
@@ -150,28 +155,33 @@ impl<'a> Work<'a> {
                 if *cell == Released::NOT_AVAILABLE.to_bytes() {
                     continue;
                 }
-                match revised(said(&old.cells, number), reason(*why), seen) {
-                    Revised::Anew => anew += usize::from(cell != was),
+                let before = said(&old.cells, number);
+                let becomes = match revised(before, reason(*why), seen) {
+                    // After the final vintage what is shown stays, whatever the records say.
+                    Revised::Hidden(_) if !may_put_right && before == Some(true) => Revised::Stays,
+                    becomes => becomes,
+                };
+                let differs = usize::from(cell != was);
+                match becomes {
+                    Revised::Anew => {}
                     Revised::Stays => {
                         cell.copy_from_slice(was);
-                        *why = Reason::Carried.number();
-                        stay += 1;
+                        *why = if differs > 0 { Reason::Carried.number() } else { 0 };
+                        stay += differs;
+                        continue;
                     }
                     Revised::Hidden(reason) => {
                         cell.copy_from_slice(&Released::SUPPRESSED.to_bytes());
                         *why = reason.number();
-                        anew += usize::from(cell != was);
                     }
                 }
+                anew += usize::from(before.is_some() && cell != was);
             }
             blocks.push(block);
         }
-        if anew == 0 {
-            return Ok(None);
-        }
         let (added, removed) = counts;
-        let revision = Revision { kind, year, vintage: old.vintages.len() + 1, added, removed, anew, stay };
-        Ok(Some((self.with_shares(blocks), protected, revision)))
+        let revision = Revision { kind, year, vintage: old.revisions + 2, added, removed, anew, stay };
+        Ok((self.with_shares(blocks), protected, revision))
     }
 
     // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.

@@ -34,8 +34,8 @@ pub struct EditionEntry {
     pub detail: Hash,
 }
 
-/// Lines of a vintage in one value, at most: some 40 bytes each.
-const LINES_A_PART: usize = 100;
+/// Lines of a vintage in one value, at most: up to 65 bytes each.
+const LINES_A_PART: usize = 90;
 
 /// What an edition consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
