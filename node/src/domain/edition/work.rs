@@ -121,7 +121,10 @@ impl<'a> Work<'a> {
         let mut vintages = Vec::new();
         for Vintage { edition, months } in &old.vintages {
             let lines = (self.filling.held)(kind, year, *edition);
-            vintages.push((lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?, *months));
+            let mut lines = lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?;
+            // Where a case was erased, its lines have another name now and stand out of order.
+            lines.sort_unstable();
+            vintages.push((lines, *months));
         }
         // The records as they are, with witnesses that hold for what they were as well.
         let earlier: Vec<Earlier> =

@@ -229,10 +229,8 @@ impl<'a> Search<'a> {
     }
 
     fn apply(&mut self, base: u32, by: i64) {
-        let in_hub = self.star.bases[base as usize].table == 0;
         for row in self.pattern.rows(self.pattern.class(base)) {
-            let sign = if in_hub && self.pattern.node_of(*row).1 { -1 } else { 1 };
-            add(&mut self.off, *row, sign * by);
+            add(&mut self.off, *row, self.pattern.sign(base, *row) * by);
         }
         if self.inside.binary_search(&base).is_ok() {
             add(&mut self.off, TARGET, by);

@@ -84,6 +84,11 @@ impl<'a> Pattern<'a> {
         !self.hidden[node as usize] && !self.known_anyway[node as usize]
     }
 
+    /// How a base cell counts in one of its rows: in a link, the hub against the tables.
+    pub(super) fn sign(&self, base: u32, row: u32) -> i64 {
+        if self.star.bases[base as usize].table == 0 && self.node_of(row).1 { -1 } else { 1 }
+    }
+
     /// Whether a base cell cannot move: it alone makes up a number that is known, and that may not be hidden.
     pub(super) fn is_fixed(&self, base: u32, may_hide: bool) -> bool {
         let fixes = |node: &u32| {
@@ -230,8 +235,7 @@ impl<'a> Pattern<'a> {
                 return false;
             }
             for row in self.rows(self.class(*base)) {
-                let sign = if of.table == 0 && self.node_of(*row).1 { -1 } else { 1 };
-                *sums.entry(*row).or_default() += sign * amount;
+                *sums.entry(*row).or_default() += self.sign(*base, *row) * amount;
             }
         }
         sums.values().all(|sum| *sum == 0)

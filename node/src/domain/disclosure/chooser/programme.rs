@@ -254,7 +254,7 @@ pub(super) fn widest(
 }
 
 fn terms(row: &Row, pairs: &[Pair]) -> Vec<(Variable, f64)> {
-    row.terms.iter().flat_map(|(at, sign)| pairs[*at].terms(f64::from(*sign))).collect()
+    row.terms.iter().flat_map(|(at, sign)| pairs[*at].terms(if *sign < 0 { -1.0 } else { 1.0 })).collect()
 }
 
 fn is_whole(value: f64) -> bool {

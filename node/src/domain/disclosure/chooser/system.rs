@@ -24,7 +24,7 @@ pub(super) struct Row {
     /// Number of the row.
     pub(super) row: u32,
     /// Places of columns, with signs.
-    pub(super) terms: Vec<(usize, i8)>,
+    pub(super) terms: Vec<(usize, i64)>,
 }
 
 /// What can move, and what holds it.
@@ -48,14 +48,13 @@ impl System {
         let mut system = Self { columns: columns(pattern, reached, inside, insiders), rows: Vec::new() };
         let mut places: HashMap<u32, usize> = HashMap::with_capacity(system.columns.len() * 2);
         for (at, column) in system.columns.iter().enumerate() {
-            let in_hub = column.members.first().is_some_and(|base| pattern.star.bases[*base as usize].table == 0);
+            let Some(first) = column.members.first() else { continue };
             for row in pattern.rows(column.class) {
                 let place = *places.entry(*row).or_insert_with(|| {
                     system.rows.push(Row { row: *row, terms: Vec::new() });
                     system.rows.len() - 1
                 });
-                let sign = if in_hub && pattern.node_of(*row).1 { -1 } else { 1 };
-                system.rows[place].terms.push((at, sign));
+                system.rows[place].terms.push((at, pattern.sign(*first, *row)));
             }
         }
         system.fix(pattern, &places, gives_way);
