@@ -5,25 +5,20 @@
 #![expect(clippy::indexing_slicing, reason = "indexes are of the star that the lists were made for")]
 
 mod circuit;
-mod harvest;
 mod pattern;
 mod programme;
 mod reach;
 mod recipe;
 mod system;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::star::{Cases, NONE, Star};
 use circuit::Frames;
-use harvest::Pool;
 use pattern::Pattern;
 use programme::{Count, Found, Goal, Insiders, Wanted, loss, solve};
 use reach::Useful;
 use recipe::Recipes;
-
-/// Counts that are hidden before one programme looks again for witnesses of many.
-const HIDES_MAX: usize = 24;
 
 /// Ways of one count that leave one more insider out each, at most.
 const INSIDERS_MAX: usize = 4;
@@ -110,11 +105,11 @@ pub fn choose(task: &Task<'_>) -> Choice {
         task,
         witnesses: BTreeMap::new(),
         users: HashMap::new(),
-        pool: Pool::default(),
         without: Vec::new(),
         recipes: Recipes::default(),
         useful: Useful::default(),
         frames: Frames::default(),
+        crowded: HashSet::new(),
         whole: false,
         count: Count::default(),
         effort: Effort::default(),
@@ -143,11 +138,12 @@ struct Search<'a> {
     witnesses: BTreeMap<u32, Vec<Way>>,
     // For each node that may be shown again the nodes whose witnesses change it, or did.
     users: HashMap<u32, Vec<u32>>,
-    pool: Pool,
     without: Vec<u32>,
     recipes: Recipes,
     useful: Useful,
     frames: Frames,
+    // Where only several ways protected a count of nothing, none of which needs the same insider: by table, time and drug.
+    crowded: HashSet<(u16, u32)>,
     whole: bool,
     count: Count,
     effort: Effort,
@@ -165,18 +161,10 @@ impl Search<'_> {
             let of = &star.nodes[*node as usize];
             (std::cmp::Reverse((of.lines.min(1), of.weight, of.lines)), *node)
         });
-        let mut hides = usize::MAX;
-        for (at, node) in protected.iter().enumerate() {
-            // What was hidden lets other moves through: one programme looks for witnesses of many counts.
-            if hides >= HIDES_MAX {
-                hides = 0;
-                self.harvest(&protected[at..]);
+        for node in protected {
+            if !self.protect(node, true) {
+                self.without.push(node);
             }
-            let before = self.pattern.hides();
-            if !self.protect(*node, true) {
-                self.without.push(*node);
-            }
-            hides += self.pattern.hides() - before;
         }
         // What was hidden for the others may have let a move through; if it is far away, it is looked for there.
         self.whole = true;
@@ -231,13 +219,18 @@ impl Search<'_> {
             self.keep(node, vec![vec![change]]);
             return true;
         }
-        if let Some(way) = self.pool.way(node, width).filter(|_| self.task.reach == Reach::Together) {
-            self.effort.shared += 1;
-            self.keep(node, vec![way]);
-            return true;
-        }
         if up_is_all && let Some(change) = self.frames.way(&self.pattern, &inside, &insiders, width) {
             return self.accept(node, Planned { way: vec![change], opened: Vec::new() });
+        }
+        // Where everybody's base cells were in the way before, they are likely to be so again.
+        let here = self.place_of(node, &inside);
+        if up_is_all
+            && self.crowded.contains(&here)
+            && let Some(ways) = self.recipes_around_insiders(node, &inside, width)
+        {
+            self.effort.shared += 1;
+            self.keep(node, ways);
+            return true;
         }
         // How far it can fall is the same whatever is hidden for the way up.
         let down = if self.task.reach == Reach::Together { self.down(node, &inside, &insiders) } else { None };
@@ -247,6 +240,12 @@ impl Search<'_> {
         if self.task.insiders
             && let Some(ways) = self.one_insider_at_a_time(node, &inside, false)
         {
+            for change in ways.iter().filter_map(|way| way.last()).filter(|_| up_is_all) {
+                self.crowded.insert(here);
+                if self.pattern.change_of(node, change) >= width {
+                    self.recipes.learn(&self.pattern, change, width);
+                }
+            }
             self.keep(node, ways);
             return true;
         }
@@ -311,9 +310,6 @@ impl Search<'_> {
     fn set(&mut self, node: u32, hide: bool) {
         let changed = self.pattern.set(node, hide);
         self.recipes.renew(&self.pattern, &changed);
-        if !hide {
-            self.pool.drop_what_moves(node);
-        }
     }
 
     // One way to change a node by its width, at the lowest price or, if nothing may be hidden, at none.
@@ -379,6 +375,23 @@ impl Search<'_> {
             self.useful.learn(&found.change);
         }
         Some(found)
+    }
+
+    // The table, and the time and drug of a count.
+    fn place_of(&self, node: u32, inside: &[u32]) -> (u16, u32) {
+        let link = inside.first().map_or(NONE, |base| self.task.star.link(*base as usize));
+        (self.pattern.table_of(node), link)
+    }
+
+    // Recipes of which none needs the same insider.
+    fn recipes_around_insiders(&self, node: u32, inside: &[u32], width: i64) -> Option<Vec<Way>> {
+        let only = self.pattern.only_case(node, inside);
+        let without = |frozen: BTreeSet<u32>| -> Option<Way> {
+            Some(vec![self.recipes.apply(&self.pattern, node, inside, &Insiders::Some(frozen), width)?])
+        };
+        let first = without(BTreeSet::new())?;
+        let second = without(self.alone_in(&first, only))?;
+        Some(vec![first, second])
     }
 
     // Several ways, so that whoever is alone in a base cell finds one that leaves it as it is.

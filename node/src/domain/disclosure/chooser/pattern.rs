@@ -15,8 +15,6 @@ pub(super) struct Pattern<'a> {
     pub(super) hidden: Vec<bool>,
     known_anyway: Vec<bool>,
     followers: HashMap<u32, Vec<u32>>,
-    // How often a count was hidden.
-    hides: usize,
     // The first table whose base cells make up each node.
     table_of: Vec<u16>,
     // Base cells of the hub with lines.
@@ -57,7 +55,6 @@ impl<'a> Pattern<'a> {
             hidden,
             known_anyway,
             followers,
-            hides: 0,
             table_of,
             in_hub,
             seen,
@@ -95,11 +92,6 @@ impl<'a> Pattern<'a> {
             self.star.below(*node as usize).len() == 1 && self.known(*node) && !(may_hide && self.may_hide(*node))
         };
         self.star.above(base as usize).iter().any(fixes)
-    }
-
-    /// How often a count was hidden.
-    pub(super) const fn hides(&self) -> usize {
-        self.hides
     }
 
     /// By how much a move changes each node.
@@ -145,7 +137,6 @@ impl<'a> Pattern<'a> {
     pub(super) fn set(&mut self, node: u32, hide: bool) -> Vec<u32> {
         let mut changed = vec![node];
         if hide {
-            self.hides += 1;
             changed.extend(self.followers(node));
         }
         let mut bases: Vec<u32> = Vec::new();
