@@ -118,25 +118,32 @@ pub fn commitment(federation: &FederationId, node_id: &NodeId, salt: &Hash, cont
 #[derive(Debug, Clone)]
 pub struct Layout {
     axes: Vec<Axis>,
+    // Code numbers of each axis by level: every lookup needs them, and a tree is walked for them.
+    numbers: Vec<Vec<Vec<u32>>>,
     sets: Vec<(LevelSet, usize)>,
     width: usize,
     cells: usize,
-    year: u16,
 }
 
 impl Layout {
     /// The layout of a table for a provider in `country` and one calendar year.
     pub fn new(table: &Table, country: &str, year: u16) -> Result<Self, ListError> {
         let axes = table.axes(country)?;
-        let mut cells = 0;
-        let mut sets = Vec::new();
+        let by_level = |axis: &Axis| (0..).zip(axis.level_names()).map(|(level, _)| axis.numbers(level, year)).collect();
+        let numbers = axes.iter().map(by_level).collect();
+        let mut layout = Self { axes, numbers, sets: Vec::new(), width: table.width(), cells: 0 };
         for set in table.level_sets() {
-            let size: usize =
-                axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, year).len()).product();
-            sets.push((set, cells));
-            cells += size;
+            let size: usize = layout.along(&set.levels).map(<[u32]>::len).product();
+            layout.sets.push((set, layout.cells));
+            layout.cells += size;
         }
-        Ok(Self { axes, sets, width: table.width(), cells, year })
+        Ok(layout)
+    }
+
+    // Code numbers along each axis at these levels.
+    fn along(&self, levels: &[u8]) -> impl Iterator<Item = &[u32]> {
+        let of_axes = self.numbers.iter().zip(levels);
+        of_axes.map(|(axis, level)| axis.get(usize::from(*level)).map_or(&[] as &[u32], Vec::as_slice))
     }
 
     /// Cells of the block.
@@ -166,14 +173,14 @@ impl Layout {
 
     /// Code numbers along each dimension of a level set.
     pub fn numbers(&self, set: &LevelSet) -> Vec<Vec<u32>> {
-        self.axes.iter().zip(&set.levels).map(|(axis, level)| axis.numbers(*level, self.year)).collect()
+        self.along(&set.levels).map(<[u32]>::to_vec).collect()
     }
 
     /// Index of the cell with these levels and code numbers.
     pub fn index(&self, levels: &[u8], numbers: &[u32]) -> Option<usize> {
         let (set, first) = self.sets.iter().find(|(set, _)| set.levels == levels)?;
         let mut offset = 0;
-        for (codes, number) in self.numbers(set).iter().zip(numbers) {
+        for (codes, number) in self.along(&set.levels).zip(numbers) {
             let at = codes.binary_search(number).ok()?;
             offset = offset * codes.len() + at;
         }
