@@ -216,7 +216,7 @@ impl Search<'_> {
         let up_is_all = self.task.reach == Reach::Together || self.task.star.nodes[node as usize].lines == 0;
         if let Some(change) = self.recipes.apply(&self.pattern, node, &inside, &insiders, width).filter(|_| up_is_all) {
             self.effort.shared += 1;
-            self.keep(node, vec![vec![change]]);
+            self.take(node, vec![vec![change]]);
             return true;
         }
         if up_is_all && let Some(change) = self.frames.way(&self.pattern, &inside, &insiders, width) {
@@ -229,7 +229,7 @@ impl Search<'_> {
             && let Some(ways) = self.recipes_around_insiders(node, &inside, width)
         {
             self.effort.shared += 1;
-            self.keep(node, ways);
+            self.take(node, ways);
             return true;
         }
         // How far it can fall is the same whatever is hidden for the way up.
@@ -291,6 +291,11 @@ impl Search<'_> {
         for change in ways.iter().flatten() {
             self.frames.learn(&self.pattern, change);
         }
+        self.take(node, ways);
+    }
+
+    // The same for a witness by a recipe: what moves in the hub is known from the move that the recipe comes from.
+    fn take(&mut self, node: u32, ways: Vec<Way>) {
         self.note_users(node, &ways);
         self.witnesses.insert(node, ways);
     }
