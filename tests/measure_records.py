@@ -130,7 +130,7 @@ class Stage:
     def __init__(self):
         self.scratch = pathlib.Path(tempfile.mkdtemp())
         self.folder = self.scratch / "fed"
-        accord(self.scratch, "demo", "--members", "ES-AGENCY,IT-AGENCY", "--keep", str(self.folder))
+        accord(self.scratch, "demo", "--primary-only", "--members", "ES-AGENCY,IT-AGENCY", "--keep", str(self.folder))
         self.node = Node(self.folder, "ES-AGENCY")
 
     def run(self, *arguments):
@@ -182,7 +182,7 @@ def way_back():
     undo, compact, idle = [], [], []
     for _ in range(RUNS):
         stage = Stage()
-        write_csv(stage.folder / "rows.csv", "seizure", 0, 300_000 - 745)
+        write_csv(stage.folder / "rows.csv", "seizure", 0, 300_000 - 1945)
         stage.run("import", "rows.csv", "--coverage", "2015..2024")
         stage.restart()
         idle.append(memory(stage.node, "VmRSS"))

@@ -15,7 +15,7 @@ import check
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTS = ROOT / "protocol" / "data" / "lists"
 CATALOGUE = ROOT / "protocol" / "data" / "strategic-1.toml"
-DEMO = ROOT / "admin-cli" / "demo"
+DEMO = ROOT / "tests" / "sample"
 DEMO_COUNTRIES = ("AT", "DK", "ES", "IT", "PT")
 
 MAPPING = {

@@ -140,7 +140,10 @@ fn a_bundle_of_another_federation_with_the_same_names_is_refused() {
 #[test]
 fn a_partner_that_refuses_and_one_that_is_down_are_named_and_make_lower_bounds() {
     let dir = tempfile::tempdir().unwrap();
-    let said = accord_tests::accord(dir.path(), &["demo", "--refuse", "AT", "--stop", "DK-AGENCY", "--json"]);
+    let demo = accord_tests::demo();
+    let demo: Vec<&str> = demo.iter().map(String::as_str).collect();
+    let staged = ["--refuse", "AT", "--stop", "DK-AGENCY", "--json"];
+    let said = accord_tests::accord(dir.path(), &[demo.as_slice(), &staged].concat());
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let envelope = said.json();
     let result = &envelope["result"];

@@ -24,7 +24,9 @@ fn python(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, Str
 
 /// A demo kept in a folder: the federation's id, the evidence file, and what the demo printed.
 fn demo(folder: &Path, name: &str, options: &[&str]) -> (String, String, String) {
-    let arguments = [&["demo", "--keep", name, "--json"], options].concat();
+    let demo = accord_tests::demo();
+    let demo: Vec<&str> = demo.iter().map(String::as_str).collect();
+    let arguments = [demo.as_slice(), &["--keep", name, "--json"], options].concat();
     let said = accord(folder, &arguments);
     let printed = folder.join(format!("{name}.json"));
     std::fs::write(&printed, &said.stdout).unwrap();

@@ -66,7 +66,7 @@ class Stage:
         self.member = f"{country}-AGENCY"
         other = "IT" if country != "IT" else "ES"
         members = f"{country}-AGENCY,{other}-AGENCY"
-        accord(self.scratch, "demo", "--members", members, "--keep", str(self.folder))
+        accord(self.scratch, "demo", "--primary-only", "--members", members, "--keep", str(self.folder))
         settings = self.folder / self.member / "node" / "node.toml"
         settings.write_text(settings.read_text().replace("accept_primary_only = true", "accept_primary_only = false"))
         shutil.rmtree(self.folder / self.member / "node" / "store")

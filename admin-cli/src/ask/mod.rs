@@ -125,15 +125,17 @@ pub(crate) struct Answers {
 }
 
 /// Asks all partners at once.
-pub(crate) async fn run(asking: &Asking<'_>, global: &Global) -> anyhow::Result<Answers> {
+pub(crate) async fn run(asking: &Asking<'_>, questions: &[Question], global: &Global) -> anyhow::Result<Answers> {
     let watch = Stopwatch::start();
     let key = asking.profile.key_for(Some(asking.card.key), global)?;
     let client = Client::connect_with(asking.profile, Arc::clone(&key)).await?;
     let asked_at = client.node_time();
     let mut requests = Vec::new();
     for member in asking.partners {
-        for query in asking.question.queries(asking.table, member.country())? {
-            requests.push(request(asking, member, query, asked_at, key.as_ref())?);
+        for question in questions {
+            for query in question.queries(asking.table, member.country())? {
+                requests.push(request(asking, member, query, asked_at, key.as_ref())?);
+            }
         }
     }
     let progress = if global.shows_progress() {

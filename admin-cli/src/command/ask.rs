@@ -84,7 +84,7 @@ impl Ask {
         let now = accord_edge::clock::now();
         let catalogue = trust.catalogue();
         let table = tables::find(catalogue, &self.table)?.clone();
-        let partners = self.partners(&trust, &profile.member, now)?;
+        let partners = partners(&self.from, &trust, &profile.member, now)?;
         let question = self.question(&table, now)?;
         let purpose = word("--purpose", &self.purpose, Purpose::from_word, Purpose::ALL, Purpose::as_str)?;
         let legal_basis =
@@ -118,7 +118,7 @@ impl Ask {
             card: &card,
             card_bytes: &card_bytes,
         };
-        let answers = block_on(ask::run(&asking, global))?;
+        let answers = block_on(ask::run(&asking, std::slice::from_ref(&question), global))?;
         let pooled = answers.pool(&asking)?;
         if let Some(path) = &self.csv {
             ask::export::write_csv(path, &asking, &answers, &pooled)?;
@@ -140,63 +140,6 @@ impl Ask {
             outcome.warnings.push(Notice { code: "NOT-KEPT".into(), message });
         }
         Ok(outcome)
-    }
-
-    fn partners(&self, trust: &Trust, me: &NodeId, now: UnixMs) -> anyhow::Result<Vec<NodeId>> {
-        let providers = || {
-            trust
-                .roster()
-                .members
-                .iter()
-                .filter(|member| member.roles.as_slice().contains(&MemberRole::Provider))
-                .filter(|member| trust.active(&member.node_id, now).is_some())
-                .map(|member| member.node_id.clone())
-        };
-        if self.from.is_empty() {
-            let others: Vec<NodeId> = providers().filter(|member| member != me).collect();
-            if others.is_empty() {
-                return Err(Failure::usage(
-                    "NO-PARTNER",
-                    "the roster lists no other active provider",
-                    "see `accord trust`",
-                )
-                .into());
-            }
-            return Ok(others);
-        }
-        let names: Vec<String> = providers().map(|member| member.to_string()).collect();
-        let mut partners: Vec<NodeId> = Vec::new();
-        for name in &self.from {
-            let Some(index) = names.iter().position(|known| known == name) else {
-                let near = nearest(name, names.iter().map(String::as_str));
-                let list = if near.is_empty() {
-                    format!("members: {}", names.join(", "))
-                } else {
-                    format!("near: {}; all members: {}", near.join(", "), names.join(", "))
-                };
-                let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
-                return Err(Failure::usage(
-                    "UNKNOWN-MEMBER",
-                    format!("`{shown}` is no active provider of the federation"),
-                    list,
-                )
-                .into());
-            };
-            let partner: NodeId = names
-                .get(index)
-                .map_or_else(|| name.parse(), |name| name.parse())
-                .map_err(|error| Failure::usage("UNKNOWN-MEMBER", format!("{error}"), "see `accord trust`"))?;
-            if partners.contains(&partner) {
-                return Err(Failure::usage(
-                    "MEMBER-TWICE",
-                    format!("{partner} stands twice in --from"),
-                    "name each partner once",
-                )
-                .into());
-            }
-            partners.push(partner);
-        }
-        Ok(partners)
     }
 
     fn question(&self, table: &Table, now: UnixMs) -> anyhow::Result<Question> {
@@ -251,6 +194,64 @@ impl Ask {
     }
 }
 
+/// The partners of these names; all other active providers if there is none.
+pub(super) fn partners(from: &[String], trust: &Trust, me: &NodeId, now: UnixMs) -> anyhow::Result<Vec<NodeId>> {
+    let providers = || {
+        trust
+            .roster()
+            .members
+            .iter()
+            .filter(|member| member.roles.as_slice().contains(&MemberRole::Provider))
+            .filter(|member| trust.active(&member.node_id, now).is_some())
+            .map(|member| member.node_id.clone())
+    };
+    if from.is_empty() {
+        let others: Vec<NodeId> = providers().filter(|member| member != me).collect();
+        if others.is_empty() {
+            return Err(Failure::usage(
+                "NO-PARTNER",
+                "the roster lists no other active provider",
+                "see `accord trust`",
+            )
+            .into());
+        }
+        return Ok(others);
+    }
+    let names: Vec<String> = providers().map(|member| member.to_string()).collect();
+    let mut partners: Vec<NodeId> = Vec::new();
+    for name in from {
+        let Some(index) = names.iter().position(|known| known == name) else {
+            let near = nearest(name, names.iter().map(String::as_str));
+            let list = if near.is_empty() {
+                format!("members: {}", names.join(", "))
+            } else {
+                format!("near: {}; all members: {}", near.join(", "), names.join(", "))
+            };
+            let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
+            return Err(Failure::usage(
+                "UNKNOWN-MEMBER",
+                format!("`{shown}` is no active provider of the federation"),
+                list,
+            )
+            .into());
+        };
+        let partner: NodeId = names
+            .get(index)
+            .map_or_else(|| name.parse(), |name| name.parse())
+            .map_err(|error| Failure::usage("UNKNOWN-MEMBER", format!("{error}"), "see `accord trust`"))?;
+        if partners.contains(&partner) {
+            return Err(Failure::usage(
+                "MEMBER-TWICE",
+                format!("{partner} stands twice in --from"),
+                "name each partner once",
+            )
+            .into());
+        }
+        partners.push(partner);
+    }
+    Ok(partners)
+}
+
 fn pairs(flag: &str, list: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     list.iter()
         .map(|text| {
@@ -269,7 +270,7 @@ fn pairs(flag: &str, list: &[String]) -> anyhow::Result<Vec<(String, String)>> {
         .collect()
 }
 
-fn cannot(error: &CannotAsk) -> Failure {
+pub(super) fn cannot(error: &CannotAsk) -> Failure {
     let (code, next) = match error {
         CannotAsk::Dimension { .. } => ("UNKNOWN-DIMENSION", "see `accord tables TABLE`"),
         CannotAsk::Level { .. } => ("UNKNOWN-LEVEL", "see `accord tables TABLE`"),
@@ -285,7 +286,7 @@ fn cannot(error: &CannotAsk) -> Failure {
     Failure::usage(code, error.to_string(), next)
 }
 
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     flag: &str,
     text: &str,
     parse: impl Fn(&str) -> Option<T>,

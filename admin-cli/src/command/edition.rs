@@ -157,6 +157,18 @@ fn said(change: &Value, which: &str) -> String {
     }
 }
 
+// Why numbers are kept back, as an operator would say it.
+fn in_words(reason: &str) -> String {
+    match reason {
+        "too_few_cases" => "too few cases:".to_owned(),
+        "dominated" => "one case is nearly all of it:".to_owned(),
+        "p_percent" => "the second largest case could work out the largest:".to_owned(),
+        "protects_another" => "protects another cell:".to_owned(),
+        "carried" => "as in an earlier edition:".to_owned(),
+        other => format!("{}:", other.replace('_', " ")),
+    }
+}
+
 fn show_text(result: &Value) -> String {
     let number = field(result, "/edition");
     let name =
@@ -187,7 +199,9 @@ fn show_text(result: &Value) -> String {
     }
     let mut rows = Vec::new();
     for of in result.get("tables").and_then(Value::as_array).into_iter().flatten() {
-        for level in of.get("levels").and_then(Value::as_array).into_iter().flatten() {
+        let shows = |level: &&Value| level.get("value").and_then(Value::as_u64) != Some(0);
+        let levels = of.get("levels").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+        for level in levels.iter().filter(shows) {
             let levels: Vec<String> = level
                 .get("levels")
                 .and_then(Value::as_object)
@@ -204,6 +218,15 @@ fn show_text(result: &Value) -> String {
                 field(level, "/cases_shown_percent"),
             ]);
         }
+        // What is wholly hidden takes one line.
+        let folded: Vec<&Value> = levels.iter().filter(|level| !shows(level)).collect();
+        if !folded.is_empty() {
+            let cells: u64 = folded.iter().filter_map(|level| level.get("cells")?.as_u64()).sum();
+            let all = if folded.len() == levels.len() { "all" } else { "the other" };
+            let what = format!("{all} {} combination(s) of levels: nothing is shown", folded.len());
+            let zero = || "0.0".to_owned();
+            rows.push(vec![field(of, "/table"), what, cells.to_string(), "0".to_owned(), zero(), zero()]);
+        }
     }
     let header = ["table", "levels", "cells", "shown", "% of non-empty cells", "% of cases"].map(str::to_owned);
     text += &format!("\n{}", table(&header, &rows, &[false, false, true, true, true, true]));
@@ -215,7 +238,7 @@ fn show_text(result: &Value) -> String {
             .into_iter()
             .flatten()
             .filter(|(_, count)| count.as_u64() != Some(0))
-            .map(|(reason, count)| format!("{} {count}", reason.replace('_', " ")))
+            .map(|(reason, count)| format!("{} {count}", in_words(reason)))
             .collect();
         hidden.push(vec![field(of, "/table"), reasons.join(", ")]);
     }

@@ -8,6 +8,7 @@ mod edition;
 mod enrol;
 mod evidence;
 mod federation;
+mod forecast;
 mod history;
 mod import;
 mod join;

@@ -9,7 +9,7 @@ use accord_protocol::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Global;
+use super::{Global, forecast::Forecast};
 use crate::{
     output::{Failure, Outcome, table},
     profile::Profile,
@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Tables {
     /// One table, with its levels, measures and codes.
     table: Option<String>,
+    #[command(flatten)]
+    forecast: Forecast,
 }
 
 /// The table of a name, or the nearest ones.
@@ -36,6 +38,11 @@ pub(crate) fn find<'a>(catalogue: &'a Catalogue, name: &str) -> anyhow::Result<&
 
 impl Tables {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        if let Some(name) = self.table.as_ref().filter(|_| self.forecast.is_wanted()) {
+            let profile = Profile::open(global)?;
+            let (trust, _) = profile.trust()?;
+            return self.forecast.run(find(trust.catalogue(), name)?, &profile, global);
+        }
         // Without a profile the catalogue that ships is shown, so that one can look before one joins.
         let (catalogue, country, source) = match Profile::open(global) {
             Ok(profile) => {

@@ -39,6 +39,15 @@ pub(crate) struct Demo {
     /// Real data: the UNODC Individual Drug Seizures file (CSV, zip, or a folder that holds one). Without it a synthetic sample.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Records of one's own instead of the sample: a folder with a canonical file of seizures for each member, such as ES-AGENCY.csv.
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    records: Option<PathBuf>,
+    /// What is declared complete, published and asked for; without it what the sample or the file with real data holds.
+    #[arg(long, value_name = "PERIOD")]
+    period: Option<String>,
+    /// Publish editions in which only unsafe cells are hidden. They are NOT PROTECTED AGAINST SUBTRACTION: for tests only.
+    #[arg(long)]
+    primary_only: bool,
     /// Keep everything in this new folder, to explore.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -110,9 +119,18 @@ impl Demo {
                 let message = format!("{member} stands twice in --members");
                 return Err(Failure::usage("MEMBER-TWICE", message, "name each member once").into());
             }
-            if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
-                let next =
-                    format!("members with a sample: {}; for others name real data with --data", MEMBERS.join(", "));
+            if let Some(records) = &self.records {
+                let file = records_of(records, member);
+                if !file.is_file() {
+                    let message = format!("--records: {} is not there", file.display());
+                    let next = format!("put the seizures of {member} there, or leave it out with --members");
+                    return Err(Failure::usage("DATA", message, next).into());
+                }
+            } else if self.data.is_none() && !SAMPLES.iter().any(|(known, _)| known == member) {
+                let next = format!(
+                    "members with a sample: {}; for others name real data with --data, or --records",
+                    MEMBERS.join(", ")
+                );
                 return Err(Failure::usage("UNKNOWN-MEMBER", format!("there is no sample for `{member}`"), next).into());
             }
         }
@@ -136,7 +154,12 @@ impl Demo {
             let message = "a member that is down cannot refuse";
             return Err(Failure::usage("STAGE", message, "choose two different members for --refuse and --stop").into());
         }
-        let data = self.data.as_deref().map(find_data).transpose()?;
+        let source = match (&self.data, &self.records) {
+            (Some(data), _) => Source::Real(find_data(data)?),
+            (None, Some(records)) => Source::Records(records.clone()),
+            (None, None) => Source::Sample,
+        };
+        let period = self.period.unwrap_or_else(|| source.period().to_owned());
         let keep = self.keep.is_some();
         let dir = match self.keep {
             Some(dir) if dir.exists() => {
@@ -151,7 +174,19 @@ impl Demo {
             None => std::env::temp_dir().join(format!("accord-demo-{}", to_hex(&random::bytes::<8>()?))),
         };
         let shows_steps = global.shows_progress() || global.verbose;
-        Ok(Plan { dir, keep, members, refuse, stop, data, json: global.json, shows_steps, deadline: global.deadline })
+        Ok(Plan {
+            dir,
+            keep,
+            members,
+            refuse,
+            stop,
+            source,
+            period,
+            primary_only: self.primary_only,
+            json: global.json,
+            shows_steps,
+            deadline: global.deadline,
+        })
     }
 }
 
@@ -226,8 +261,40 @@ struct Plan {
     members: Vec<String>,
     refuse: Option<String>,
     stop: Option<String>,
-    data: Option<PathBuf>,
+    source: Source,
+    period: String,
+    primary_only: bool,
     json: bool,
     shows_steps: bool,
     deadline: u32,
+}
+
+impl Plan {
+    // The same period in quarters, if it is one of whole years.
+    fn quarters(&self) -> String {
+        let (from, to) = self.period.split_once("..").unwrap_or((&self.period, &self.period));
+        let is_year = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_year(from) && is_year(to) { format!("{from}-Q1..{to}-Q4") } else { self.period.clone() }
+    }
+}
+
+// Where the records come from.
+enum Source {
+    Sample,
+    Records(PathBuf),
+    Real(PathBuf),
+}
+
+impl Source {
+    // What is complete of it.
+    const fn period(&self) -> &'static str {
+        match self {
+            Self::Sample | Self::Records(_) => "2024..2025",
+            Self::Real(_) => "2011..2016",
+        }
+    }
+}
+
+fn records_of(folder: &Path, member: &str) -> PathBuf {
+    folder.join(format!("{member}.csv"))
 }

@@ -10,7 +10,7 @@ use accord_edge::{clock::Stopwatch, files, linux};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::{Children, Plan, SAMPLES};
+use super::{Children, Plan, SAMPLES, Source, records_of};
 use crate::output::{Failure, Outcome};
 
 /// The demo on its stage.
@@ -235,10 +235,12 @@ impl Stage {
         arguments.push(staff);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
-        let settings = self.plan.dir.join(&node).join("node.toml");
-        let text =
-            std::fs::read_to_string(&settings)?.replace("accept_primary_only = false", "accept_primary_only = true");
-        files::write_atomically(&settings, text.as_bytes())?;
+        if self.plan.primary_only {
+            let settings = self.plan.dir.join(&node).join("node.toml");
+            let text = std::fs::read_to_string(&settings)?;
+            let text = text.replace("accept_primary_only = false", "accept_primary_only = true");
+            files::write_atomically(&settings, text.as_bytes())?;
+        }
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
             let catalogue = accord_protocol::catalogue::Catalogue::parse(accord_protocol::catalogue::SHIPPED)?;
             let tables: Vec<String> = catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();
@@ -291,29 +293,24 @@ impl Stage {
         let profile = format!("{member}/node/operator");
         let country = member.split('-').next().unwrap_or("");
         let selected = format!("reporting_country={country}");
-        let output = if let Some(data) = &self.plan.data {
-            let data = std::path::absolute(data)?.display().to_string();
-            // Rows that break a rule are left out and counted: the public file is not ours to correct.
-            let arguments = [
-                "import",
-                &data,
-                "--mapping",
-                "unodc-ids",
-                "--only",
-                &selected,
-                "--coverage",
-                "2011..2016",
-                "--skip-bad",
-                "--profile",
-                &profile,
-                "--json",
-            ];
-            self.checked(&std::env::current_exe()?, &arguments, &[0, 1])?
-        } else {
-            let sample = SAMPLES.iter().find(|(known, _)| *known == member).map_or("", |(_, text)| *text);
-            let file = format!("{member}/synthetic.csv");
-            files::write_atomically(&self.plan.dir.join(&file), sample.as_bytes())?;
-            self.accord(&["import", &file, "--coverage", "2021..2025", "--profile", &profile, "--json"])?
+        let coverage = ["--coverage", &self.plan.period, "--profile", &profile, "--json"];
+        let output = match &self.plan.source {
+            Source::Real(data) => {
+                let data = std::path::absolute(data)?.display().to_string();
+                // Rows that break a rule are left out and counted: the public file is not ours to correct.
+                let import = ["import", &data, "--mapping", "unodc-ids", "--only", &selected, "--skip-bad"];
+                self.checked(&std::env::current_exe()?, &[import.as_slice(), &coverage].concat(), &[0, 1])?
+            }
+            Source::Records(folder) => {
+                let file = std::path::absolute(records_of(folder, member))?.display().to_string();
+                self.accord(&[["import", &file].as_slice(), &coverage].concat())?
+            }
+            Source::Sample => {
+                let sample = SAMPLES.iter().find(|(known, _)| *known == member).map_or("", |(_, text)| *text);
+                let file = format!("{member}/synthetic.csv");
+                files::write_atomically(&self.plan.dir.join(&file), sample.as_bytes())?;
+                self.accord(&[["import", &file].as_slice(), &coverage].concat())?
+            }
         };
         let report: Value = serde_json::from_slice(&output.stdout)?;
         self.accord(&["edition", "publish", "--profile", &profile])?;
@@ -348,14 +345,13 @@ impl Stage {
     fn ask(&self) -> anyhow::Result<Output> {
         let others: Vec<&str> = self.plan.members.iter().skip(1).map(String::as_str).collect();
         let (from, deadline) = (others.join(","), self.plan.deadline.to_string());
-        let period = if self.plan.data.is_some() { "2011..2016" } else { "2021..2025" };
         let mut arguments = vec![
             "ask",
             "seizures-year-drug",
             "--from",
             &from,
             "--period",
-            period,
+            &self.plan.period,
             "--profile",
             "officer",
             "--evidence",
@@ -402,17 +398,19 @@ impl Stage {
                 result.insert("federation".into(), json!(federation));
                 result.insert("imports".into(), json!(imports));
                 result.insert("demo_elapsed_ms".into(), json!(elapsed_ms));
-                result.insert("synthetic".into(), json!(self.plan.data.is_none()));
+                result.insert("synthetic".into(), json!(matches!(self.plan.source, Source::Sample)));
             }
             let warnings = serde_json::from_value(envelope.get("warnings").cloned().unwrap_or_else(|| json!([])))?;
             return Ok(Outcome { warnings, exit: if holds { 0 } else { 3 }, ..Outcome::done(result, "") });
         }
         let count = |report: &Value, path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let mut text = String::new();
-        text += if self.plan.data.is_some() {
-            "Data: UNODC, Individual Drug Seizures 2011-2016 (acknowledgement: UNODC); cannabis is not in the file.\n"
-        } else {
-            "Data: a SYNTHETIC sample; no real seizure is in it.\n"
+        text += &match &self.plan.source {
+            Source::Real(_) => {
+                "Data: UNODC, Individual Drug Seizures 2011-2016 (acknowledgement: UNODC); cannabis is not in the file.\n".to_owned()
+            }
+            Source::Records(folder) => format!("Data: the files in {}.\n", folder.display()),
+            Source::Sample => "Data: a SYNTHETIC sample; no real seizure is in it.\n".to_owned(),
         };
         for (node, report) in nodes.iter().zip(imports) {
             text += &format!(
@@ -452,9 +450,9 @@ impl Stage {
         }
         let asker = self.asker();
         text += &format!("  {accord} --profile officer trust\n  {accord} --profile officer tables\n");
-        let period = if self.plan.data.is_some() { "2011-Q1..2016-Q4" } else { "2021-Q1..2025-Q4" };
         text += &format!(
-            "  {accord} --profile officer ask seizures-year-drug --period {period} --by time=quarter,drug=substance\n"
+            "  {accord} --profile officer ask seizures-year-drug --period {} --by time=quarter,drug=group\n",
+            self.plan.quarters()
         );
         text += &format!("  {accord} --profile {asker}/node/operator edition show\n");
         text += &format!("  {accord} evidence verify evidence.json --federation {federation}\n");
