@@ -9,6 +9,7 @@
 )]
 
 mod administration;
+mod attacks;
 mod audited;
 mod ceremony;
 mod command_line;
