@@ -129,7 +129,8 @@ impl Layout {
     /// The layout of a table for a provider in `country` and one calendar year.
     pub fn new(table: &Table, country: &str, year: u16) -> Result<Self, ListError> {
         let axes = table.axes(country)?;
-        let by_level = |axis: &Axis| (0..).zip(axis.level_names()).map(|(level, _)| axis.numbers(level, year)).collect();
+        let by_level =
+            |axis: &Axis| (0..).zip(axis.level_names()).map(|(level, _)| axis.numbers(level, year)).collect();
         let numbers = axes.iter().map(by_level).collect();
         let mut layout = Self { axes, numbers, sets: Vec::new(), width: table.width(), cells: 0 };
         for set in table.level_sets() {

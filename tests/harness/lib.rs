@@ -205,7 +205,8 @@ impl Federation {
         let (dir, said) = (0..3)
             .map(|_| {
                 let dir = tempfile::tempdir().unwrap();
-                let demo = [demo().as_slice(), &["--members", &members.join(","), "--json"].map(str::to_owned)].concat();
+                let demo =
+                    [demo().as_slice(), &["--members", &members.join(","), "--json"].map(str::to_owned)].concat();
                 let demo: Vec<&str> = demo.iter().map(String::as_str).collect();
                 let said = accord(dir.path(), &[demo.as_slice(), &["--keep", "fed"]].concat());
                 (dir, said)

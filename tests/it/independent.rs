@@ -59,8 +59,10 @@ fn every_cell_of_the_real_file_is_recomputed() {
     assert!(zip.is_file(), "{} is missing", zip.display());
     let folder = tempfile::tempdir().unwrap();
     let members = ["ES-AGENCY", "IT-AGENCY", "PT-AGENCY", "AT-AGENCY", "DK-AGENCY", "LV-AGENCY"];
-    let said =
-        accord(folder.path(), &["demo", "--data", &data, "--primary-only", "--keep", "fed", "--members", &members.join(","), "--json"]);
+    let said = accord(
+        folder.path(),
+        &["demo", "--data", &data, "--primary-only", "--keep", "fed", "--members", &members.join(","), "--json"],
+    );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let path = folder.path().join("fed");
     let mapping = root().join("node/mappings/unodc-ids.toml").display().to_string();
@@ -97,7 +99,10 @@ fn every_purity_and_price_of_a_partner_outside_the_union_is_recomputed_and_stand
     let (dea, rates) = (path("dea-stride-2007/cocaine_as_csv.csv"), path("ref/ecb_fx/eurofxref-hist.csv"));
     let folder = tempfile::tempdir().unwrap();
     let members = "ES-AGENCY,IT-AGENCY,US-DEA";
-    let said = accord(folder.path(), &["demo", "--data", &data, "--primary-only", "--keep", "fed", "--members", members, "--json"]);
+    let said = accord(
+        folder.path(),
+        &["demo", "--data", &data, "--primary-only", "--keep", "fed", "--members", members, "--json"],
+    );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let fed = folder.path().join("fed");
     let _nodes: Vec<accord_tests::Running> =

@@ -183,8 +183,7 @@ fn text(
         }
         for (levels, pattern) in patterns {
             let count = |state: State| pattern.states.get(state.as_str()).copied().unwrap_or(0);
-            let (shown, hidden, none) =
-                (count(State::Value), count(State::Suppressed), count(State::NotAvailable));
+            let (shown, hidden, none) = (count(State::Value), count(State::Suppressed), count(State::NotAvailable));
             let numbers = [shown + hidden + none, shown, hidden, none].map(|number| number.to_string());
             rows.push([vec![partner.to_string(), level_words(of, levels)], numbers.to_vec()].concat());
         }

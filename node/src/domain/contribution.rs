@@ -286,6 +286,17 @@ impl Contributions {
         Self { kinds: BTreeMap::from([(kind, of_kind)]) }
     }
 
+    /// The same with the pairs of drug groups of others: pairs are counted by case, and stand in no sum with lines.
+    #[must_use]
+    pub fn with_pairs_of(mut self, others: &Self) -> Self {
+        if let Some(seizures) = others.kinds.get(&Kind::Seizure) {
+            let of_kind = self.kinds.entry(Kind::Seizure).or_default();
+            of_kind.first_seen.clone_from(&seizures.first_seen);
+            of_kind.groups.clone_from(&seizures.groups);
+        }
+        self
+    }
+
     /// The lines of published months (bit 0 is January), in an order that does not depend on that of the records: two blocks are made
     /// from the same lines exactly if these are equal.
     pub fn held(&self, kind: Kind, year: u16, months: u16) -> Vec<HeldLine> {
