@@ -23,6 +23,12 @@ impl Stage {
         Self { federation, node: Some(node) }
     }
 
+    fn restart_with(&mut self, from: &str, to: &str) {
+        assert!(self.node.take().unwrap().stop());
+        self.federation.edit("ES-AGENCY/node/node.toml", from, to);
+        self.node = Some(self.federation.start("ES-AGENCY"));
+    }
+
     fn operator(&self, arguments: &[&str]) -> Said {
         self.federation.operator("ES-AGENCY", &[arguments, &["--json"]].concat())
     }
@@ -187,7 +193,7 @@ fn what_is_added_does_not_tell_what_came_late() {
 // Late records of a year that goes on wait, and use up no vintage; with the months that complete it they are taken in.
 #[test]
 fn late_records_wait_until_the_year_is_complete() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     stage.import("a.csv", &rows("A", 1..=6, 30), "2024-01..2024-06");
     let (_, first) = stage.publish();
     let july = [rows("L", 2..=2, 24), rows("B", 7..=7, 30)].concat();
@@ -200,7 +206,21 @@ fn late_records_wait_until_the_year_is_complete() {
     // Nothing closed since: there is nothing to publish.
     let (again, same) = stage.publish();
     assert_eq!((codes(&again), &same), (vec!["UNCHANGED", "KEPT"], &with_july));
-    stage.import("c.csv", &rows("C", 8..=12, 30), "2024-08..2024-12");
+    // Stricter rules hold for what closes; weaker ones for nothing of a year that is published in part.
+    stage.restart_with("k = 5", "k = 8");
+    stage.import("c.csv", &rows("C", 8..=8, 30), "2024-08");
+    let (stricter, with_august) = stage.publish();
+    assert_eq!(codes(&stricter), ["KEPT"]);
+    let august: Vec<_> = with_august.iter().filter(|((time, _), _)| time == "2024-08").collect();
+    assert!(!august.is_empty() && august.iter().all(|(_, value)| value.as_u64() >= Some(8)), "{august:?}");
+    assert!(with_july.iter().all(|(key, value)| with_august.get(key).is_none_or(|now| now == value)));
+    stage.restart_with("k = 8", "k = 4");
+    stage.import("d.csv", &rows("D", 9..=9, 30), "2024-09");
+    let (weaker, same) = stage.publish();
+    assert_eq!((codes(&weaker), &same), (vec!["UNCHANGED", "KEPT"], &with_august));
+    assert!(weaker["warnings"][1]["message"].as_str().unwrap().contains("rules"), "{weaker}");
+    stage.restart_with("k = 4", "k = 8");
+    stage.import("e.csv", &rows("E", 10..=12, 30), "2024-10..2024-12");
     let (third, whole) = stage.publish();
     assert_eq!(codes(&third), ["REVISED"]);
     assert_eq!(third["result"]["vintages"][0]["vintage"], 2);

@@ -13,7 +13,7 @@ use accord_node::domain::{
     contribution::{Contributions, LEAVES, Part, dimensions},
     coverage::Coverage,
     disclosure::{Rules, Zeros},
-    edition::{Basis, Before, Filled, Filling, Frozen, gather, jobs, make},
+    edition::{Basis, Before, Filled, Filling, Frozen, RulesNow, gather, jobs, make},
     record::When,
     revision::HeldLine,
 };
@@ -72,7 +72,12 @@ fn main() {
             now: UnixMs(4_000_000_000_000),
             delay_days: 30,
             protection: Protection::Audited,
-            before: before.as_ref().map(|(frozen, bases)| Before { frozen, bases, same_rules: true, withdrawn: false }),
+            before: before.as_ref().map(|(frozen, bases)| Before {
+                frozen,
+                bases,
+                rules: &|_| RulesNow::Same,
+                withdrawn: false,
+            }),
             number: edition,
             held: &|kind, year, edition| vintages.get(&(kind, year, edition)).cloned(),
             fingerprint: &Hash::of,

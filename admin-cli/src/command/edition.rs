@@ -69,8 +69,27 @@ impl Edition {
             EditionCall::Diff { .. } => diff_text,
             EditionCall::Preview { .. } | EditionCall::Publish {} | EditionCall::Show { .. } => show_text,
         };
-        Ok(Outcome::from_reply(ask_node(global, MessageKind::Edition, &call)?, text))
+        // Protecting tables takes seconds to minutes: whoever waits sees that something is going on.
+        let waits = match call {
+            EditionCall::Preview { .. } => Some("protecting the tables, without publishing"),
+            EditionCall::Publish {} => Some("protecting and publishing the tables"),
+            _ => None,
+        };
+        let spinner = waits.filter(|_| global.shows_progress()).map(spinner);
+        let reply = ask_node(global, MessageKind::Edition, &call);
+        if let Some(spinner) = spinner {
+            spinner.finish_and_clear();
+        }
+        Ok(Outcome::from_reply(reply?, text))
     }
+}
+
+fn spinner(what: &'static str) -> indicatif::ProgressBar {
+    let spinner = indicatif::ProgressBar::new_spinner().with_message(what);
+    let style = indicatif::ProgressStyle::with_template("{spinner} {msg}: {elapsed}");
+    spinner.set_style(style.unwrap_or(indicatif::ProgressStyle::default_spinner()));
+    spinner.enable_steady_tick(std::time::Duration::from_millis(250));
+    spinner
 }
 
 fn field(value: &Value, path: &str) -> String {

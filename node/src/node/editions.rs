@@ -31,7 +31,7 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         disclosure::Rules,
-        edition::{Basis, Before, Block, Filled, Filling, Frozen, Share, Unfit, Vintage, gather, jobs, make},
+        edition::{Basis, Before, Block, Filled, Filling, Frozen, RulesNow, Share, Unfit, Vintage, gather, jobs, make},
         revision::VINTAGES_MAX,
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
@@ -155,11 +155,28 @@ impl Node {
             Some(number) => self.loaded_edition(number)?,
             None => None,
         };
+        // A block is as strict as the edition that it was made in, whatever came after.
+        let rules_of = |number: u64| {
+            let entry = self.store.edition(number).ok().flatten();
+            let header = entry.as_ref().and_then(|entry| entry.header.unverified::<EditionHeader>().ok());
+            match (entry, header) {
+                (Some(entry), Some(header)) if header.catalogue_hash == catalogue.hash => {
+                    if entry.rules == self.config.rules {
+                        RulesNow::Same
+                    } else if self.config.rules.is_no_weaker_than(&entry.rules) {
+                        RulesNow::Stricter
+                    } else {
+                        RulesNow::Other
+                    }
+                }
+                _ => RulesNow::Other,
+            }
+        };
         let before = match latest.as_ref().filter(|_| self.protection() == Protection::Audited) {
             Some(latest) => Some(Before {
                 frozen: &latest.frozen,
                 bases: &latest.bases,
-                same_rules: latest.rules == self.config.rules && latest.frozen.header.catalogue_hash == catalogue.hash,
+                rules: &rules_of,
                 withdrawn: self.store.withdrawn(latest.frozen.header.number)?.is_some(),
             }),
             None => None,

@@ -106,6 +106,14 @@ impl Rules {
         Self { zeros: Zeros::Hidden, ..self }
     }
 
+    /// Whether nothing may leave under these rules that must not under others.
+    pub fn is_no_weaker_than(&self, other: &Self) -> bool {
+        self.k >= other.k
+            && self.p_percent >= other.p_percent
+            && self.dominance_percent <= other.dominance_percent
+            && (self.zeros == Zeros::Hidden || other.zeros == Zeros::Shown)
+    }
+
     /// Whether zeros are shown.
     pub const fn zeros(&self) -> Zeros {
         self.zeros

@@ -172,17 +172,34 @@ impl std::fmt::Debug for Filling<'_> {
     }
 }
 
+/// How the rules in force compare with those that a block was made under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RulesNow {
+    /// The same rules and catalogue.
+    Same,
+    /// None of the rules is weaker, and the catalogue is the same: what is added follows them, and what was published is known.
+    Stricter,
+    /// A weaker rule, or another catalogue.
+    Other,
+}
+
 /// The latest edition, as far as the next one must go on from it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Before<'a> {
     /// Its cells, with the catalogue that they were laid out under.
     pub frozen: &'a Frozen,
     /// What its blocks were made from.
     pub bases: &'a [Basis],
-    /// Whether its rules and catalogue are those in force.
-    pub same_rules: bool,
+    /// How the rules in force compare with those of an edition.
+    pub rules: &'a (dyn Fn(u64) -> RulesNow + Sync),
     /// Whether it was withdrawn: then blocks whose records changed are made anew.
     pub withdrawn: bool,
+}
+
+impl std::fmt::Debug for Before<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Before").field("bases", &self.bases).field("withdrawn", &self.withdrawn).finish_non_exhaustive()
+    }
 }
 
 /// What a kind and year of an edition was made from.
@@ -237,7 +254,7 @@ pub enum Kept {
     RecordsChanged,
     /// They were, after its final vintage. Periods that closed since are added.
     Final,
-    /// Rules or catalogue changed: they hold for years that are not published yet.
+    /// Rules or catalogue changed: they hold for years that are not published yet, stricter rules for what closes as well.
     RulesChanged,
     /// A published month is not declared complete any more.
     CoverageShrank,
@@ -397,7 +414,8 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         return making.anew(&held, How::Renewed);
     }
     let adds = months & !old.months != 0;
-    if !before.same_rules {
+    let rules = old.vintages.last().map_or(RulesNow::Other, |newest| (before.rules)(newest.edition));
+    if rules == RulesNow::Other || rules == RulesNow::Stricter && !adds {
         return making.as_before(before, old, How::Kept(Kept::RulesChanged));
     }
     if old.months & !months != 0 {
@@ -411,7 +429,7 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     if changed {
         why = Some(if usize::from(old.revisions) + 1 >= VINTAGES_MAX {
             Kept::Final
-        } else if months != WHOLE_YEAR {
+        } else if months != WHOLE_YEAR || rules != RulesNow::Same {
             Kept::Waits
         } else {
             match making.put_right(before, old, &held) {
