@@ -196,6 +196,26 @@ fn all_five_states_of_a_cell_are_reached() {
     }
     assert_eq!(states.into_iter().collect::<Vec<_>>(), ["not_available", "suppressed", "value", "zero"]);
     assert_eq!(partner(result, "PT-AGENCY")["status"], "refused");
+    // A forecast says the same of every cell, but for the numbers.
+    let forecast =
+        ["tables", "seizures-year-drug", "--forecast", "--from", "IT-AGENCY,PT-AGENCY", "--period", "2019..2025"];
+    let said = federation.officer(&[forecast.as_slice(), &["--json"]].concat());
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    let envelope = said.json();
+    let levels = partner(&envelope["result"], "IT-AGENCY")["levels"].as_array().unwrap();
+    let level = levels.iter().find(|level| level["levels"] == "time=year,drug=group").unwrap();
+    let pattern = level["cells"].as_array().unwrap();
+    let asked = result["cells"].as_array().unwrap();
+    assert_eq!(pattern.len(), asked.len());
+    for cell in asked {
+        let same = pattern.iter().find(|of| of["key"] == cell["key"]).unwrap();
+        assert_eq!(same["states"]["seizures"], cell["values"]["seizures"]["state"], "{}", cell["key"]);
+    }
+    let refused = partner(&envelope["result"], "PT-AGENCY");
+    assert_eq!((&refused["status"], &refused["levels"]), (&"refused".into(), &serde_json::json!([])));
+    let said = federation.officer(&forecast);
+    assert!(said.stdout.contains("PT-AGENCY refused: E_UNAVAILABLE"), "{}", said.stdout);
+    assert!(said.stdout.contains("IT-AGENCY  time=year,drug=group"), "{}", said.stdout);
 }
 
 #[test]
