@@ -469,13 +469,18 @@ fn tables_that_do_not_share_time_and_drug_have_no_equations() {
     let table: &[(&str, Break)] = &[
         ("no time", |specimen| specimen.tables[1].dimensions[0].name = "year".to_owned()),
         ("no drug", |specimen| specimen.tables[1].dimensions[1].name = "substance".to_owned()),
+        ("no drug in any", |specimen| {
+            specimen.tables.iter_mut().for_each(|table| table.dimensions[1].name = "substance".to_owned());
+        }),
         ("another list of drugs", |specimen| specimen.tables[1].dimensions[1].list = "drugs-1".to_owned()),
         ("another order", |specimen| specimen.tables[1].dimensions.swap(1, 2)),
     ];
     for (what, wrong) in table {
         let mut bench = linked(&SHAPE);
         wrong(&mut bench.specimen);
-        assert_eq!(bench.says(), "places: it does not begin with time and the drugs of the others", "{what}");
+        let table = if *what == "no drug in any" { "hub" } else { "places" };
+        let says = format!("{table}: it does not begin with time and the drugs of the others");
+        assert_eq!(bench.says(), says, "{what}");
     }
     // A table by itself is linked to nothing.
     let mut bench = counts();

@@ -100,6 +100,17 @@ impl<'a> Decided<'a> {
         }
         found
     }
+
+    // Whether a number is not shown because the number of lines is not: a bin, a sum.
+    fn follows(&self, of: &Done, table: usize, number: usize) -> bool {
+        let node = of.star.numbers[table][number];
+        let lead = of.star.nodes[node as usize].lead;
+        let at = of.with[table];
+        let width = self.given.tables[at].layout.width();
+        // Lines are the first measure of every table here.
+        let of_lines = self.reasons[at][number / width * width];
+        lead != node && of.choice.hidden[lead as usize] || of.family != Family::Counts && of_lines.is_some()
+    }
 }
 
 // Somebody who has a linear programme, and the equations of the star: what can a number be at least, and at most?
@@ -189,10 +200,12 @@ struct Tally {
     still_witnessed: usize,
     // A new set of witnesses does.
     witnessed_anew: usize,
-    // Of both, those without which the one who is alone in a base cell narrows more numbers.
+    // Of both, those that somebody who is alone in a base cell would narrow more numbers by.
     against_insiders: usize,
-    // Of both, those that are hidden because the number of lines is.
-    follows: usize,
+    // Of the rest, those that are hidden because the number of lines is.
+    follow: usize,
+    // Of the rest, those that could be shown.
+    idle: usize,
 }
 
 // Every number that protects others shown in turn.
@@ -219,12 +232,16 @@ fn show_each(decided: &Decided<'_>, of: &Done, tally: &mut Tally) {
             Err(fault) => panic!("the chooser gives a witness that does not hold: {fault}"),
             Ok(summary) => {
                 *(if objects { &mut tally.witnessed_anew } else { &mut tally.still_witnessed }) += 1;
-                tally.against_insiders += usize::from(objects && summary.insider_excepted > excepted);
+                let use_of = if summary.insider_excepted > excepted {
+                    &mut tally.against_insiders
+                } else if decided.follows(of, table, number) {
+                    &mut tally.follow
+                } else {
+                    &mut tally.idle
+                };
+                *use_of += 1;
             }
         }
-        let node = of.star.numbers[table][number];
-        let lead = of.star.nodes[node as usize].lead;
-        tally.follows += usize::from(lead != node && of.choice.hidden[lead as usize]);
         // Redundant, says the auditor. Then nobody may find out more by it, whoever it was that erred.
         for node in anew.choice.witnesses.keys() {
             let narrows = attacker.narrows(*node, of.family, width[*node as usize]);
@@ -239,10 +256,9 @@ fn widths(decided: &Decided<'_>, of: &Done) -> Vec<i64> {
 }
 
 // Each family of some blocks, by name.
-fn each_family(blocks: &[(Kind, u64)], mut visit: impl FnMut(&'static str, &Decided<'_>, &Done)) {
-    for (kind, seed) in blocks {
-        let many = if *kind == Kind::Seizure { 400 } else { 150 };
-        let specimen = Specimen::new(&SHAPE, *kind, lines(*kind, *seed, many));
+fn each_family(blocks: &[(Kind, u64, usize)], mut visit: impl FnMut(&'static str, &Decided<'_>, &Done)) {
+    for (kind, seed, many) in blocks {
+        let specimen = Specimen::new(&SHAPE, *kind, lines(*kind, *seed, *many));
         let filled = specimen.filled();
         let given = Given { tables: &filled, block: specimen.block(), rules: &Rules::DEFAULT, before: &|_, _| None };
         let decided = Decided::new(given);
@@ -259,32 +275,34 @@ fn each_family(blocks: &[(Kind, u64)], mut visit: impl FnMut(&'static str, &Deci
     }
 }
 
-const BLOCKS: [(Kind, u64); 10] = [
-    (Kind::Seizure, 1),
-    (Kind::Seizure, 2),
-    (Kind::Seizure, 3),
-    (Kind::Seizure, 4),
-    (Kind::Seizure, 5),
-    (Kind::Seizure, 6),
-    (Kind::Seizure, 7),
-    (Kind::Seizure, 8),
-    (Kind::Purity, 1),
-    (Kind::Purity, 2),
+// Kind, seed and number of lines. With few lines the tables meet in numbers that are hidden.
+const BLOCKS: [(Kind, u64, usize); 10] = [
+    (Kind::Seizure, 1, 400),
+    (Kind::Seizure, 2, 90),
+    (Kind::Seizure, 3, 400),
+    (Kind::Seizure, 4, 400),
+    (Kind::Seizure, 5, 400),
+    (Kind::Seizure, 6, 400),
+    (Kind::Seizure, 7, 90),
+    (Kind::Seizure, 8, 90),
+    (Kind::Purity, 1, 150),
+    (Kind::Purity, 2, 150),
 ];
 
 #[test]
 fn one_number_less_hidden_is_caught_or_proven_redundant() {
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     each_family(&BLOCKS, |name, decided, of| show_each(decided, of, tallies.entry(name).or_default()));
-    eprintln!("{tallies:#?}");
     let all: usize = tallies.values().map(|tally| tally.tried).sum();
     assert_eq!(tallies.keys().copied().collect::<Vec<_>>(), ["bins", "masses", "seizures"]);
     for (name, tally) in &tallies {
         let redundant = tally.witnessed_anew + tally.still_witnessed;
-        assert!(tally.tried >= 40, "{name} {tally:?}");
+        assert!(tally.tried >= 30, "{name} {tally:?}");
         assert_eq!(tally.tried, tally.caught + redundant, "{name} {tally:?}");
+        assert_eq!(redundant, tally.against_insiders + tally.follow + tally.idle, "{name} {tally:?}");
         // Most of what is hidden is needed: shown, it is what an attacker reckons with, not a scruple of the auditor.
         assert!(tally.caught * 2 > tally.tried, "{name} {tally:?}");
+        assert!(tally.idle * 10 < tally.tried, "{name} {tally:?}");
         assert!(tally.leaks * 10 >= tally.caught * 9, "{name} {tally:?}");
     }
     let redundant: usize = tallies.values().map(|tally| tally.tried - tally.caught).sum();
@@ -353,10 +371,14 @@ fn spoilt(attacker: &Attacker<'_>, of: &Done, node: u32, width: i64) -> Vec<Wron
                 less.remove(dropped);
                 put("an entry dropped", &[KNOWN], with(at, number, less));
             }
-            for dropped in (0..change.len()).filter(|at| star.link(change[*at].0 as usize) != NONE) {
-                let mut less = change.clone();
-                less.remove(dropped);
-                put("a table left behind", &[KNOWN, OUT_OF_STEP], with(at, number, less));
+            for table in 1..=star.bases.iter().map(|base| base.table).max().unwrap_or(0) {
+                let (gone, rest): (Move, Move) =
+                    change.iter().copied().partition(|(base, _)| star.bases[*base as usize].table == table);
+                let mut margins: BTreeMap<u32, i64> = BTreeMap::new();
+                gone.iter().for_each(|(base, by)| *margins.entry(star.link(*base as usize)).or_default() += by);
+                if margins.values().any(|by| *by != 0) {
+                    put("a table left behind", &[OUT_OF_STEP], with(at, number, rest));
+                }
             }
             let shown = seen[node as usize % seen.len()];
             put("a shown number moved", &[KNOWN], with(at, number, [change.as_slice(), &[(shown, 1)]].concat()));
@@ -383,7 +405,7 @@ fn spoilt(attacker: &Attacker<'_>, of: &Done, node: u32, width: i64) -> Vec<Wron
 #[test]
 fn a_witness_that_is_changed_is_refused() {
     let mut tried: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    each_family(&[(Kind::Seizure, 1), (Kind::Seizure, 2), (Kind::Purity, 1)], |name, decided, of| {
+    each_family(&[BLOCKS[0], BLOCKS[1], BLOCKS[8]], |name, decided, of| {
         let (width, hidden) = (widths(decided, of), decided.hidden());
         let attacker = Attacker::new(decided, of, &hidden);
         for (table, nodes) in of.star.numbers.iter().enumerate() {
@@ -406,7 +428,9 @@ fn a_witness_that_is_changed_is_refused() {
         for done in of_both.into_iter().chain(["scaled down", "scaled up"]) {
             assert!(tried.get(&(name, done)) >= Some(&20), "{name}, {done}: {tried:?}");
         }
-        // Purities are one table, which no other has to keep up with.
-        assert_eq!(tried.contains_key(&(name, "a table left behind")), name != "bins", "{name}: {tried:?}");
     }
+    // Purities are one table, which no other has to keep up with.
+    let left: Vec<&str> =
+        tried.keys().filter(|(_, done)| *done == "a table left behind").map(|(name, _)| *name).collect();
+    assert_eq!(left, ["masses", "seizures"]);
 }
