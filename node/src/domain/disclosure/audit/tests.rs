@@ -41,6 +41,9 @@ const fn at_place(drug: u32, place: u32) -> u32 {
     4 + 4 * drug + place
 }
 
+// A move as it is written here: base cells, and by how much each changes.
+type By<'a> = &'a [(u32, i64)];
+
 const KG: u64 = 1_000_000;
 
 // A block that is to be audited, with witnesses that were written by hand.
@@ -120,7 +123,9 @@ impl Bench {
             (0..case.tables.len()).map(|table| auditor.unsafe_numbers(table)).collect()
         });
         for (hidden, found) in self.hidden.iter_mut().zip(found) {
-            found.into_iter().for_each(|number| hidden[number] = true);
+            for number in found {
+                hidden[number] = true;
+            }
         }
     }
 
@@ -146,11 +151,11 @@ impl Bench {
     }
 
     // One way of some moves as the only witness of a drug's number.
-    fn way(&mut self, drug: &str, moves: &[&[(u32, i64)]]) {
+    fn way(&mut self, drug: &str, moves: &[By<'_>]) {
         self.ways(drug, &[moves]);
     }
 
-    fn ways(&mut self, drug: &str, ways: &[&[&[(u32, i64)]]]) {
+    fn ways(&mut self, drug: &str, ways: &[&[By<'_>]]) {
         let number = self.number(drug);
         let ways = ways.iter().map(|way| way.iter().map(|change| Move::from(*change)).collect()).collect();
         self.ways.insert((0, number), ways);
@@ -190,7 +195,7 @@ const HOLDS: &str = "2 protected, 0 one at a time, 0 excepted";
 
 #[test]
 fn a_witness_of_a_count_is_refused_for_each_thing_that_it_does_wrong() {
-    let table: &[(&str, &[&[(u32, i64)]], &str)] = &[
+    let table: &[(&str, &[By<'_>], &str)] = &[
         ("five up", &[&[(HCL, 5), (OTHER, -5)]], HOLDS),
         ("two up and three down", &[&[(HCL, 2), (OTHER, -2)], &[(HCL, -3), (OTHER, 3)]], HOLDS),
         ("the same cell twice", &[&[(HCL, 2), (HCL, 3), (OTHER, -5)]], HOLDS),
@@ -316,17 +321,17 @@ fn a_way_around_everybody_who_is_alone_is_told_from_one_that_somebody_can_see_th
     lines[22..28].iter_mut().for_each(|line| line.case = 22);
     let alone = Specimen::new(&SHAPE, Kind::Seizure, lines).first_table();
     let mut bench = Bench::new(alone, Family::Counts);
-    let through = |bench: &mut Bench, hcl: &[&[&[(u32, i64)]]]| {
+    let through = |bench: &mut Bench, hcl: &[&[By<'_>]]| {
         bench.ways("hcl", hcl);
         bench.way("other_salt", &[&[(OTHER, 5), (BASE, -5)]]);
         bench.way("_U", &[&[(UNKNOWN, 5), (BASE, -5)]]);
         bench.says()
     };
     bench.hide("base");
-    let by_other: &[&[(u32, i64)]] = &[&[(HCL, 5), (OTHER, -5)]];
-    let by_unknown: &[&[(u32, i64)]] = &[&[(HCL, 5), (UNKNOWN, -5)]];
-    let by_base: &[&[(u32, i64)]] = &[&[(HCL, 5), (BASE, -5)]];
-    let table: &[(&[&[&[(u32, i64)]]], &str)] = &[
+    let by_other: &[By<'_>] = &[&[(HCL, 5), (OTHER, -5)]];
+    let by_unknown: &[By<'_>] = &[&[(HCL, 5), (UNKNOWN, -5)]];
+    let by_base: &[By<'_>] = &[&[(HCL, 5), (BASE, -5)]];
+    let table: &[(&[&[By<'_>]], &str)] = &[
         // The case of hcl itself is no insider of its own number.
         (&[by_base], "3 protected, 0 one at a time, 0 excepted"),
         (&[by_other], "3 protected, 0 one at a time, 1 excepted"),
@@ -427,7 +432,7 @@ const OUT_OF_STEP: &str = "hcl changes a table without the others";
 fn tables_move_together() {
     let (hcl, other) = (at_place(HCL, 1), at_place(OTHER, 1));
     let at_another_place = at_place(HCL, 2);
-    let table: &[(&str, &[(u32, i64)], &str)] = &[
+    let table: &[(&str, By<'_>, &str)] = &[
         ("both", &[(HCL, 5), (OTHER, -5), (hcl, 5), (other, -5)], TAKEN),
         ("the hub alone", &[(HCL, 5), (OTHER, -5)], OUT_OF_STEP),
         ("one line less in the other", &[(HCL, 5), (OTHER, -5), (hcl, 4), (other, -4)], OUT_OF_STEP),
@@ -449,7 +454,7 @@ fn tables_move_together() {
 fn lines_with_and_without_a_mass_are_told_apart_where_the_hub_counts_them() {
     let (hcl, other) = (at_place(HCL, 1), at_place(OTHER, 1));
     let without = HCL + WITHOUT_MASS;
-    let table: &[(&str, &[(u32, i64)], &str)] = &[
+    let table: &[(&str, By<'_>, &str)] = &[
         ("a mass for a mass", &[(HCL, 5), (OTHER, -5), (hcl, 5), (other, -5)], TAKEN),
         ("none for a mass", &[(without, 5), (OTHER, -5), (hcl, 5), (other, -5)], "hcl changes a number that is known"),
     ];

@@ -145,8 +145,11 @@ impl<'a> Attacker<'a> {
             (0..self.star.bases.len()).map(|base| problem.add_var(cost(base), (0.0, f64::INFINITY))).collect();
         let sum = |problem: &mut Problem, of: &[usize], less: &[usize], is: f64| {
             let mut terms = LinearExpr::empty();
-            of.iter().for_each(|base| terms.add(bases[*base], 1.0));
-            less.iter().for_each(|base| terms.add(bases[*base], -1.0));
+            for (side, sign) in [(of, 1.0), (less, -1.0)] {
+                for base in side {
+                    terms.add(bases[*base], sign);
+                }
+            }
             problem.add_constraint(terms, ComparisonOp::Eq, is);
         };
         for (at, of) in self.star.nodes.iter().enumerate() {
@@ -354,7 +357,7 @@ fn spoilt(attacker: &Attacker<'_>, of: &Done, node: u32, width: i64) -> Vec<Wron
     let ways = &of.choice.witnesses[&node];
     let mut found = Vec::new();
     let mut put = |done, says, ways| found.push(Wrong { done, ways, says });
-    let with = |way: usize, change: usize, wrong: Move| {
+    let instead = |way: usize, change: usize, wrong: Move| {
         let mut ways = ways.clone();
         ways[way][change] = wrong;
         ways
@@ -364,27 +367,29 @@ fn spoilt(attacker: &Attacker<'_>, of: &Done, node: u32, width: i64) -> Vec<Wron
         for (number, change) in way.iter().enumerate() {
             if change.iter().any(|(_, by)| *by < 0) {
                 let larger = change.iter().map(|(base, by)| (*base, by * 1_000_000)).collect();
-                put("scaled up", &[BELOW_ZERO] as &[_], with(at, number, larger));
+                put("scaled up", &[BELOW_ZERO] as &[_], instead(at, number, larger));
             }
             for dropped in (0..change.len()).filter(|at| change[*at].1 != 0 && is_known(change[*at].0)) {
                 let mut less = change.clone();
                 less.remove(dropped);
-                put("an entry dropped", &[KNOWN], with(at, number, less));
+                put("an entry dropped", &[KNOWN], instead(at, number, less));
             }
             for table in 1..=star.bases.iter().map(|base| base.table).max().unwrap_or(0) {
                 let (gone, rest): (Move, Move) =
                     change.iter().copied().partition(|(base, _)| star.bases[*base as usize].table == table);
                 let mut margins: BTreeMap<u32, i64> = BTreeMap::new();
-                gone.iter().for_each(|(base, by)| *margins.entry(star.link(*base as usize)).or_default() += by);
+                for (base, by) in gone {
+                    *margins.entry(star.link(base as usize)).or_default() += by;
+                }
                 if margins.values().any(|by| *by != 0) {
-                    put("a table left behind", &[OUT_OF_STEP], with(at, number, rest));
+                    put("a table left behind", &[OUT_OF_STEP], instead(at, number, rest));
                 }
             }
             let shown = seen[node as usize % seen.len()];
-            put("a shown number moved", &[KNOWN], with(at, number, [change.as_slice(), &[(shown, 1)]].concat()));
+            put("a shown number moved", &[KNOWN], instead(at, number, [change.as_slice(), &[(shown, 1)]].concat()));
             if let Some((base, by)) = change.first() {
                 let below = [change.as_slice(), &[(*base, -by - lines(*base) - 1)]].concat();
-                put("one cell below zero", &[BELOW_ZERO], with(at, number, below));
+                put("one cell below zero", &[BELOW_ZERO], instead(at, number, below));
             }
         }
         let smaller: Way = way.iter().map(|change| change.iter().map(|(base, by)| (*base, by / 2)).collect()).collect();
