@@ -296,20 +296,24 @@ const BLOCKS: [(Kind, u64, usize); 10] = [
 fn one_number_less_hidden_is_caught_or_proven_redundant() {
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     each_family(&BLOCKS, |name, decided, of| show_each(decided, of, tallies.entry(name).or_default()));
-    let all: usize = tallies.values().map(|tally| tally.tried).sum();
     assert_eq!(tallies.keys().copied().collect::<Vec<_>>(), ["bins", "masses", "seizures"]);
     for (name, tally) in &tallies {
-        let redundant = tally.witnessed_anew + tally.still_witnessed;
         assert!(tally.tried >= 30, "{name} {tally:?}");
-        assert_eq!(tally.tried, tally.caught + redundant, "{name} {tally:?}");
-        assert_eq!(redundant, tally.against_insiders + tally.follow + tally.idle, "{name} {tally:?}");
         // Most of what is hidden is needed: shown, it is what an attacker reckons with, not a scruple of the auditor.
         assert!(tally.caught * 2 > tally.tried, "{name} {tally:?}");
-        assert!(tally.idle * 10 < tally.tried, "{name} {tally:?}");
         assert!(tally.leaks * 10 >= tally.caught * 9, "{name} {tally:?}");
+        assert!(tally.idle * 10 < tally.tried, "{name} {tally:?}");
     }
-    let redundant: usize = tallies.values().map(|tally| tally.tried - tally.caught).sum();
-    assert!((1..all).contains(&redundant), "without a redundant number nothing was tried on the attacker: {tallies:?}");
+    // Everything that may become of a mutation does: without a redundant number nothing was tried on the attacker.
+    let outcomes = [
+        |of: &Tally| of.still_witnessed,
+        |of: &Tally| of.witnessed_anew,
+        |of: &Tally| of.against_insiders,
+        |of: &Tally| of.follow,
+    ];
+    for outcome in outcomes {
+        assert!(tallies.values().any(|of| outcome(of) > 0), "{tallies:?}");
+    }
 }
 
 // One witness put in the place of a number's own.
