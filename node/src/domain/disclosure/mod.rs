@@ -216,3 +216,6 @@ fn release(number: u128) -> Outcome {
         None => Outcome::Suppress(Reason::Dominated),
     }
 }
+
+#[cfg(test)]
+mod specimen;

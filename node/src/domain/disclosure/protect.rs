@@ -368,6 +368,9 @@ fn same_lines(table: &Table, of: Filled<'_>, cell: usize) -> Vec<usize> {
 }
 
 #[cfg(test)]
+mod mutations;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{

@@ -355,3 +355,6 @@ fn change_of(target: (usize, usize), change: &[(u32, i64)], known: &HashMap<u32,
     }
     Ok(moved)
 }
+
+#[cfg(test)]
+mod tests;
