@@ -211,6 +211,9 @@ class Audit:
             net = new.total(self.family, key) - old.total(self.family, key)
             (one, start, system), (other, end, _) = worlds[before], worlds[after]
             demand = self.demand(lines.of(self.family, key).values(), net, source, clamp=one is other)
+            if demand.low is not None:
+                # Nothing can be taken away that was not there.
+                demand.low = max(demand.low, -old.total(self.family, key))
             if one is other:
                 self.examine("changes", key, self.edition(after), demand, *look(one, (start, end), key), system)
             else:

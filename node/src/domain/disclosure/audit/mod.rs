@@ -7,7 +7,7 @@
 mod numbers;
 mod places;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use accord_protocol::catalogue::Quantity;
 
@@ -114,6 +114,8 @@ type Margin = (u16, u32, u32, Option<bool>);
 // What the auditor derives about a base cell.
 #[derive(Debug)]
 struct Known {
+    // Whatever the chooser calls it: two names may mean one base cell.
+    place: Place,
     in_hub: bool,
     amount: i128,
     alone: Option<u32>,
@@ -130,6 +132,9 @@ struct Auditor<'a> {
     finest: Vec<Vec<u8>>,
     // Which tables are of time and drug alone: their cells are sums of the hub's base cells. One table by itself has no hub.
     in_hub: Vec<bool>,
+    // Codes that base cells have: drugs of the hub; of the other tables by dimension after time.
+    hub_codes: HashSet<u32>,
+    base_codes: Vec<Vec<HashSet<u32>>>,
     hub_levels: [u8; 2],
     hub_splits_mass: bool,
     // Amount and cases of every base cell that has lines.
@@ -161,7 +166,9 @@ pub fn audit(case: Case<'_>, witnesses: &dyn Witnesses) -> Result<Summary, Fault
             for (base, _) in ways.iter().flatten().flatten() {
                 if let std::collections::hash_map::Entry::Vacant(entry) = known.entry(*base) {
                     let place = witnesses.place(*base).ok_or_else(|| Fault::NoWitness { table: name(), number })?;
-                    entry.insert(auditor.known(place));
+                    let what = "moves what is no base cell";
+                    let base = auditor.known(place);
+                    entry.insert(base.ok_or_else(|| Fault::Witness { table: name(), number, what })?);
                 }
             }
             let bad = |what| Fault::Witness { table: name(), number, what };
@@ -174,6 +181,15 @@ pub fn audit(case: Case<'_>, witnesses: &dyn Witnesses) -> Result<Summary, Fault
 
 impl<'a> Auditor<'a> {
     fn new(case: Case<'a>) -> Result<Self, Fault> {
+        for table in case.tables {
+            let numbers = table.filled.layout.cells() * table.filled.layout.width();
+            if [table.hidden.len(), table.was_shown.len()] != [numbers; 2]
+                || table.filled.cells.len() != table.filled.layout.cells()
+            {
+                let what = "its lists are not as long as its block";
+                return Err(Fault::Tables { table: table.filled.table.name.clone(), what });
+            }
+        }
         let finest: Vec<Vec<u8>> = case.tables.iter().map(|table| places::finest(&table.filled, case.family)).collect();
         let linked = case.tables.len() > 1;
         let list = |of: &Audited<'_>, at: usize| {
@@ -200,11 +216,14 @@ impl<'a> Auditor<'a> {
                 && case.tables.iter().zip(&in_hub).any(|(table, in_hub)| *in_hub && weighs(table)),
             in_hub,
             finest,
+            hub_codes: HashSet::new(),
+            base_codes: Vec::new(),
             truth: HashMap::new(),
             earlier: Vec::new(),
             least: HashMap::new(),
             only: HashMap::new(),
         };
+        (auditor.hub_codes, auditor.base_codes) = auditor.codes_of_bases();
         auditor.truth = auditor.truth_of(case.block.lines);
         auditor.earlier =
             case.block.earlier.iter().map(|earlier| (earlier, auditor.truth_of(&earlier.lines))).collect();
@@ -325,15 +344,15 @@ impl<'a> Auditor<'a> {
 
 // By how much a change moves a number; an error if anybody would notice it.
 fn change_of(target: (usize, usize), change: &[(u32, i64)], known: &HashMap<u32, Known>) -> Result<i128, &'static str> {
-    let mut by_base: BTreeMap<u32, i128> = BTreeMap::new();
+    let mut by_place: HashMap<&Place, (i128, &Known)> = HashMap::new();
     for (base, by) in change {
-        *by_base.entry(*base).or_default() += i128::from(*by);
+        let of = known.get(base).ok_or("moves what is no base cell")?;
+        by_place.entry(&of.place).or_insert((0, of)).0 += i128::from(*by);
     }
     let mut shown: BTreeMap<(usize, usize), i128> = BTreeMap::new();
     let mut margins: BTreeMap<Margin, i128> = BTreeMap::new();
     let mut moved = 0;
-    for (base, by) in by_base {
-        let of = known.get(&base).ok_or("moves what is no base cell")?;
+    for (by, of) in by_place.into_values() {
         if of.amount + by < 0 {
             return Err("falls below zero");
         }

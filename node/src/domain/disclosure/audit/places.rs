@@ -1,5 +1,7 @@
 //! What the auditor derives about a base cell: where a line stands, which numbers count it, which sums it shares with the hub.
 
+use std::collections::HashSet;
+
 use accord_protocol::{
     catalogue::{Axis, Measure, Quantity},
     code::Tree,
@@ -166,14 +168,68 @@ impl Auditor<'_> {
         then.fold(now, i128::min)
     }
 
-    pub(super) fn known(&self, place: &Place) -> Known {
-        let place = &self.named(place);
+    // The codes that a line can have in a base cell: what is cut off below the finest level of a table. First those of the hub.
+    pub(super) fn codes_of_bases(&self) -> (HashSet<u32>, Vec<Vec<HashSet<u32>>>) {
+        let cut = |at: usize, dimension: usize, level: u8| match self.axis(at, dimension) {
+            Some(Axis::Codes(tree)) => leaves(tree).filter_map(|leaf| cut_code(tree, leaf, level)).collect(),
+            Some(Axis::Time) | None => HashSet::new(),
+        };
+        let of_table = |(at, levels): (usize, &Vec<u8>)| {
+            levels.iter().enumerate().skip(1).map(|(dimension, level)| cut(at, dimension, *level)).collect()
+        };
+        let hub =
+            if self.finest.len() > 1 { cut(self.finest.len() - 1, 1, self.hub_levels[1]) } else { HashSet::new() };
+        (hub, self.finest.iter().enumerate().map(of_table).collect())
+    }
+
+    // Whether lines can stand in a place, and in no finer one.
+    fn is_base(&self, place: &Place) -> bool {
+        let at = usize::from(place.table);
+        let (codes, finest, has_part) = if place.table == MADE_HUB {
+            let has_part = place.value == 0 || self.hub_splits_mass && place.value == NO_VALUE;
+            (std::slice::from_ref(&self.hub_codes), self.hub_levels[0], has_part)
+        } else {
+            let (Some(codes), Some(levels)) = (self.base_codes.get(at), self.finest.get(at)) else { return false };
+            (codes.as_slice(), levels.first().copied().unwrap_or(0), self.has_part(at, place.value))
+        };
+        let has_codes =
+            place.codes.len() == codes.len() && place.codes.iter().zip(codes).all(|(code, all)| all.contains(code));
+        let has_time = Period::from_number(place.time).is_some_and(|time| {
+            let level = time.level().number();
+            let is_leaf = level == finest || level < finest && matches!(time, Period::QuarterUnknown(_));
+            is_leaf && time.year() == self.case.block.year && (self.case.block.published)(time)
+        });
+        has_codes && has_time && has_part
+    }
+
+    // Whether lines of a table are told apart so.
+    fn has_part(&self, at: usize, value: u16) -> bool {
+        if self.case.family != Family::Counts {
+            return value == 0;
+        }
+        let measures = self.case.tables.get(at).map_or(&[] as &[Measure], |table| &table.filled.table.measures);
+        let bins = measures.iter().find_map(|measure| measure.bins.last()).map(|bins| bins.bins().count());
+        let weighed = measures.iter().any(|measure| measure.of == Quantity::LinesWeighed);
+        match bins {
+            Some(bins) => usize::from(value) < bins || value == NO_VALUE,
+            None => value == 0 || weighed && value == NO_VALUE,
+        }
+    }
+
+    // `None` for what is no base cell.
+    pub(super) fn known(&self, place: &Place) -> Option<Known> {
+        let place = self.named(place);
+        if !self.is_base(&place) {
+            return None;
+        }
+        let place = &place;
         let (amount, cases) = self.truth.get(place).map_or((0, None), |(amount, cases)| (*amount, Some(cases)));
         let amount = self.lowest(place, amount);
         let alone = cases.filter(|cases| cases.len() == 1).and_then(|cases| cases.first().copied());
         let counted_in = self.counted_in(place);
         let shown_in = counted_in.iter().copied().filter(|(at, number)| self.is_known(*at, *number)).collect();
-        Known { in_hub: place.table == MADE_HUB, amount, alone, counted_in, shown_in, margins: self.margins(place) }
+        let (in_hub, margins) = (place.table == MADE_HUB, self.margins(place));
+        Some(Known { place: place.clone(), in_hub, amount, alone, counted_in, shown_in, margins })
     }
 }
 
@@ -215,6 +271,12 @@ pub(super) fn cut_time(mut time: Period, finest: u8) -> Period {
         time = parent;
     }
     time
+}
+
+// Codes without children.
+fn leaves(tree: &Tree) -> impl Iterator<Item = usize> {
+    let inner: HashSet<usize> = (0..).map_while(|index| tree.get(index)).filter_map(|code| code.parent).collect();
+    (0..).take_while(|index| tree.get(*index).is_some()).filter(move |index| !inner.contains(index))
 }
 
 // The number of the finest code at or above one that a table has.

@@ -219,9 +219,26 @@ fn a_witness_of_a_count_is_refused_for_each_thing_that_it_does_wrong() {
         ("the total of the year", &[&[(HCL, 5)]], "hcl changes a number that is known"),
         ("the total by one", &[&[(HCL, 5), (OTHER, -6)]], "hcl changes a number that is known"),
         ("a cell that is nowhere", &[&[(HCL, 5), (999, -5)]], "hcl has no witness"),
+        ("one cell under two names", &[&[(HCL, 6), (OTHER, -3), (600, -3)]], HOLDS),
+        ("below zero under two names", &[&[(HCL, 7), (OTHER, -4), (600, -3)]], "hcl falls below zero"),
+        ("all drugs", &[&[(HCL, 5), (601, -5)]], "hcl moves what is no base cell"),
+        ("another year", &[&[(HCL, 5), (602, -5)]], "hcl moves what is no base cell"),
+        (
+            "lines without a mass, which nothing tells apart",
+            &[&[(HCL, 5), (603, -5)]],
+            "hcl moves what is no base cell",
+        ),
+        ("a table that is not there", &[&[(HCL, 5), (604, -5)]], "hcl moves what is no base cell"),
     ];
     for (what, way, says) in table {
         let mut bench = counts();
+        let other = bench.places[&OTHER].clone();
+        let all = code::tree(SHAPE.drugs.0, "MT").unwrap().get(0).unwrap().number;
+        bench.places.insert(600, other.clone());
+        bench.places.insert(601, Place { codes: vec![all], ..other.clone() });
+        bench.places.insert(602, Place { time: Period::Year(YEAR - 1).number(), ..other.clone() });
+        bench.places.insert(603, Place { value: NO_VALUE, ..other.clone() });
+        bench.places.insert(604, Place { table: 7, ..other });
         bench.way("hcl", way);
         assert_eq!(bench.says(), *says, "{what}");
     }
@@ -273,6 +290,13 @@ fn a_number_of_lines_must_be_hidden_witnessed_and_what_its_lines_come_to() {
             "_U has no witness",
         ),
         ("no way", |bench| bench.ways("hcl", &[]), "hcl is empty"),
+        (
+            "the last number is not said to be hidden or shown",
+            |bench| {
+                bench.hidden[0].pop();
+            },
+            "hub: its lists are not as long as its block",
+        ),
         (
             "the total is hidden, and known all the same",
             |bench| {
@@ -498,8 +522,9 @@ fn tables_that_do_not_share_time_and_drug_have_no_equations() {
 fn a_move_of_what_nobody_looked_up_is_refused() {
     let nothing = HashMap::new();
     assert_eq!(change_of((0, 0), &[(HCL, 5)], &nothing), Err("moves what is no base cell"));
-    let alone =
-        Known { in_hub: true, amount: 0, alone: None, counted_in: vec![(0, 0)], shown_in: vec![], margins: vec![] };
+    let place = Place { table: MADE_HUB, time: 0, codes: vec![], value: 0 };
+    let (counted_in, shown_in, margins) = (vec![(0, 0)], vec![], vec![]);
+    let alone = Known { place, in_hub: true, amount: 0, alone: None, counted_in, shown_in, margins };
     assert_eq!(change_of((0, 0), &[(HCL, 5)], &HashMap::from([(HCL, alone)])), Ok(5));
 }
 
