@@ -35,8 +35,8 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Forecast {
     /// What partners show of the table at each combination of levels. They count it as answers.
-    #[arg(long, requires = "table", requires = "period")]
-    forecast: bool,
+    #[arg(long = "forecast", id = "forecast", requires = "table", requires = "period")]
+    wanted: bool,
     /// Partners to ask; without it every other provider of the federation.
     #[arg(long, value_delimiter = ',', value_name = "MEMBER,...", requires = "forecast")]
     from: Vec<String>,
@@ -58,10 +58,18 @@ struct Pattern {
     cells: Vec<Value>,
 }
 
+// What a partner shows, by combination of levels.
+#[derive(Debug)]
+struct OfPartner<'a> {
+    member: &'a NodeId,
+    status: PartnerStatus,
+    patterns: BTreeMap<Vec<u8>, Pattern>,
+}
+
 impl Forecast {
     /// Whether it was asked for.
     pub(crate) const fn is_wanted(&self) -> bool {
-        self.forecast
+        self.wanted
     }
 
     pub(crate) fn run(&self, table: &Table, profile: &Profile, global: &Global) -> anyhow::Result<Outcome> {
@@ -96,12 +104,13 @@ impl Forecast {
             card_bytes: &card_bytes,
         };
         let answers = block_on(ask::run(&asking, &questions, global))?;
-        let of_partners: Vec<(&NodeId, PartnerStatus, BTreeMap<Vec<u8>, Pattern>)> = partners
-            .iter()
-            .map(|partner| (partner, answers.status(&asking, partner), patterns(&asking, &answers, partner)))
-            .collect();
-        let listed: Vec<Value> = of_partners.iter().map(|of| of_partner(table, of)).collect();
-        let answered = of_partners.iter().filter(|(_, status, _)| *status == PartnerStatus::Answered).count();
+        let of_partner = |member| {
+            let (status, patterns) = (answers.status(&asking, member), patterns(&asking, &answers, member));
+            OfPartner { member, status, patterns }
+        };
+        let of_partners: Vec<OfPartner<'_>> = partners.iter().map(of_partner).collect();
+        let listed: Vec<Value> = of_partners.iter().map(|of| of.json(table)).collect();
+        let answered = of_partners.iter().filter(|of| of.status == PartnerStatus::Answered).count();
         let result = json!({
             "table": table.name, "period": self.period, "requests": answers.asked.len(), "partners": listed,
         });
@@ -153,29 +162,24 @@ fn patterns(asking: &Asking<'_>, answers: &ask::Answers, partner: &NodeId) -> BT
     patterns
 }
 
-fn of_partner(
-    table: &Table,
-    (partner, status, patterns): &(&NodeId, PartnerStatus, BTreeMap<Vec<u8>, Pattern>),
-) -> Value {
-    let levels: Vec<Value> = patterns
-        .iter()
-        .map(|(levels, pattern)| {
-            json!({ "levels": level_words(table, levels), "states": pattern.states, "cells": pattern.cells })
-        })
-        .collect();
-    let refusal = if let PartnerStatus::Refused(refusal) = status { Some(refusal.as_str()) } else { None };
-    json!({ "member": partner.as_str(), "status": status.as_str(), "refusal": refusal, "levels": levels })
+impl OfPartner<'_> {
+    fn json(&self, table: &Table) -> Value {
+        let levels: Vec<Value> = self
+            .patterns
+            .iter()
+            .map(|(levels, pattern)| {
+                json!({ "levels": level_words(table, levels), "states": pattern.states, "cells": pattern.cells })
+            })
+            .collect();
+        let refusal = if let PartnerStatus::Refused(refusal) = self.status { Some(refusal.as_str()) } else { None };
+        json!({ "member": self.member.as_str(), "status": self.status.as_str(), "refusal": refusal, "levels": levels })
+    }
 }
 
-fn text(
-    of: &Table,
-    trust: &Trust,
-    partners: &[(&NodeId, PartnerStatus, BTreeMap<Vec<u8>, Pattern>)],
-    requests: usize,
-) -> String {
+fn text(of: &Table, trust: &Trust, partners: &[OfPartner<'_>], requests: usize) -> String {
     let mut text = format!("{}: cells that partners show (catalogue {})\n", of.name, trust.catalogue().id);
     let mut rows = Vec::new();
-    for (partner, status, patterns) in partners {
+    for OfPartner { member: partner, status, patterns } in partners {
         if let PartnerStatus::Refused(refusal) = status {
             text += &format!("{partner} refused: {}\n", refusal.as_str());
         } else if *status != PartnerStatus::Answered {

@@ -88,23 +88,8 @@ impl Demo {
         outcome
     }
 
-    fn plan(self, global: &Global) -> anyhow::Result<Plan> {
-        let name = |text: &str| {
-            let text = text.trim();
-            if text.contains('-') { text.to_owned() } else { format!("{text}-AGENCY") }
-        };
-        let members: Vec<String> = if self.members.is_empty() {
-            MEMBERS.map(str::to_owned).to_vec()
-        } else {
-            self.members.iter().map(|text| name(text)).collect()
-        };
-        let unknown = |what: &str, member: &str| {
-            Failure::usage(
-                "UNKNOWN-MEMBER",
-                format!("{what}: `{member}` is not in the demo"),
-                format!("members: {}", members.join(", ")),
-            )
-        };
+    // Whether these can be the members of a demo.
+    fn check(&self, members: &[String]) -> anyhow::Result<()> {
         if members.len() < 2 {
             return Err(Failure::usage(
                 "MEMBERS",
@@ -134,6 +119,27 @@ impl Demo {
                 return Err(Failure::usage("UNKNOWN-MEMBER", format!("there is no sample for `{member}`"), next).into());
             }
         }
+        Ok(())
+    }
+
+    fn plan(self, global: &Global) -> anyhow::Result<Plan> {
+        let name = |text: &str| {
+            let text = text.trim();
+            if text.contains('-') { text.to_owned() } else { format!("{text}-AGENCY") }
+        };
+        let members: Vec<String> = if self.members.is_empty() {
+            MEMBERS.map(str::to_owned).to_vec()
+        } else {
+            self.members.iter().map(|text| name(text)).collect()
+        };
+        let unknown = |what: &str, member: &str| {
+            Failure::usage(
+                "UNKNOWN-MEMBER",
+                format!("{what}: `{member}` is not in the demo"),
+                format!("members: {}", members.join(", ")),
+            )
+        };
+        self.check(&members)?;
         let chosen = |what: &str, member: &Option<String>| -> anyhow::Result<Option<String>> {
             let Some(member) = member.as_deref().map(name) else { return Ok(None) };
             if !members.contains(&member) {
@@ -255,6 +261,7 @@ fn stop_all(children: &Children) {
     children.clear();
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Plan {
     dir: PathBuf,
     keep: bool,

@@ -156,22 +156,7 @@ impl Node {
             None => None,
         };
         // A block is as strict as the edition that it was made in, whatever came after.
-        let rules_of = |number: u64| {
-            let entry = self.store.edition(number).ok().flatten();
-            let header = entry.as_ref().and_then(|entry| entry.header.unverified::<EditionHeader>().ok());
-            match (entry, header) {
-                (Some(entry), Some(header)) if header.catalogue_hash == catalogue.hash => {
-                    if entry.rules == self.config.rules {
-                        RulesNow::Same
-                    } else if self.config.rules.is_no_weaker_than(&entry.rules) {
-                        RulesNow::Stricter
-                    } else {
-                        RulesNow::Other
-                    }
-                }
-                _ => RulesNow::Other,
-            }
-        };
+        let rules_of = |number: u64| self.rules_since(number, catalogue);
         let before = match latest.as_ref().filter(|_| self.protection() == Protection::Audited) {
             Some(latest) => Some(Before {
                 frozen: &latest.frozen,
@@ -221,6 +206,21 @@ impl Node {
             "an edition is filled and audited"
         );
         Ok((filled, sequence))
+    }
+
+    // How the rules in force compare with those of an edition.
+    fn rules_since(&self, number: u64, catalogue: &Catalogue) -> RulesNow {
+        let Some(entry) = self.store.edition(number).ok().flatten() else { return RulesNow::Other };
+        let header: Option<EditionHeader> = entry.header.unverified().ok();
+        if header.is_none_or(|header| header.catalogue_hash != catalogue.hash) {
+            RulesNow::Other
+        } else if entry.rules == self.config.rules {
+            RulesNow::Same
+        } else if self.config.rules.is_no_weaker_than(&entry.rules) {
+            RulesNow::Stricter
+        } else {
+            RulesNow::Other
+        }
     }
 
     /// What publishing would give, without publishing.
