@@ -143,8 +143,9 @@ fn patterns(asking: &Asking<'_>, answers: &ask::Answers, partner: &NodeId) -> BT
     for asked in answers.of(partner) {
         let Ok(selection) = Selection::new(&asked.query, asking.table, partner.country()) else { continue };
         let Replied::Verified(exchange, _) = &asked.reply else { continue };
+        let Some(cells) = &exchange.cells else { continue };
         let pattern = patterns.entry(selection.levels.clone()).or_default();
-        for (position, numbers) in exchange.cells.iter().flatten().enumerate() {
+        for (position, numbers) in cells.iter().enumerate() {
             let first = numbers.first().copied().unwrap_or(Released::NOT_AVAILABLE).state();
             *pattern.states.entry(first.as_str()).or_default() += 1;
             let names = asking.table.dimensions.iter().zip(selection.names_at(position));
