@@ -1,4 +1,7 @@
 //! The oracle's driver: fills, protects and audits an edition for each `lines-N.json` of a folder, each going on from the one before.
+//!
+//! Where the edition tells of other lines than the records hold (late ones wait, a month is not published yet), the lines that it tells
+//! of take the place of `lines-N.json`, and the records' go to `records-N.json`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -49,9 +52,13 @@ fn main() {
     let rules = Rules::new(number("k"), number("p_percent"), number("dominance_percent"), zeros).unwrap();
     let mut before: Option<(Frozen, Vec<Basis>)> = None;
     let mut vintages: HashMap<(Kind, u16, u64), Vec<HeldLine>> = HashMap::new();
+    let steps = fs::read_to_string(folder.join("months.json")).unwrap_or_else(|_| "[12]".to_owned());
+    let steps: Vec<u8> = serde_json::from_str(&steps).unwrap();
+    let mut told = Told::default();
     for edition in 1.. {
         let Ok(text) = fs::read_to_string(folder.join(format!("lines-{edition}.json"))) else { break };
         let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let months = *steps.get(usize::try_from(edition).unwrap() - 1).or(steps.last()).unwrap();
         let mut contributions = Contributions::default();
         let mut coverage = Coverage::default();
         for line in &lines {
@@ -59,7 +66,7 @@ fn main() {
             contributions.add_part(kind, line["case"].as_str().unwrap().as_bytes(), part);
             coverage.declare(
                 kind,
-                Months::new((part.when.year, 1), (part.when.year, 12)).unwrap(),
+                Months::new((part.when.year, 1), (part.when.year, months)).unwrap(),
                 CoverageState::Complete,
             );
         }
@@ -89,10 +96,61 @@ fn main() {
         eprintln!("edition {edition}: {:?} {:?}", filled.revised, filled.kept);
         // Where somebody who is alone may narrow a cell, the node says so; the campaign shows it beside what the oracle finds.
         eprintln!("edition {edition}: {:?}", filled.audit);
+        let tells_of = told.by(&filled, &lines);
+        if tells_of != lines {
+            fs::write(folder.join(format!("records-{edition}.json")), &text).unwrap();
+            fs::write(folder.join(format!("lines-{edition}.json")), json!(tells_of).to_string()).unwrap();
+        }
         let cells = cells(&filled, &catalogue, country);
         fs::write(folder.join(format!("edition-{edition}.json")), json!({ "cells": cells }).to_string()).unwrap();
         before = Some(frozen(filled, &catalogue));
     }
+}
+
+// What the latest edition tells of: the lines of each kind and year, and its published months (bit 0 is January).
+#[derive(Default)]
+struct Told {
+    lines: HashMap<(String, String), (Vec<Value>, u16)>,
+}
+
+impl Told {
+    // The lines that an edition tells of: those of a block that was kept stay, with those of months that it publishes first.
+    fn by(&mut self, filled: &Filled, records: &[Value]) -> Vec<Value> {
+        let mut all = Vec::new();
+        for basis in &filled.bases {
+            let (kind, year) = (basis.kind.as_str().to_owned(), format!("{:04}", basis.year));
+            let is_kept = filled.kept.iter().any(|(kind, year, _)| (*kind, *year) == (basis.kind, basis.year));
+            let mut records: Vec<Value> =
+                records.iter().filter(|line| line["kind"] == kind.as_str()).cloned().collect();
+            records.retain(|line| line["time"].as_str().unwrap().starts_with(&year));
+            records.retain(|line| is_published(line, basis.months));
+            let stands = self.lines.remove(&(kind.clone(), year.clone()));
+            let lines = match stands.filter(|_| is_kept) {
+                Some((mut lines, before)) => {
+                    lines.extend(records.into_iter().filter(|line| !is_published(line, before)));
+                    lines
+                }
+                None => records,
+            };
+            all.extend(lines.iter().cloned());
+            self.lines.insert((kind, year), (lines, basis.months));
+        }
+        all
+    }
+}
+
+// Whether every month that a line may be of is published.
+fn is_published(line: &Value, months: u16) -> bool {
+    let time = line["time"].as_str().unwrap();
+    let all: Vec<u16> = match time.get(5..) {
+        None => (1..=12).collect(),
+        Some(quarter) if quarter.starts_with('Q') => {
+            let quarter: u16 = quarter[1..].parse().unwrap();
+            (quarter * 3 - 2..=quarter * 3).collect()
+        }
+        Some(month) => vec![month.parse().unwrap()],
+    };
+    all.iter().all(|month| months >> (month - 1) & 1 == 1)
 }
 
 // A line as the oracle writes it (README), in its leaves.

@@ -155,6 +155,10 @@ class Lines:
         return lines
 
 
+def seed_of_months(seed):
+    return random.Random(f"accord months {seed}")
+
+
 def write(seed, out, editions=1):
     """Makes a folder that the driver can fill."""
     chance, out = random.Random(f"accord {seed}"), pathlib.Path(out)
@@ -172,6 +176,10 @@ def write(seed, out, editions=1):
     read = Lists(out / "lists", rules["country"])
     source = Lines(chance, Kind("seizure", YEAR, read_catalogue(out / "catalogue.toml", read), read), read)
     lines = source.some(chance.choice((3, 12, 40, 120, 300)))
+    if editions > 1 and seed_of_months(seed).random() < 0.5:
+        # Months that are published, edition by edition: the year closes while its records go on changing.
+        steps = seed_of_months(seed).choice(((3, 6, 9, 12), (6, 7, 12), (2, 12), (11, 12)))
+        (out / "months.json").write_text(json.dumps(steps))
     for edition in range(1, editions + 1):
         (out / f"lines-{edition}.json").write_text(json.dumps(lines))
         lines = source.later(lines)
