@@ -225,4 +225,14 @@ fn late_records_wait_until_the_year_is_complete() {
     assert_eq!(codes(&third), ["REVISED"]);
     assert_eq!(third["result"]["vintages"][0]["vintage"], 2);
     assert_eq!(whole[&("2024".to_owned(), "_T".to_owned())], 384);
+    // Records are imported while an edition is in the making; what it does not hold comes with the next.
+    let published = std::thread::scope(|scope| {
+        stage.import("f.csv", &rows("F", 1..=12, 30).replace(",2024-", ",2023-"), "2023");
+        let publishing = scope.spawn(|| stage.operator(&["edition", "publish"]));
+        stage.import("g.csv", &rows("G", 1..=12, 10).replace(",2024-", ",2022-"), "2022");
+        publishing.join().unwrap()
+    });
+    assert_eq!(published.code, 0, "{}", published.stdout);
+    let (_, all) = stage.publish();
+    assert_eq!(all[&("2022".to_owned(), "_T".to_owned())], 120);
 }

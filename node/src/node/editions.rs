@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use accord_edge::clock;
+use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
     catalogue::Catalogue,
     cell::CELL_LEN,
@@ -17,6 +17,7 @@ use accord_protocol::{
     id::Hash,
     message::Notice,
     signed::{Document, Label, Preamble},
+    time::UnixMs,
     trust::read_catalogue,
 };
 use ring::hmac;
@@ -25,11 +26,12 @@ use serde_json::{Map, Value, json};
 use super::{
     NOT_PROTECTED, Node, Reply, done,
     edition_view::{View, coverage_rows_json, rules_json},
-    failed, notice, store_failed,
+    failed, notice, only_one, store_failed,
 };
 use crate::{
     domain::{
         contribution::{Contributions, Leaves},
+        coverage::Coverage,
         disclosure::Rules,
         edition::{Basis, Before, Block, Filled, Filling, Frozen, RulesNow, Share, Unfit, Vintage, gather, jobs, make},
         revision::VINTAGES_MAX,
@@ -39,6 +41,15 @@ use crate::{
 
 /// Editions kept in memory, at most: the current one and a few that partners still ask for.
 const LOADED_MAX: usize = 4;
+
+// The records at one moment.
+struct Snapshot {
+    contributions: Contributions,
+    coverage: Coverage,
+    sequence: u64,
+    // When the newest import in force was committed.
+    as_of: Option<UnixMs>,
+}
 
 /// A published edition in memory.
 #[derive(Debug)]
@@ -134,13 +145,12 @@ impl Node {
         }
     }
 
-    // Fills an edition from the records as they are; what the latest edition says stays as it is.
-    fn filled(&self) -> Result<(Filled, u64), NotFilled> {
+    // The records as they are. Imports may go on when it is there.
+    fn snapshot(&self, catalogue: &Catalogue) -> Result<Snapshot, NotFilled> {
         let fault = |error: accord_protocol::code::ListError| StoreError::Read(error.to_string());
-        let standing = self.standing();
-        let catalogue = standing.trust().catalogue();
-        let country = self.config.member.country();
-        let leaves = Leaves::new(catalogue, country).map_err(fault)?;
+        let leaves = Leaves::new(catalogue, self.config.member.country()).map_err(fault)?;
+        // Records that are changed while they are read would be half there.
+        let _importing = only_one(&self.importing, &Stopwatch::start()).map_err(NotFilled::Busy)?;
         let (coverage, sequence, index) = {
             let records = self.records();
             (records.coverage.clone(), self.store.sequence(), Arc::clone(&records.index))
@@ -151,6 +161,14 @@ impl Node {
                 contributions.add(&line, &leaves);
             }
         }
+        let in_force = self.store.imports().filter_map(Result::ok).filter(|import| import.undone.is_none());
+        let as_of = in_force.map(|import| import.committed_at).max();
+        Ok(Snapshot { contributions, coverage, sequence, as_of })
+    }
+
+    // Fills an edition from the records as they are; what the latest edition says stays as it is.
+    fn filled(&self, catalogue: &Catalogue) -> Result<(Filled, Snapshot), NotFilled> {
+        let snapshot = self.snapshot(catalogue)?;
         let latest = match self.current_number() {
             Some(number) => self.loaded_edition(number)?,
             None => None,
@@ -182,9 +200,9 @@ impl Node {
         };
         let filling = Filling {
             catalogue,
-            country,
-            contributions: &contributions,
-            coverage: &coverage,
+            country: self.config.member.country(),
+            contributions: &snapshot.contributions,
+            coverage: &snapshot.coverage,
             rules: &self.config.rules,
             now: clock::now(),
             delay_days: self.config.publish_delay_days,
@@ -205,7 +223,7 @@ impl Node {
             unchanged = filled.unchanged,
             "an edition is filled and audited"
         );
-        Ok((filled, sequence))
+        Ok((filled, snapshot))
     }
 
     // How the rules in force compare with those of an edition.
@@ -225,17 +243,16 @@ impl Node {
 
     /// What publishing would give, without publishing.
     pub fn preview(&self, table: Option<&str>, cells: bool) -> Reply {
-        // Records that are taken away while they are read would be half there.
-        let _alone = match self.alone() {
-            Ok(alone) => alone,
+        let _publishing = match only_one(&self.publishing, &Stopwatch::start()) {
+            Ok(publishing) => publishing,
             Err(busy) => return *busy,
-        };
-        let mut filled = match self.filled() {
-            Ok((filled, _)) => filled,
-            Err(error) => return error.reply(),
         };
         let standing = self.standing();
         let catalogue = standing.trust().catalogue();
+        let mut filled = match self.filled(catalogue) {
+            Ok((filled, _)) => filled,
+            Err(error) => return error.reply(),
+        };
         if let Some(unknown) = unknown_table(catalogue, table) {
             return unknown;
         }
@@ -281,9 +298,9 @@ impl Node {
 
     /// Publishes an edition. Equal content makes no new number.
     pub fn publish(&self) -> Reply {
-        // One at a time, and none while records change: two editions must never get one number.
-        let _alone = match self.alone() {
-            Ok(alone) => alone,
+        // One at a time: two editions must never get one number. What is taken away waits; what is imported meanwhile is not in it.
+        let _publishing = match only_one(&self.publishing, &Stopwatch::start()) {
+            Ok(publishing) => publishing,
             Err(busy) => return *busy,
         };
         self.publish_inner().unwrap_or_else(|error| error.reply())
@@ -294,7 +311,9 @@ impl Node {
         if let Some(latest) = latest.filter(|latest| latest.frozen.header.protection != self.protection()) {
             return Ok(not_continued(latest.frozen.header.number, latest.frozen.header.protection));
         }
-        let (filled, sequence) = self.filled()?;
+        let standing = self.standing();
+        let trust = standing.trust();
+        let (filled, snapshot) = self.filled(trust.catalogue())?;
         if filled.blocks.is_empty() {
             return Ok(failed(
                 3,
@@ -303,8 +322,6 @@ impl Node {
                 "declare what is complete: accord coverage set seizure 2011..2016 complete",
             ));
         }
-        let standing = self.standing();
-        let trust = standing.trust();
         let content = filled.content();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys().edition_key);
         let mut salt = [0; 32];
@@ -328,8 +345,6 @@ impl Node {
             return Ok(reply);
         }
         let now = clock::now();
-        let in_force = self.store.imports().filter_map(Result::ok).filter(|import| import.undone.is_none());
-        let as_of = in_force.map(|import| import.committed_at).max().unwrap_or(now);
         let header = EditionHeader {
             preamble: Preamble,
             number: before.as_ref().map_or(0, |before| before.frozen.header.number) + 1,
@@ -338,15 +353,15 @@ impl Node {
             rules_hash: self.config.rules.hash(),
             catalogue_hash,
             protection: self.protection(),
-            coverage: Bounded::new(self.records().coverage.rows()).unwrap_or_default(),
-            as_of,
+            coverage: Bounded::new(snapshot.coverage.rows()).unwrap_or_default(),
+            as_of: snapshot.as_of.unwrap_or(now),
             published_at: now,
         };
         let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
         document.add_signature(&self.voice().sign, trust.federation());
         let number = header.number;
         let bases = before.as_ref().map_or(&[] as &[_], |before| &before.bases);
-        self.keep_edition(document, &header, &filled, bases, sequence)?;
+        self.keep_edition(document, &header, &filled, bases, snapshot.sequence)?;
         self.records().editions = number;
         tracing::info!(edition = number, "published");
         let mut reply = self.show(Some(number), None, false);
@@ -545,6 +560,7 @@ fn fill(filling: &Filling<'_>) -> Result<Filled, Unfit> {
 
 // Why there is nothing to publish.
 enum NotFilled {
+    Busy(Box<Reply>),
     Store(StoreError),
     Audit(Unfit),
 }
@@ -566,9 +582,10 @@ impl From<Unfit> for NotFilled {
 }
 
 impl NotFilled {
-    fn reply(&self) -> Reply {
+    fn reply(self) -> Reply {
         match self {
-            Self::Store(error) => store_failed(error),
+            Self::Busy(busy) => *busy,
+            Self::Store(error) => store_failed(&error),
             Self::Audit(fault) => failed(
                 3,
                 "AUDIT",

@@ -101,8 +101,16 @@ pub struct Node {
     pub since_start: Stopwatch,
     loaded: Mutex<BTreeMap<u64, Arc<LoadedEdition>>>,
     in_flight: InFlight,
-    /// One import or change of coverage at a time.
+    /// One change of records or coverage at a time.
     pub importing: tokio::sync::Mutex<()>,
+    /// One edition in the making at a time, and nothing meanwhile but imports, which it does not see.
+    publishing: tokio::sync::Mutex<()>,
+}
+
+/// Nobody else changes records, coverage or editions until it is dropped.
+struct Alone<'a> {
+    _publishing: tokio::sync::MutexGuard<'a, ()>,
+    _importing: tokio::sync::MutexGuard<'a, ()>,
 }
 
 /// What changes with imports and publications.
@@ -201,6 +209,7 @@ impl Node {
             loaded: Mutex::new(BTreeMap::new()),
             in_flight: InFlight::default(),
             importing: tokio::sync::Mutex::new(()),
+            publishing: tokio::sync::Mutex::new(()),
             standing: RwLock::new(Arc::new(standing)),
             taking_trust: Mutex::default(),
             freshness: Mutex::new(Freshness::new(store.greetings()?)),
@@ -298,23 +307,30 @@ impl Node {
 
     /// Nobody else changes records, coverage or editions until what comes back is dropped. Waits a while for whoever does; then it is
     /// told that somebody is at work, rather than that a command was done long after its tool had given up.
-    fn alone(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Box<Reply>> {
+    fn alone(&self) -> Result<Alone<'_>, Box<Reply>> {
         let watch = Stopwatch::start();
-        loop {
-            if let Ok(guard) = self.importing.try_lock() {
-                return Ok(guard);
-            }
-            if watch.ms() > ALONE_WITHIN_MS {
-                let message = "an import or another change is under way; nothing was changed";
-                return Err(Box::new(failed(4, "BUSY", message, "wait until it is done, then try again")));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        Ok(Alone { _publishing: only_one(&self.publishing, &watch)?, _importing: only_one(&self.importing, &watch)? })
     }
 
     // A poisoned lock means that another request panicked while it held plain data that is whole at every moment.
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn only_one<'a>(
+    lock: &'a tokio::sync::Mutex<()>,
+    watch: &Stopwatch,
+) -> Result<tokio::sync::MutexGuard<'a, ()>, Box<Reply>> {
+    loop {
+        if let Ok(guard) = lock.try_lock() {
+            return Ok(guard);
+        }
+        if watch.ms() > ALONE_WITHIN_MS {
+            let message = "an import, an edition or another change is under way; nothing was changed";
+            return Err(Box::new(failed(4, "BUSY", message, "wait until it is done, then try again")));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 
