@@ -303,7 +303,7 @@ impl Node {
             Ok(publishing) => publishing,
             Err(busy) => return *busy,
         };
-        self.publish_inner().unwrap_or_else(|error| error.reply())
+        self.publish_inner().unwrap_or_else(NotFilled::reply)
     }
 
     fn publish_inner(&self) -> Result<Reply, NotFilled> {
