@@ -64,6 +64,7 @@ fn look(stage: &mut Stage) {
         (HUB, "time=quarter,drug=substance", quarters),
         (HUB, "time=month,drug=group", months),
         (REGION, "drug=group,region=nuts2", years),
+        (PURITY, "drug=substance,market=all", "2001"),
         (PURITY, "drug=form,market=level", "2001"),
     ]);
 }
