@@ -13,6 +13,7 @@ mod records;
 mod standstill;
 mod status;
 mod trust;
+mod unpublished;
 mod way_back;
 mod withdrawals;
 
