@@ -64,6 +64,8 @@ fn a_tool_without_profile_node_or_sense_says_so() {
         (vec!["demo", "--refuse", "FR"], 2, "not in the demo"),
         (vec!["demo", "--data", "nowhere"], 2, "nowhere"),
         (vec!["demo", "--keep", "."], 2, "exists already"),
+        (vec!["demo", "--period", "20x4"], 2, "--period"),
+        (vec!["demo", "--records", "nowhere"], 2, "ES-AGENCY.csv is not there"),
         (vec!["root", "new", "a.ring", "--name", "x"], 2, "--unprotected"),
     ] {
         let said = accord(here, &arguments);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use accord_edge::random;
-use accord_protocol::id::to_hex;
+use accord_protocol::{id::to_hex, question::Question, time::TimeLevel};
 use anyhow::Context;
 use clap::Args;
 
@@ -166,6 +166,10 @@ impl Demo {
             (None, None) => Source::Sample,
         };
         let period = self.period.unwrap_or_else(|| source.period().to_owned());
+        // The demo asks by year; a mistake here would only be found by its second step.
+        Question::periods(&period, TimeLevel::Year).map_err(|error| {
+            Failure::usage("PERIOD", format!("--period: {error}"), "name calendar years, for example 2024..2025")
+        })?;
         let keep = self.keep.is_some();
         let dir = match self.keep {
             Some(dir) if dir.exists() => {
