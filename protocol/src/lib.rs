@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod cell;
 pub mod code;
 pub mod codec;
+pub mod consent;
 pub mod distribution;
 pub mod edition;
 pub mod evidence;

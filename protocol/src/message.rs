@@ -1,5 +1,7 @@
 //! The heads of streams: what is opened, by whom, and what comes back (`wire.md` D1).
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -447,6 +449,47 @@ pub enum EditionCall {
         table: Option<String>,
         /// List the cells.
         cells: bool,
+    },
+    /// Proposes to make years anew from the records, and to withdraw the editions that have them.
+    Correct {
+        /// The kind of record.
+        kind: String,
+        /// The first year.
+        from: u16,
+        /// The last year.
+        to: u16,
+        /// Why.
+        reason: String,
+    },
+    /// Proposes to show numbers of a cell that are public anyway.
+    Waive {
+        /// The table.
+        table: String,
+        /// Code of each dimension; all of a dimension that is not named.
+        key: BTreeMap<String, String>,
+        /// The measures; the counts if none is named.
+        measures: Vec<String>,
+        /// Where the numbers are public.
+        source: String,
+    },
+    /// What was proposed, and what became of it; one proposal by its id.
+    Proposals {
+        /// Its id.
+        id: Option<String>,
+    },
+    /// Agrees to a proposal; with the second signature it is done.
+    Agree {
+        /// The proposal.
+        id: String,
+        /// The consent with the person's signature, in hexadecimal.
+        document: String,
+    },
+    /// Takes a proposal off the table.
+    Reject {
+        /// The proposal.
+        id: String,
+        /// Why.
+        reason: String,
     },
     /// One edition; the current one without a number.
     Show {

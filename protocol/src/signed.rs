@@ -67,6 +67,8 @@ crate::codes! {
         BreakGlass = 24 "break-glass",
         /// A proposal that goes from hand to hand.
         Proposal = 25 "proposal",
+        /// What two people agree on about editions; never leaves the node.
+        Consent = 26 "consent",
     }
 }
 

@@ -1,10 +1,14 @@
-//! `accord edition`: preview, publish, list, show, compare, withdraw.
+//! `accord edition`: preview, publish, list, show, compare, withdraw; what takes two people is in `agreement`.
 
 use accord_protocol::message::{EditionCall, MessageKind};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Global, status::ask_node};
+use super::{
+    Global,
+    agreement::{Agree, Correct, Proposals, Reject, Waive, cell_words},
+    status::ask_node,
+};
 use crate::output::{Outcome, table};
 
 /// `accord edition`
@@ -22,6 +26,16 @@ pub(crate) enum Edition {
         #[arg(long)]
         reason: String,
     },
+    /// Propose to make published years anew from the records, and to withdraw the editions before: two people have to sign.
+    Correct(Correct),
+    /// Propose to show a number that is public anyway: two people have to sign.
+    Waive(Waive),
+    /// What was proposed, and what became of it.
+    Proposals(Proposals),
+    /// Sign a colleague's proposal; it is done with the second signature.
+    Agree(Agree),
+    /// Take a proposal off the table.
+    Reject(Reject),
     /// All editions.
     List,
     /// What two editions say differently: what anybody who has both can see.
@@ -56,6 +70,11 @@ pub(crate) struct Look {
 impl Edition {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let call = match self {
+            Self::Correct(correct) => return correct.run(global),
+            Self::Waive(waive) => return waive.run(global),
+            Self::Proposals(proposals) => return proposals.run(global),
+            Self::Agree(agree) => return agree.run(global),
+            Self::Reject(reject) => return reject.run(global),
             Self::Preview(look) => EditionCall::Preview { table: look.table, cells: look.cells },
             Self::Publish => EditionCall::Publish {},
             Self::Withdraw { number, reason } => EditionCall::Withdraw { number, reason },
@@ -67,7 +86,7 @@ impl Edition {
             EditionCall::List {} => list_text,
             EditionCall::Withdraw { .. } => withdraw_text,
             EditionCall::Diff { .. } => diff_text,
-            EditionCall::Preview { .. } | EditionCall::Publish {} | EditionCall::Show { .. } => show_text,
+            _ => show_text,
         };
         // Protecting tables takes seconds to minutes: whoever waits sees that something is going on.
         let waits = match call {
@@ -84,7 +103,7 @@ impl Edition {
     }
 }
 
-fn spinner(what: &'static str) -> indicatif::ProgressBar {
+pub(super) fn spinner(what: &'static str) -> indicatif::ProgressBar {
     let spinner = indicatif::ProgressBar::new_spinner().with_message(what);
     let style = indicatif::ProgressStyle::with_template("{spinner} {msg}: {elapsed}");
     spinner.set_style(style.unwrap_or(indicatif::ProgressStyle::default_spinner()));
@@ -92,7 +111,7 @@ fn spinner(what: &'static str) -> indicatif::ProgressBar {
     spinner
 }
 
-fn field(value: &Value, path: &str) -> String {
+pub(super) fn field(value: &Value, path: &str) -> String {
     value.pointer(path).map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
@@ -188,7 +207,7 @@ fn in_words(reason: &str) -> String {
     }
 }
 
-fn show_text(result: &Value) -> String {
+pub(super) fn show_text(result: &Value) -> String {
     let number = field(result, "/edition");
     let name =
         if number == "null" { "preview".to_owned() } else { format!("edition {number} ({})", field(result, "/state")) };
@@ -215,6 +234,13 @@ fn show_text(result: &Value) -> String {
             let [kind, year, vintage] = ["/kind", "/year", "/vintage"].map(|path| field(row, path));
             text += &format!("  {kind} {year} is in its vintage {vintage}\n");
         }
+    }
+    for note in result.get("footnotes").and_then(Value::as_array).into_iter().flatten() {
+        text += &format!(
+            "  shown because it is public anyway ({}): {}\n",
+            field(note, "/public_source"),
+            cell_words(Some(note))
+        );
     }
     let mut rows = Vec::new();
     for of in result.get("tables").and_then(Value::as_array).into_iter().flatten() {

@@ -1,6 +1,7 @@
 //! The subcommands, one file for each group.
 
 mod accept;
+mod agreement;
 mod ask;
 mod coverage;
 mod drill;

@@ -17,9 +17,18 @@ pub(crate) fn ask_node(
     kind: MessageKind,
     call: &impl Serialize,
 ) -> anyhow::Result<PersonReply<Value>> {
-    let profile = Profile::open(global)?;
+    ask_node_with(&Profile::open(global)?, global, kind, call)
+}
+
+/// The same with a profile that is open: its key is opened once for several calls.
+pub(crate) fn ask_node_with(
+    profile: &Profile,
+    global: &Global,
+    kind: MessageKind,
+    call: &impl Serialize,
+) -> anyhow::Result<PersonReply<Value>> {
     block_on(async {
-        let client = Client::connect(&profile, global).await?;
+        let client = Client::connect(profile, global).await?;
         let mut reply: PersonReply<Value> = client.call(kind, call).await?;
         reply.warnings.extend(client.warnings.clone());
         client.close().await;

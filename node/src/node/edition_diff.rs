@@ -1,7 +1,11 @@
 //! What two editions say differently: what anybody who has both can see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
+use accord_protocol::catalogue::{Catalogue, Table};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -10,6 +14,10 @@ use super::{
     editions::{LoadedEdition, unknown_table},
     failed, store_failed,
 };
+use crate::domain::edition::Block;
+
+/// Blocks with the catalogue that they were made under.
+pub(super) type Side<'a> = (&'a Catalogue, &'a HashMap<(u16, u16), Block>);
 
 /// Numbers of one table, by what became of them.
 #[derive(Debug, Default)]
@@ -38,34 +46,9 @@ impl Node {
             return unknown;
         }
         let country = self.config.member.country();
-        let (mut tables, mut listed) = (Vec::new(), Vec::new());
-        for of in after.frozen.catalogue.tables().iter().filter(|of| table.is_none_or(|name| name == of.name)) {
-            let cells_of = |edition: &LoadedEdition| -> BTreeMap<String, Value> {
-                let mut found = Vec::new();
-                let (catalogue, blocks) = (&*edition.frozen.catalogue, &edition.frozen.blocks);
-                View { catalogue, country, blocks, shares: &[] }.table(of, true, &mut found);
-                found.into_iter().map(|cell| (part(&cell, "key").to_string(), cell)).collect()
-            };
-            let (then, mut now) = (cells_of(&before), cells_of(&after));
-            let mut differences = Differences::default();
-            let mut compare = |then: &Value, now: &Value| {
-                let changes = differences.add(part(then, "values"), part(now, "values"));
-                if cells && !changes.is_empty() {
-                    let key = part(if then.is_null() { now } else { then }, "key");
-                    listed.push(json!({ "table": of.name, "key": key, "values": changes }));
-                }
-            };
-            for (key, cell) in then {
-                compare(&cell, &now.remove(&key).unwrap_or(Value::Null));
-            }
-            for cell in now.values() {
-                compare(&Value::Null, cell);
-            }
-            tables.push(json!({
-                "table": of.name, "same": differences.same, "changed": differences.changed, "shown": differences.shown,
-                "hidden": differences.hidden, "added": differences.added, "gone": differences.gone,
-            }));
-        }
+        let (was, is) = (&before.frozen, &after.frozen);
+        let (tables, listed) =
+            differences((&was.catalogue, &was.blocks), (&is.catalogue, &is.blocks), country, table, cells);
         let mut result = json!({ "member": self.config.member.as_str(), "from": from, "to": to, "tables": tables });
         if let Some(result) = result.as_object_mut().filter(|_| cells) {
             result.insert("cells".into(), Value::Array(listed));
@@ -83,6 +66,47 @@ impl Node {
             Err(error) => Err(Box::new(store_failed(&error))),
         }
     }
+}
+
+/// The difference of blocks, table by table: counts, and the cells that differ if they are asked for.
+pub(super) fn differences(
+    (old_catalogue, old): Side<'_>,
+    (catalogue, new): Side<'_>,
+    country: &str,
+    only: Option<&str>,
+    cells: bool,
+) -> (Vec<Value>, Vec<Value>) {
+    let (mut tables, mut listed) = (Vec::new(), Vec::new());
+    let cells_of = |(catalogue, blocks): Side<'_>, of: Option<&Table>| -> BTreeMap<String, Value> {
+        let mut found = Vec::new();
+        if let Some(of) = of {
+            View { catalogue, country, blocks, shares: &[] }.table(of, true, &mut found);
+        }
+        found.into_iter().map(|cell| (part(&cell, "key").to_string(), cell)).collect()
+    };
+    for of in catalogue.tables().iter().filter(|of| only.is_none_or(|name| name == of.name)) {
+        let was = cells_of((old_catalogue, old), old_catalogue.table(&of.name));
+        let mut now = cells_of((catalogue, new), Some(of));
+        let mut differences = Differences::default();
+        let mut compare = |then: &Value, now: &Value| {
+            let changes = differences.add(part(then, "values"), part(now, "values"));
+            if cells && !changes.is_empty() {
+                let key = part(if then.is_null() { now } else { then }, "key");
+                listed.push(json!({ "table": of.name, "key": key, "values": changes }));
+            }
+        };
+        for (key, cell) in was {
+            compare(&cell, &now.remove(&key).unwrap_or(Value::Null));
+        }
+        for cell in now.values() {
+            compare(&Value::Null, cell);
+        }
+        tables.push(json!({
+            "table": of.name, "same": differences.same, "changed": differences.changed, "shown": differences.shown,
+            "hidden": differences.hidden, "added": differences.added, "gone": differences.gone,
+        }));
+    }
+    (tables, listed)
 }
 
 fn part<'a>(value: &'a Value, name: &str) -> &'a Value {

@@ -151,6 +151,21 @@ impl View<'_> {
     }
 }
 
+/// The codes of a cell of a block, by dimension.
+pub(super) fn cell_key(table: &Table, layout: &Layout, cell: usize) -> Map<String, Value> {
+    let Some((set, first)) = layout.sets().iter().rev().find(|(_, first)| *first <= cell) else { return Map::new() };
+    let mut offset = cell - first;
+    let mut codes = Vec::new();
+    let numbers = layout.numbers(set);
+    for ((axis, level), numbers) in layout.axes().iter().zip(&set.levels).zip(&numbers).rev() {
+        let number = numbers.get(offset % numbers.len().max(1));
+        codes.push(number.and_then(|number| axis.name(*level, *number)).unwrap_or_default());
+        offset /= numbers.len().max(1);
+    }
+    let names = table.dimensions.iter().map(|dimension| dimension.name.clone());
+    names.zip(codes.into_iter().rev().map(Value::String)).collect()
+}
+
 fn position(names: &[Vec<String>], mut offset: usize) -> Vec<&str> {
     let mut found: Vec<&str> = names
         .iter()

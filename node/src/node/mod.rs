@@ -1,5 +1,6 @@
 //! The node: the one place where edge meets domain.
 
+mod agreements;
 mod answering;
 mod contradictions;
 mod edition_diff;
@@ -8,6 +9,7 @@ mod editions;
 mod greeting;
 mod mappings;
 mod own_keys;
+mod publishing;
 mod rates;
 mod records;
 mod standstill;
@@ -102,6 +104,7 @@ pub struct Node {
     pub since_start: Stopwatch,
     loaded: Mutex<BTreeMap<u64, Arc<LoadedEdition>>>,
     in_flight: InFlight,
+    offered: Mutex<agreements::Offered>,
     /// One change of records or coverage at a time.
     pub importing: tokio::sync::Mutex<()>,
     /// One edition in the making at a time, and nothing meanwhile but imports, which it does not see.
@@ -198,6 +201,7 @@ impl Node {
         let node = Self {
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
+            offered: Mutex::default(),
             door: DoorLog::default(),
             since_start: Stopwatch::start(),
             grants: RwLock::new(Arc::new(grants)),

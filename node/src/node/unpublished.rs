@@ -66,11 +66,12 @@ pub(super) fn notices(filled: &Filled) -> Vec<Notice> {
     let kept = filled.kept.iter().map(|(kind, year, why)| {
         notice("KEPT", &format!("{kind} {year} stands as in the edition before: {}", why.words()))
     });
-    let renewed = filled.renewed.iter().map(|(kind, year)| {
+    let corrected = filled.corrected.iter().map(|of| {
         let message = format!(
-            "{kind} {year} was made anew after a withdrawal: whoever has the withdrawn edition sees the differences"
+            "{} {} was made anew, as two people agreed: whoever has an edition before sees the differences",
+            of.kind, of.year
         );
-        notice("RENEWED", &message)
+        notice("CORRECTED", &message)
     });
     let revised = filled.revised.iter().map(|of| {
         let last = if usize::from(of.vintage) == VINTAGES_MAX { ", the final one" } else { "" };
@@ -80,11 +81,16 @@ pub(super) fn notices(filled: &Filled) -> Vec<Notice> {
         );
         notice("REVISED", &message)
     });
-    kept.chain(renewed).chain(revised).collect()
+    kept.chain(corrected).chain(revised).collect()
 }
 
 // What was withdrawn is not published again, under another number either.
 pub(super) fn withdrawn_before(number: u64) -> Reply {
     let message = format!("the content equals that of edition {number}, which was withdrawn; nothing was published");
-    failed(3, "WITHDRAWN", message, "correct the records or the coverage, then publish again")
+    failed(
+        3,
+        "WITHDRAWN",
+        message,
+        "correct the records or the coverage, then publish again; where nothing of the change may be seen, two people can agree on it: accord edition correct",
+    )
 }

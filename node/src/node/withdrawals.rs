@@ -6,12 +6,13 @@ use accord_protocol::{
     id::{Hash, NodeId},
     signed::{Document, Preamble},
     text::is_note,
+    time::UnixMs,
 };
 use serde_json::{Value, json};
 
 use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
 use crate::{
-    domain::edition::Filled,
+    domain::edition::{Filled, Frozen},
     io::store::{Batch, StoreError, WithdrawnEntry},
 };
 
@@ -39,23 +40,12 @@ impl Node {
             let message = format!("edition {number} was withdrawn before");
             return Ok(failed(2, "WITHDRAWN", message, "see accord edition list"));
         }
-        let statement = Withdrawal {
-            preamble: Preamble,
-            member: self.config.member.clone(),
-            number,
-            commit: edition.frozen.header.commit,
-            at: clock::now(),
-        };
-        let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
-        document.add_signature(&self.voice().sign, self.standing().trust().federation());
-        let to_tell: Vec<NodeId> = self.store.received(number)?;
         let mut batch = Batch::default();
-        let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
-        batch.put_withdrawn(number, &entry, &to_tell);
+        let (at, to_tell) = self.put_withdrawal(&mut batch, &edition.frozen, reason)?;
         self.store.commit(batch)?;
         tracing::info!(edition = number, members = to_tell.len(), "withdrawn");
         let mut reply = done(json!({
-            "edition": number, "state": "withdrawn", "at": statement.at.to_string(), "reason": reason,
+            "edition": number, "state": "withdrawn", "at": at.to_string(), "reason": reason,
             "told": to_tell.iter().map(NodeId::as_str).collect::<Vec<_>>(),
         }));
         if Some(number) == self.current_number() {
@@ -65,6 +55,29 @@ impl Node {
             ));
         }
         Ok(reply)
+    }
+
+    /// Signs the withdrawal of an edition and puts it into a batch; when it was, and who is to be told.
+    pub(super) fn put_withdrawal(
+        &self,
+        batch: &mut Batch,
+        edition: &Frozen,
+        reason: &str,
+    ) -> Result<(UnixMs, Vec<NodeId>), StoreError> {
+        let number = edition.header.number;
+        let statement = Withdrawal {
+            preamble: Preamble,
+            member: self.config.member.clone(),
+            number,
+            commit: edition.header.commit,
+            at: clock::now(),
+        };
+        let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
+        document.add_signature(&self.voice().sign, self.standing().trust().federation());
+        let to_tell: Vec<NodeId> = self.store.received(number)?;
+        let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
+        batch.put_withdrawn(number, &entry, &to_tell);
+        Ok((statement.at, to_tell))
     }
 
     /// Signed withdrawals with the members that are still to be told. Blocks on the store.

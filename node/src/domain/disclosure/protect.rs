@@ -92,14 +92,20 @@ pub fn primary_only(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules) -> P
             {
                 let verdict =
                     of.cells.get(cell).map(|of| primary_reason(of, index, measure, within - numbers.start, rules));
-                if let (Some(slot), Some(verdict)) = (reasons.get_mut(cell * width + within), verdict) {
-                    *slot = verdict;
+                let number = cell * width + within;
+                if let (Some(slot), Some(verdict)) = (reasons.get_mut(number), verdict) {
+                    *slot = verdict.filter(|_| !of.public.is_shown(number));
                 }
             }
         }
     }
     means(Given { tables, block, rules, before: &|_, _| None }, &mut protected.reasons);
     protected
+}
+
+/// Whether a number of a cell breaks a primary rule: one of a measure, by its place among the measure's numbers.
+pub fn breaks_a_rule(cell: &Cell, index: usize, measure: &Measure, within: usize, rules: &Rules) -> bool {
+    primary_reason(cell, index, measure, within, rules).is_some()
 }
 
 // Why the primary rules alone keep a number back.
@@ -149,6 +155,7 @@ struct Work<'a> {
     shown_before: Vec<bool>,
     hidden_before: Vec<bool>,
     width: Vec<i64>,
+    up: Vec<i64>,
 }
 
 // A family that is decided.
@@ -188,6 +195,7 @@ impl<'a> Work<'a> {
             shown_before: vec![false; size],
             hidden_before: vec![false; size],
             width: vec![i64::from(given.rules.width()); size],
+            up: vec![i64::MAX; size],
         };
         work.judge(decided);
         work
@@ -254,13 +262,46 @@ impl<'a> Work<'a> {
         for (must, reason) in self.must_hide.iter_mut().zip(&self.unsafe_nodes) {
             *must |= reason.is_some();
         }
+        self.respect_what_is_public();
+    }
+
+    // What is public anyway is known, whatever was said before; and within it nothing is kept wider apart than that leaves it.
+    fn respect_what_is_public(&mut self) {
+        for (at, nodes) in self.with.iter().zip(&self.star.numbers) {
+            let Some(public) = self.given.tables.get(*at).map(|of| of.public) else { continue };
+            for (number, node) in nodes.iter().enumerate().filter(|(_, node)| **node != NONE) {
+                let at = *node as usize;
+                if let Some(most) = public.at_most(number)
+                    && let (Some(width), Some(up), Some(of)) =
+                        (self.width.get_mut(at), self.up.get_mut(at), self.star.nodes.get(at))
+                {
+                    match self.family {
+                        Family::Counts => *width = (*width).min(most),
+                        Family::Sums(_) => {
+                            *up = (*up).min(most - i64::try_from(of.lines).unwrap_or(i64::MAX)).max(0);
+                            if of.lines == 0 {
+                                *width = (*width).min(*up);
+                            }
+                        }
+                    }
+                }
+                if public.is_shown(number)
+                    && let (Some(why), Some(must), Some(shown)) =
+                        (self.unsafe_nodes.get_mut(at), self.must_hide.get_mut(at), self.shown_before.get_mut(at))
+                {
+                    (*why, *must, *shown) = (None, false, true);
+                }
+            }
+        }
     }
 
     // Chooses.
     fn finish(self, protected: &mut Protected) -> Done {
         // What was shown is known. If it is unsafe now, it is its change that is protected, as a number of the change table.
+        // Nor is anything left to protect of what everybody knows to be nothing.
+        let is_open = |((why, shown), width): ((&Option<Reason>, &bool), &i64)| why.is_some() && !shown && *width > 0;
         let unsafe_nodes: Vec<bool> =
-            self.unsafe_nodes.iter().zip(&self.shown_before).map(|(why, shown)| why.is_some() && !shown).collect();
+            self.unsafe_nodes.iter().zip(&self.shown_before).zip(&self.width).map(is_open).collect();
         let mass = self.family == Family::Sums(Quantity::MassMg);
         let task = Task {
             star: &self.star,
@@ -268,6 +309,7 @@ impl<'a> Work<'a> {
             protect: &unsafe_nodes,
             shown_before: &self.shown_before,
             width: &self.width,
+            up: &self.up,
             reach: if self.family == Family::Counts { Reach::Together } else { Reach::EachWay },
             unit: if mass { 1_000_000 } else { 1 },
             k: u64::from(self.given.rules.k()),
@@ -374,7 +416,7 @@ mod mutations;
 mod tests {
     use super::*;
     use crate::domain::{
-        disclosure::outcomes,
+        disclosure::{outcomes, star::Public},
         tabulate::{Cell, Tally, Values},
     };
     use accord_protocol::{
@@ -407,7 +449,7 @@ mod tests {
         let empty = Cell { bins: purities(table, &[]).bins, ..Cell::default() };
         let mut cells = vec![empty; layout.cells()];
         cells[0] = purities(table, percent);
-        let filled = [Filled { table, layout: &layout, cells: &cells }];
+        let filled = [Filled { table, layout: &layout, cells: &cells, public: Public::NOTHING }];
         let block = Block { lines: &[], year: 2025, published: &|_| true, earlier: &[] };
         let protected = primary_only(&filled, block, &Rules::DEFAULT);
         let show = |index: usize| {

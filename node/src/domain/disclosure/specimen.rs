@@ -7,7 +7,7 @@ use accord_protocol::{
     time::Period,
 };
 
-use super::star::{Block, Filled};
+use super::star::{Block, Filled, Public};
 use crate::domain::{
     amount::Amount,
     contribution::{Contribution, Contributions, LEAVES, slot},
@@ -57,7 +57,7 @@ impl Specimen {
 
     pub(super) fn filled(&self) -> Vec<Filled<'_>> {
         let parts = self.tables.iter().zip(&self.layouts).zip(&self.cells);
-        parts.map(|((table, layout), cells)| Filled { table, layout, cells }).collect()
+        parts.map(|((table, layout), cells)| Filled { table, layout, cells, public: Public::NOTHING }).collect()
     }
 
     pub(super) fn block(&self) -> Block<'_> {

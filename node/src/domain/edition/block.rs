@@ -15,6 +15,7 @@ use super::{
         tabulate::Cell,
     },
     Before, Block, Share,
+    waiver::Waived,
 };
 
 // One table of one year before protection.
@@ -23,6 +24,7 @@ pub(super) struct LaidOut<'a> {
     pub(super) table: &'a Table,
     pub(super) layout: Layout,
     pub(super) cells: Vec<Cell>,
+    pub(super) waived: Waived,
 }
 
 // The block of the edition before; of a table that was not in it, nothing is available.

@@ -2,6 +2,7 @@
 
 use accord_protocol::{
     codec::encode,
+    consent::PublicCell,
     edition::{Layout, Protection},
     id::Hash,
     time::Period,
@@ -11,11 +12,12 @@ use super::{
     super::{
         contribution::Contributions,
         disclosure::{audit::Summary, chooser::Effort, protect::Protected, star::is_within},
-        revision::{HeldLine, VINTAGES_MAX, contributions},
+        revision::{Changes, HeldLine, VINTAGES_MAX, contributions},
         tabulate::tabulate,
     },
-    Basis, Before, Filling, How, Job, Kept, Made, RulesNow, Unfit, Vintage,
-    block::LaidOut,
+    Basis, Before, Correction, Filling, How, Job, Kept, Made, RulesNow, Unfit, Vintage,
+    block::{LaidOut, carried, said},
+    waiver::{Waived, holding, year_of},
     work::{Blocks, Work},
 };
 
@@ -35,12 +37,13 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         Some((before, basis))
     });
     let Some((before, old)) = before else { return making.anew(&held, How::New) };
+    if filling.agreed.correct.contains(&(job.kind, job.year)) {
+        return making.corrected(before, old, &held);
+    }
     let then = filling.contributions.held(job.kind, job.year, old.months);
     let changed = fingerprint(filling, &then) != old.lines;
-    if changed && before.withdrawn {
-        return making.anew(&held, How::Renewed);
-    }
-    let adds = months & !old.months != 0;
+    let waives = making.waives(before, old)?;
+    let adds = months & !old.months != 0 || waives;
     let rules = old.vintages.last().map_or(RulesNow::Other, |newest| (before.rules)(newest.edition));
     if rules == RulesNow::Other || rules == RulesNow::Stricter && !adds {
         return making.as_before(before, old, How::Kept(Kept::RulesChanged));
@@ -56,7 +59,7 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
     if changed {
         why = Some(if usize::from(old.revisions) + 1 >= VINTAGES_MAX {
             Kept::Final
-        } else if months != WHOLE_YEAR || rules != RulesNow::Same {
+        } else if months != WHOLE_YEAR || rules != RulesNow::Same || waives {
             Kept::Waits
         } else {
             match making.put_right(before, old, &held) {
@@ -94,6 +97,47 @@ impl<'a> Making<'a> {
         let tables = self.tables(self.filling.contributions)?;
         let done = self.work(&tables, self.filling.contributions).blocks(None)?;
         Ok(self.made(done, (held, 0), vec![self.newest()], how))
+    }
+
+    // The same, with what anybody who has both editions sees.
+    fn corrected(&self, before: Before<'_>, old: &Basis, held: &[HeldLine]) -> Result<Made, Unfit> {
+        let Job { kind, year, .. } = *self.job;
+        let tables = self.tables(self.filling.contributions)?;
+        let work = self.work(&tables, self.filling.contributions);
+        let done = work.blocks(None)?;
+        let changes = Changes::between(&self.newest_lines(old)?, held);
+        let (added, removed) = changes.counts();
+        let disclosed = work.disclosed(before, &done.0, &changes);
+        let how = How::Corrected(Correction { kind, year, added, removed, disclosed });
+        Ok(self.made(done, (held, 0), vec![self.newest()], how))
+    }
+
+    // Whether a number is to be shown, because it is public anyway, that is hidden in the only vintage. Where there are several, an
+    // attacker would learn what it was in all of them.
+    fn waives(&self, before: Before<'_>, old: &Basis) -> Result<bool, Unfit> {
+        let of_job = |waiver: &PublicCell| {
+            year_of(waiver) == Some(self.job.year)
+                && self.job.tables.iter().any(|(_, table)| table.id == waiver.table_id)
+        };
+        if !self.filling.agreed.waived.iter().any(of_job) || old.vintages.len() != 1 {
+            return Ok(false);
+        }
+        let lines = contributions(&self.newest_lines(old)?);
+        let tables = self.tables(&Contributions::of_lines(self.job.kind, self.job.year, lines))?;
+        Ok(tables.iter().any(|of| {
+            let block = carried(of, self.job.year, before);
+            of.waived.shown().any(|number| said(&block.cells, number) == Some(false))
+        }))
+    }
+
+    // The lines that the newest vintage was made from, sorted: where a case was erased, they have another name now.
+    fn newest_lines(&self, old: &Basis) -> Result<Vec<HeldLine>, Unfit> {
+        let Job { kind, year, .. } = *self.job;
+        let Some(newest) = old.vintages.last() else { return Ok(Vec::new()) };
+        let lines = (self.filling.held)(kind, year, newest.edition);
+        let mut lines = lines.ok_or(Unfit::Vintage { kind, year, edition: newest.edition })?;
+        lines.sort_unstable();
+        Ok(lines)
     }
 
     // What was published before.
@@ -134,10 +178,10 @@ impl<'a> Making<'a> {
 
     // The lines of the newest vintage with those of the months that closed since: what came late for the others is left out.
     fn held_back(&self, old: &Basis, held: &[HeldLine]) -> Result<Vec<HeldLine>, Unfit> {
-        let Job { kind, year, .. } = *self.job;
-        let Some(newest) = old.vintages.last() else { return Ok(held.to_vec()) };
-        let lines = (self.filling.held)(kind, year, newest.edition);
-        let mut lines = lines.ok_or(Unfit::Vintage { kind, year, edition: newest.edition })?;
+        if old.vintages.is_empty() {
+            return Ok(held.to_vec());
+        }
+        let mut lines = self.newest_lines(old)?;
         let closed = |line: &&HeldLine| {
             let period = Period::from_number(line.period);
             period.is_some_and(|period| !is_within(period, old.months))
@@ -152,7 +196,11 @@ impl<'a> Making<'a> {
         for (place, table) in &self.job.tables {
             let layout = Layout::new(table, self.filling.country, self.job.year)?;
             let cells = tabulate(table, &layout, contributions, self.job.year);
-            laid_out.push(LaidOut { place: *place, table, layout, cells });
+            laid_out.push(LaidOut { place: *place, table, layout, cells, waived: Waived::default() });
+        }
+        let holding = holding(&laid_out, self.filling.agreed.waived, self.job.year);
+        for of in &mut laid_out {
+            of.waived = Waived::of(of, &holding);
         }
         Ok(laid_out)
     }

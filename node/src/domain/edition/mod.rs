@@ -2,6 +2,7 @@
 
 mod block;
 mod making;
+pub mod waiver;
 mod work;
 
 use std::{
@@ -13,6 +14,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Kind, Table},
     cell::{CELL_LEN, Released},
     code::ListError,
+    consent::PublicCell,
     edition::{EditionHeader, Layout, Protection},
     id::Hash,
     selection::Selection,
@@ -121,8 +123,8 @@ pub struct Filled {
     pub revised: Vec<Revision>,
     /// Lines of new vintages: to be kept with the edition.
     pub held: Vec<(Kind, u16, Vec<HeldLine>)>,
-    /// Kinds and years made anew after the edition before was withdrawn.
-    pub renewed: Vec<(Kind, u16)>,
+    /// Kinds and years that were made anew because people agreed on it.
+    pub corrected: Vec<Correction>,
     /// Kinds and years that needed no work, because nothing changed.
     pub unchanged: usize,
 }
@@ -158,6 +160,8 @@ pub struct Filling<'a> {
     pub number: u64,
     /// The lines of the vintage of a kind and year that was made with an edition.
     pub held: &'a (dyn Fn(Kind, u16, u64) -> Option<Vec<HeldLine>> + Sync),
+    /// What people have agreed on.
+    pub agreed: Agreed<'a>,
     /// Fingerprint of the lines of a block, which nobody without the node's key can guess.
     pub fingerprint: &'a (dyn Fn(&[u8]) -> Hash + Sync),
 }
@@ -188,13 +192,46 @@ pub struct Before<'a> {
     pub bases: &'a [Basis],
     /// How the rules in force compare with those of an edition.
     pub rules: &'a (dyn Fn(u64) -> RulesNow + Sync),
-    /// Whether it was withdrawn: then blocks whose records changed are made anew.
-    pub withdrawn: bool,
+}
+
+/// What people have agreed on, two at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Agreed<'a> {
+    /// Kinds and years that are made anew from the records as they are, whatever was published of them.
+    pub correct: &'a [(Kind, u16)],
+    /// Numbers that are shown because they are public anyway.
+    pub waived: &'a [PublicCell],
+}
+
+/// What becomes of a kind and year that is made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The kind of record.
+    pub kind: Kind,
+    /// The year.
+    pub year: u16,
+    /// Lines that came since the newest vintage.
+    pub added: usize,
+    /// Lines that went.
+    pub removed: usize,
+    /// Numbers whose difference is no better protected than a number that breaks a primary rule.
+    pub disclosed: Vec<Disclosed>,
+}
+
+/// A number that says something else in both of two editions, because of too few cases or mainly of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disclosed {
+    /// The table.
+    pub table_id: u16,
+    /// The number's place in the block.
+    pub number: usize,
+    /// Cases that came, went or changed.
+    pub cases: u64,
 }
 
 impl std::fmt::Debug for Before<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Before").field("bases", &self.bases).field("withdrawn", &self.withdrawn).finish_non_exhaustive()
+        f.debug_struct("Before").field("bases", &self.bases).finish_non_exhaustive()
     }
 }
 
@@ -326,10 +363,10 @@ pub struct Made {
 }
 
 // How a block came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum How {
     New,
-    Renewed,
+    Corrected(Correction),
     Revised(Revision),
     Unchanged,
     Kept(Kept),
@@ -365,7 +402,7 @@ pub fn gather(done: Vec<Made>) -> Filled {
         match made.how {
             How::New => {}
             How::Revised(revision) => filled.revised.push(revision),
-            How::Renewed => filled.renewed.push((made.basis.kind, made.basis.year)),
+            How::Corrected(correction) => filled.corrected.push(correction),
             How::Unchanged => filled.unchanged += 1,
             How::Kept(why) => filled.kept.push((made.basis.kind, made.basis.year, why)),
         }
@@ -374,7 +411,7 @@ pub fn gather(done: Vec<Made>) -> Filled {
     }
     filled.bases.sort_by_key(|basis| (basis.kind, basis.year));
     filled.kept.sort_by_key(|(kind, year, _)| (*kind, *year));
-    filled.renewed.sort_unstable();
+    filled.corrected.sort_by_key(|correction| (correction.kind, correction.year));
     filled.revised.sort_by_key(|revision| (revision.kind, revision.year));
     blocks.sort_by_key(|(table, block, _)| (*table, block.year));
     let mut shares: BTreeMap<(usize, Vec<u8>), Share> = BTreeMap::new();

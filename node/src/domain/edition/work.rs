@@ -13,13 +13,13 @@ use super::{
         contribution::Contribution,
         disclosure::{
             self, Reason, Rules,
-            protect::{Protected, primary_only, protect},
+            protect::{Protected, breaks_a_rule, primary_only, protect},
             star::Earlier,
         },
         revision::{Changes, HeldLine, Revised, contributions, is_sum, make_unsafe, revised},
         tabulate::Cell,
     },
-    Basis, Before, Block, Filling, Job, Revision, Share, Unfit, Vintage,
+    Basis, Before, Block, Disclosed, Filling, Job, Revision, Share, Unfit, Vintage,
     block::{LaidOut, carried, count_shares, said, to_block},
     reason,
 };
@@ -73,7 +73,12 @@ impl<'a> Work<'a> {
         let filled: Vec<disclosure::star::Filled<'_>> = self
             .linked()
             .zip(cells)
-            .map(|(of, cells)| disclosure::star::Filled { table: of.table, layout: &of.layout, cells })
+            .map(|(of, cells)| disclosure::star::Filled {
+                table: of.table,
+                layout: &of.layout,
+                cells,
+                public: of.waived.public(),
+            })
             .collect();
         let block = disclosure::star::Block { lines, year: self.job.year, published: self.published, earlier };
         match self.filling.protection {
@@ -187,6 +192,33 @@ impl<'a> Work<'a> {
         Ok((self.with_shares(blocks), protected, revision))
     }
 
+    // The numbers of made blocks whose difference to what was published tells of too few cases, or mainly of one.
+    pub(super) fn disclosed(&self, before: Before<'_>, blocks: &Blocks, changes: &Changes) -> Vec<Disclosed> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let rules = self.filling.rules.hiding_zeros();
+        let mut found = Vec::new();
+        for (of, (_, block, _)) in self.laid_out.iter().zip(blocks) {
+            let (old, cells) = (carried(of, year, before), changes.cells(of.table, &of.layout, kind, year));
+            let width = of.layout.width().max(1);
+            let both = |number: &usize| {
+                let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
+                said(&old.cells, *number) == Some(true)
+                    && said(&block.cells, *number) == Some(true)
+                    && old.cells.get(bytes.clone()) != block.cells.get(bytes)
+            };
+            for number in (0..block.reasons.len()).filter(both) {
+                let measure = (0..of.table.measures.len())
+                    .find(|measure| of.table.numbers_of(*measure).contains(&(number % width)));
+                let (Some(index), Some(cell)) = (measure, cells.get(number / width)) else { continue };
+                let within = number % width - of.table.numbers_of(index).start;
+                if of.table.measures.get(index).is_some_and(|of| breaks_a_rule(cell, index, of, within, &rules)) {
+                    found.push(Disclosed { table_id: of.table.id, number, cases: cell.cases });
+                }
+            }
+        }
+        found
+    }
+
     // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.
     fn see_changes(
         &self,
@@ -203,6 +235,7 @@ impl<'a> Work<'a> {
             why.is_some_and(|why| ![Reason::ProtectsAnother, Reason::Carried].contains(&why))
         };
         let mut tables = Vec::new();
+        // What is public anyway says what it said: nothing of it changed, which anybody can see.
         for (of, block) in self.laid_out.iter().zip(now) {
             let mut cells = changes.cells(of.table, &of.layout, kind, year);
             let (width, old) = (of.layout.width().max(1), carried(of, year, before));
@@ -216,7 +249,13 @@ impl<'a> Work<'a> {
                     make_unsafe(cell, of.table, number % width);
                 }
             }
-            tables.push(LaidOut { place: of.place, table: of.table, layout: of.layout.clone(), cells });
+            tables.push(LaidOut {
+                cells,
+                table: of.table,
+                layout: of.layout.clone(),
+                place: of.place,
+                waived: of.waived.clone(),
+            });
         }
         let linked: Vec<usize> =
             (0..tables.len()).filter(|at| tables.get(*at).is_some_and(|of| of.table.margins)).collect();

@@ -25,6 +25,8 @@ accord_protocol::codes! {
         Received = 0x76 "received",
         /// Withdrawn editions: `w`, number.
         Withdrawn = 0x77 "withdrawn",
+        /// What people have proposed and agreed on about editions: `a`, number.
+        Agreement = 0x61 "agreement",
         /// Members still to be told of a withdrawal: `p`, number, member.
         Untold = 0x70 "untold",
         /// Withdrawals that partners have told: `n`, member, `/`, number.

@@ -4,6 +4,7 @@
 //! `{sequence, keys by kind}`; then sled's flush, then `fdatasync` of sled's file through our own handle (sled 0.34's flush does
 //! not reach the disk by itself), then the manifest beside the database. Opening compares the three.
 
+mod agreements;
 mod clock;
 mod compact;
 mod contradictions;
@@ -24,6 +25,7 @@ use std::{
     },
 };
 
+pub use agreements::{AgreementEntry, Course};
 pub use contradictions::ContradictionEntry;
 pub use layout::{Batch, KeyKind};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};

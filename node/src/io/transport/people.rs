@@ -106,7 +106,7 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
     match kind {
         MessageKind::Hello | MessageKind::Status | MessageKind::Notices | MessageKind::Trust => true,
         MessageKind::Ask | MessageKind::Relay => role == KeyRole::Officer,
-        MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Auditor),
+        MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
         MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
@@ -208,8 +208,13 @@ async fn for_operators(
     let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
     let reply = match kind {
         MessageKind::Edition => match parse::<EditionCall>(payload) {
-            Ok(EditionCall::Publish {} | EditionCall::Withdraw { .. }) if role != KeyRole::Operator => only_operators(),
-            Ok(call) => blocking(node, move |node| edition(node, &call)).await?,
+            Ok(call) if !may_call(role, &call) => fault(
+                3,
+                "ROLE",
+                format!("your key is {} here, which may not do this with editions", article(role)),
+                "ask an operator",
+            ),
+            Ok(call) => blocking(node, move |node| edition(node, &call, &key)).await?,
             Err(reply) => *reply,
         },
         MessageKind::Coverage => match parse::<CoverageCall>(payload) {
@@ -285,8 +290,31 @@ fn article(role: KeyRole) -> String {
     if word.starts_with(['a', 'o']) { format!("an {word}'s") } else { format!("a {word}'s") }
 }
 
-fn edition(node: &Node, call: &EditionCall) -> Reply {
+// Operators make editions and propose; another operator or an approver agrees; auditors look.
+fn may_call(role: KeyRole, call: &EditionCall) -> bool {
     match call {
+        EditionCall::Publish {}
+        | EditionCall::Withdraw { .. }
+        | EditionCall::Correct { .. }
+        | EditionCall::Waive { .. } => role == KeyRole::Operator,
+        EditionCall::Agree { .. } | EditionCall::Reject { .. } => {
+            matches!(role, KeyRole::Operator | KeyRole::Approver)
+        }
+        EditionCall::Preview { .. }
+        | EditionCall::List {}
+        | EditionCall::Diff { .. }
+        | EditionCall::Proposals { .. }
+        | EditionCall::Show { .. } => true,
+    }
+}
+
+fn edition(node: &Node, call: &EditionCall, key: &PublicKey) -> Reply {
+    match call {
+        EditionCall::Correct { kind, from, to, reason } => node.propose_correction(kind, (*from, *to), reason),
+        EditionCall::Waive { table, key, measures, source } => node.propose_waiver(table, key, measures, source),
+        EditionCall::Proposals { id } => node.proposals(id.as_deref()),
+        EditionCall::Agree { id, document } => node.agree(id, document, key),
+        EditionCall::Reject { id, reason } => node.reject(id, reason, key),
         EditionCall::Preview { table, cells } => node.preview(table.as_deref(), *cells),
         EditionCall::Publish {} => node.publish(),
         EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason),

@@ -321,8 +321,11 @@ impl<'a> Auditor<'a> {
     }
 
     fn is_wide(&self, target: (usize, usize), up: i128, down: i128) -> bool {
+        // Nothing can be kept wider apart than what is public of it leaves it.
+        let public = self.case.tables.get(target.0).and_then(|table| table.filled.public.at_most(target.1));
+        let at_most = public.map_or(i128::MAX, i128::from);
         match self.case.family {
-            Family::Counts => up - down >= i128::from(self.case.rules.width()),
+            Family::Counts => up - down >= i128::from(self.case.rules.width()).min(at_most),
             Family::Sums(quantity) => {
                 let Some((cell, measure, _)) = self.parts(target.0, target.1) else { return false };
                 let table = self.case.tables.get(target.0).map(|table| table.filled);
@@ -335,8 +338,9 @@ impl<'a> Auditor<'a> {
                 ) else {
                     return false;
                 };
+                let room = (at_most - sum).max(0);
                 let sum = if self.earlier.is_empty() { sum } else { self.least.get(&target).copied().unwrap_or(0) };
-                up >= reach && -down >= reach.min(sum)
+                up >= reach.min(room) && -down >= reach.min(sum)
             }
         }
     }

@@ -91,14 +91,22 @@ impl Auditor<'_> {
         let Some((_, measure, within)) = self.parts(at, number) else { return false };
         let table = self.case.tables.get(at);
         let shown = table.and_then(|table| table.hidden.get(number)) == Some(&false)
-            || table.and_then(|table| table.was_shown.get(number)) == Some(&true);
+            || table.and_then(|table| table.was_shown.get(number)) == Some(&true)
+            || table.is_some_and(|table| table.filled.public.is_shown(number));
         self.of_family(at, measure, within) && self.is_available(at, number) && (shown || self.is_national(at, number))
     }
 
-    // Every available number of the family that breaks a primary rule.
+    // Every available number of the family that breaks a primary rule, unless everybody knows it anyway.
     pub(super) fn unsafe_numbers(&self, at: usize) -> Vec<usize> {
         let size = self.case.tables.get(at).map_or(0, |table| table.hidden.len());
-        (0..size).filter(|number| self.is_unsafe(at, *number) && self.is_available(at, *number)).collect()
+        let public = self.case.tables.get(at).map(|table| table.filled.public).unwrap_or_default();
+        let is_protected = |number: &usize| {
+            self.is_unsafe(at, *number)
+                && self.is_available(at, *number)
+                && !public.is_shown(*number)
+                && public.at_most(*number) != Some(0)
+        };
+        (0..size).filter(is_protected).collect()
     }
 
     pub(super) fn is_unsafe(&self, at: usize, number: usize) -> bool {

@@ -86,6 +86,8 @@ pub struct Task<'a> {
     pub shown_before: &'a [bool],
     /// For each node its width, if it must be protected.
     pub width: &'a [i64],
+    /// For each node how far up it must go at most; no limit where there is none.
+    pub up: &'a [i64],
     /// How a width is reached.
     pub reach: Reach,
     /// What programmes count in: 1 for counts, a million for milligrams.
@@ -343,6 +345,9 @@ impl Search<'_> {
             }
             Reach::EachWay => {}
         }
+        if self.task.reach == Reach::EachWay {
+            width = width.min(self.task.up.get(node as usize).copied().unwrap_or(i64::MAX));
+        }
         if width > 0 {
             let found = self.solve(inside, insiders, Goal::Exactly { by: width, may_hide })?;
             planned.opened.extend(found.opened);
@@ -548,6 +553,7 @@ mod tests {
             protect: &[],
             shown_before: &[],
             width: &[],
+            up: &[],
             reach: Reach::Together,
             unit: 1,
             k: 5,

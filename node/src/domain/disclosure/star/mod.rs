@@ -178,6 +178,33 @@ pub struct Filled<'a> {
     pub layout: &'a Layout,
     /// Its cells before protection, in layout order.
     pub cells: &'a [Cell],
+    /// What is public of its numbers anyway.
+    pub public: Public<'a>,
+}
+
+/// What is public of the numbers of a table, whatever the rules say. Nothing is beyond the ends of the lists.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Public<'a> {
+    /// Which numbers are public themselves: they are shown, and known.
+    pub shown: &'a [bool],
+    /// What a number is at most, because a public one contains it.
+    pub at_most: &'a [Option<u64>],
+}
+
+impl Public<'_> {
+    /// Nothing is public.
+    pub const NOTHING: Self = Self { shown: &[], at_most: &[] };
+
+    /// Whether a number is public anyway.
+    pub fn is_shown(&self, number: usize) -> bool {
+        self.shown.get(number) == Some(&true)
+    }
+
+    /// What a number is at most, as everybody knows.
+    pub fn at_most(&self, number: usize) -> Option<i64> {
+        let most = self.at_most.get(number).copied().flatten()?;
+        Some(i64::try_from(most).unwrap_or(i64::MAX))
+    }
 }
 
 // A number of a table by its coordinates; of the hub, where the table is none and the coordinates are time and drug.

@@ -1,0 +1,724 @@
+//! What two people agree on about editions: years made anew, numbers that are public anyway. Proposing, signing, doing.
+//!
+//! A proposal says exactly what was seen: its signed consent names the latest edition and SHA-256 of the difference as it was shown.
+//! Whatever changed when the second person signs, the difference is worked out again, and another one is not what was agreed on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use accord_edge::clock::{self, Stopwatch};
+use accord_protocol::{
+    catalogue::{Catalogue, Kind},
+    cell::{CELL_LEN, Released},
+    codec::{Bounded, Cap, decode, encode},
+    consent::{AGREE_MIN, Consent, Matter, PublicCell},
+    edition::{Layout, Protection},
+    id::{Hash, from_hex, to_hex},
+    key::PublicKey,
+    member_keys::KeyRole,
+    signed::{Document, Preamble},
+    text::is_note,
+    time::DAY_MS,
+};
+use serde_json::{Value, json};
+
+use super::{
+    NOTE_RULE, Node, Reply, done,
+    edition_diff::differences,
+    edition_view::{cell_key, rules_json},
+    editions::{LoadedEdition, unknown_table},
+    failed, notice, only_one,
+    publishing::{Prepared, Snapshot},
+    store_failed,
+    unpublished::{NotFilled, not_continued},
+};
+use crate::{
+    domain::edition::{Block, Correction, Filled, Frozen, waiver},
+    io::store::{AgreementEntry, Batch, Course, StoreError},
+};
+
+/// How long a proposal waits for another person, in days.
+const OPEN_DAYS: u64 = 14;
+/// Proposals that wait at once, at most.
+const OPEN_MAX: usize = 16;
+/// Proposals that are shown and not signed yet, at most.
+const OFFERED_MAX: usize = 8;
+/// Numbers that a proposal lists, at most: it counts the others.
+const LISTED_MAX: usize = 200;
+
+/// Proposals that were shown to somebody who has not signed yet. They are gone with the process.
+pub(super) type Offered = Vec<(Document, Vec<u8>)>;
+
+// A year, from one to another.
+type Years = Vec<(Kind, u16)>;
+
+// Why there is no proposal, or nothing comes of it.
+enum NotAgreed {
+    Said(Box<Reply>),
+    Filled(NotFilled),
+}
+
+impl From<NotFilled> for NotAgreed {
+    fn from(error: NotFilled) -> Self {
+        Self::Filled(error)
+    }
+}
+
+impl From<StoreError> for NotAgreed {
+    fn from(error: StoreError) -> Self {
+        Self::Filled(error.into())
+    }
+}
+
+impl From<Reply> for NotAgreed {
+    fn from(reply: Reply) -> Self {
+        Self::Said(Box::new(reply))
+    }
+}
+
+impl NotAgreed {
+    fn reply(self) -> Reply {
+        match self {
+            Self::Said(reply) => *reply,
+            Self::Filled(error) => error.reply(),
+        }
+    }
+}
+
+// What would become of the latest edition.
+struct Outlook {
+    filled: Filled,
+    snapshot: Snapshot,
+    difference: Vec<u8>,
+}
+
+impl Node {
+    /// Proposes to make years anew from the records. Blocks on the store.
+    pub fn propose_correction(&self, kind: &str, (from, to): (u16, u16), reason: &str) -> Reply {
+        let proposed = || {
+            let (latest, kind) = (self.latest_audited()?, known_kind(kind)?);
+            let years: Years = latest
+                .bases()
+                .iter()
+                .filter(|basis| basis.kind == kind && (from..=to).contains(&basis.year))
+                .map(|basis| (basis.kind, basis.year))
+                .collect();
+            if years.is_empty() {
+                let message = format!("edition {} has no {kind} of {from}..{to}", latest.frozen.header.number);
+                return Err(failed(2, "NO-YEAR", message, "see `vintages` in accord edition show --json").into());
+            }
+            let outlook = self.outlook(&latest, &years, None)?;
+            self.offer(&latest, (Matter::Correct, kind, (from, to), None), reason, outlook)
+        };
+        self.alone_with_editions(reason, proposed)
+    }
+
+    /// Proposes to show numbers of a cell that are public anyway. Blocks on the store.
+    pub fn propose_waiver(
+        &self,
+        table: &str,
+        key: &BTreeMap<String, String>,
+        measures: &[String],
+        source: &str,
+    ) -> Reply {
+        let proposed = || {
+            let latest = self.latest_audited()?;
+            let standing = self.standing();
+            let catalogue = standing.trust().catalogue();
+            if let Some(unknown) = unknown_table(catalogue, Some(table)) {
+                return Err(unknown.into());
+            }
+            let (cell, kind, year) = self.public_cell(&latest, catalogue, table, key, measures)?;
+            let outlook = self.outlook(&latest, &[(kind, year)], Some(&cell))?;
+            self.offer(&latest, (Matter::Waive, kind, (year, year), Some(cell)), source, outlook)
+        };
+        self.alone_with_editions(source, proposed)
+    }
+
+    fn alone_with_editions(&self, reason: &str, work: impl FnOnce() -> Result<Reply, NotAgreed>) -> Reply {
+        if !is_note(reason) {
+            return failed(2, "REASON", NOTE_RULE, "for example --reason \"grams were read as kilograms\"");
+        }
+        match only_one(&self.publishing, &Stopwatch::start()) {
+            Ok(_publishing) => work().unwrap_or_else(NotAgreed::reply),
+            Err(busy) => *busy,
+        }
+    }
+
+    fn latest_audited(&self) -> Result<std::sync::Arc<LoadedEdition>, NotAgreed> {
+        let latest = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
+        let Some(latest) = latest else {
+            let next = "publish one: accord edition publish";
+            return Err(failed(2, "NO-EDITION", "no edition has been published yet", next).into());
+        };
+        let header = &latest.frozen.header;
+        if header.protection != Protection::Audited || self.protection() != Protection::Audited {
+            return Err(not_continued(header.number, header.protection).into());
+        }
+        Ok(latest)
+    }
+
+    // The cell that somebody names, with what was published of it, hidden or not.
+    fn public_cell(
+        &self,
+        latest: &LoadedEdition,
+        catalogue: &Catalogue,
+        table: &str,
+        key: &BTreeMap<String, String>,
+        measures: &[String],
+    ) -> Result<(PublicCell, Kind, u16), NotAgreed> {
+        let Some(table) = catalogue.table(table) else { return Err(StoreError::Read("no table".into()).into()) };
+        let country = self.config.member.country();
+        let not_found = |error: waiver::NotWaived| {
+            failed(2, "CELL", error.to_string(), "name it as `accord edition show --cells --json` does")
+        };
+        let named = waiver::find(table, country, key, measures).map_err(not_found)?;
+        let basis = latest.bases().iter().find(|basis| (basis.kind, basis.year) == (table.kind, named.year));
+        let Some(vintage) = basis.and_then(|basis| basis.vintages.last()) else {
+            let message = format!("no {} of {} is published yet", table.kind, named.year);
+            return Err(failed(2, "NO-YEAR", message, "publish it first, then waive what it keeps back").into());
+        };
+        if basis.is_some_and(|basis| basis.vintages.len() > 1) {
+            let message = format!(
+                "{} {} was revised: a number that was hidden in several vintages stays hidden",
+                table.kind, named.year
+            );
+            let next = format!("agree on making it anew first: accord edition correct {} {}", table.kind, named.year);
+            return Err(failed(3, "REVISED", message, &next).into());
+        }
+        let layout = Layout::new(table, country, named.year).map_err(|error| not_found(error.into()))?;
+        let block = latest.frozen.block(table.id, named.year);
+        let state = |measure: &usize| {
+            let number = named.place(table, &layout, *measure)?;
+            number_of(block?, number)
+        };
+        let states: Vec<Option<Released>> = named.measures().iter().map(state).collect();
+        if states.iter().all(|state| state.is_some_and(|state| state.number().is_some())) {
+            return Err(failed(2, "SHOWN", "it is shown already", "see accord edition show --cells").into());
+        }
+        if states.iter().any(|state| state.is_none_or(|state| state == Released::NOT_AVAILABLE)) {
+            let message = "it is not available: its period is not published";
+            return Err(failed(2, "NOT-AVAILABLE", message, "publish it first, then waive what it keeps back").into());
+        }
+        let held = self.store.vintage(table.kind, named.year, vintage.edition)?.ok_or_else(|| {
+            StoreError::Read(format!(
+                "the lines of {} {} that edition {} was made from",
+                table.kind, named.year, vintage.edition
+            ))
+        })?;
+        let cell = named.with_values(table, country, &held).map_err(not_found)?;
+        Ok((cell, table.kind, named.year))
+    }
+
+    // What would be published, and what of it differs from the latest edition.
+    fn outlook(
+        &self,
+        latest: &LoadedEdition,
+        years: &[(Kind, u16)],
+        waived: Option<&PublicCell>,
+    ) -> Result<Outlook, NotAgreed> {
+        let standing = self.standing();
+        let catalogue = standing.trust().catalogue();
+        let correct = if waived.is_some() { &[] } else { years };
+        let (filled, snapshot) = self.filled(catalogue, correct, waived)?;
+        if let Some(cell) = waived {
+            self.shows(catalogue, &filled, cell)?;
+        }
+        let difference = self.difference(latest, catalogue, &filled, years, waived)?;
+        Ok(Outlook { filled, snapshot, difference })
+    }
+
+    // Whether numbers that are public anyway come to be shown.
+    fn shows(&self, catalogue: &Catalogue, filled: &Filled, cell: &PublicCell) -> Result<(), NotAgreed> {
+        let shown = || {
+            let table = catalogue.table_by_id(cell.table_id)?;
+            let year = waiver::year_of(cell)?;
+            let layout = Layout::new(table, self.config.member.country(), year).ok()?;
+            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice())?;
+            let block = filled.blocks.iter().find(|block| (block.table_id, block.year) == (table.id, year))?;
+            let all = cell.numbers.iter().all(|number| {
+                let place = at * layout.width() + usize::from(number.within);
+                number_of(&block.cells, place).is_some_and(|released| released.number().is_some())
+            });
+            all.then_some(())
+        };
+        shown().ok_or_else(|| {
+            let message = "with this number known, others that must be protected could be worked out; or an amount was named without the number of its seizures";
+            failed(3, "NOT-PROTECTABLE", message, "nothing was changed; waive the numbers as well (--measure), or leave it hidden").into()
+        })
+    }
+
+    fn difference(
+        &self,
+        latest: &LoadedEdition,
+        catalogue: &Catalogue,
+        filled: &Filled,
+        years: &[(Kind, u16)],
+        waived: Option<&PublicCell>,
+    ) -> Result<Vec<u8>, NotAgreed> {
+        let of_years = |catalogue: &Catalogue, block: &Block| {
+            let kind = catalogue.table_by_id(block.table_id).map(|table| table.kind);
+            kind.is_some_and(|kind| years.contains(&(kind, block.year)))
+        };
+        let key = |block: &Block| (block.table_id, block.year);
+        let was: HashMap<_, _> = latest
+            .frozen
+            .blocks
+            .values()
+            .filter(|block| of_years(&latest.frozen.catalogue, block))
+            .map(|block| (key(block), block.clone()))
+            .collect();
+        let becomes: HashMap<_, _> = filled
+            .blocks
+            .iter()
+            .filter(|block| of_years(catalogue, block))
+            .map(|block| (key(block), block.clone()))
+            .collect();
+        let same = |(key, block): (&(u16, u16), &Block)| was.get(key).is_some_and(|was| was.cells == block.cells);
+        if becomes.len() == was.len() && becomes.iter().all(same) {
+            let message = "nothing would change: the records of these years are as they are published";
+            return Err(failed(2, "NOTHING", message, "see accord edition show").into());
+        }
+        let country = self.config.member.country();
+        let (tables, _) = differences((&latest.frozen.catalogue, &was), (catalogue, &becomes), country, None, false);
+        let mut content: Vec<_> = becomes.iter().collect();
+        content.sort_unstable_by_key(|(key, _)| **key);
+        let content: Vec<u8> = content.into_iter().flat_map(|(_, block)| block.cells.iter().copied()).collect();
+        let mut difference = json!({
+            "edition": latest.frozen.header.number,
+            "tables": tables,
+            "becomes": Hash::of(&content).to_string(),
+        });
+        let Some(fields) = difference.as_object_mut() else { return Ok(Vec::new()) };
+        if let Some(cell) = waived {
+            fields.insert("cell".into(), public_json(catalogue, country, cell));
+        } else {
+            let (lines, discloses) = self.corrections_json(&filled.corrected, catalogue, (&was, &becomes));
+            fields.insert("years".into(), lines);
+            fields.insert("discloses".into(), discloses);
+            if latest.rules() != &self.config.rules {
+                fields.insert(
+                    "rules".into(),
+                    json!({ "from": rules_json(latest.rules()), "to": rules_json(&self.config.rules) }),
+                );
+            }
+        }
+        serde_json::to_vec(&difference).map_err(|error| StoreError::Read(error.to_string()).into())
+    }
+
+    // Lines that came and went, and the numbers that tell of too few cases.
+    fn corrections_json(
+        &self,
+        corrections: &[Correction],
+        catalogue: &Catalogue,
+        (was, becomes): (&HashMap<(u16, u16), Block>, &HashMap<(u16, u16), Block>),
+    ) -> (Value, Value) {
+        let mut listed = Vec::new();
+        for correction in corrections {
+            for of in &correction.disclosed {
+                let Some(table) = catalogue.table_by_id(of.table_id).filter(|_| listed.len() < LISTED_MAX) else {
+                    continue;
+                };
+                let Ok(layout) = Layout::new(table, self.config.member.country(), correction.year) else { continue };
+                let block = (of.table_id, correction.year);
+                let says =
+                    |blocks: &HashMap<(u16, u16), Block>| number_of(&blocks.get(&block)?.cells, of.number)?.number();
+                let width = layout.width().max(1);
+                let measure =
+                    (0..table.measures.len()).find(|measure| table.numbers_of(*measure).contains(&(of.number % width)));
+                listed.push(json!({
+                    "table": table.name, "key": cell_key(table, &layout, of.number / width),
+                    "measure": measure.and_then(|measure| table.measures.get(measure)).map(|measure| measure.id.as_str()),
+                    "from": says(was), "to": says(becomes), "cases": of.cases,
+                }));
+            }
+        }
+        let years = corrections.iter().map(|of| {
+            json!({
+                "kind": of.kind.as_str(), "year": of.year, "lines_added": of.added, "lines_removed": of.removed,
+                "discloses": of.disclosed.len(),
+            })
+        });
+        (years.collect(), Value::Array(listed))
+    }
+
+    // Shows a proposal to whoever makes it; it is kept as soon as they have signed.
+    fn offer(
+        &self,
+        latest: &LoadedEdition,
+        (matter, kind, (from_year, to_year), cell): (Matter, Kind, (u16, u16), Option<PublicCell>),
+        reason: &str,
+        outlook: Outlook,
+    ) -> Result<Reply, NotAgreed> {
+        let unfit = || StoreError::Read("the proposal does not fit".into());
+        let consent = Consent {
+            preamble: Preamble,
+            federation: *self.standing().trust().federation(),
+            member: self.config.member.clone(),
+            edition: latest.frozen.header.number,
+            matter,
+            kind,
+            from_year,
+            to_year,
+            cell: Bounded::new(cell.into_iter().collect()).ok_or_else(unfit)?,
+            difference: Hash::of(&outlook.difference),
+            reason: Bounded::new(reason.trim().as_bytes().to_vec()).ok_or_else(unfit)?,
+            at: clock::now(),
+        };
+        let document = Document::new(&consent).map_err(|error| StoreError::Read(error.to_string()))?;
+        let entry = AgreementEntry {
+            document: document.clone(),
+            course: Course::Open,
+            edition: 0,
+            rejected_by: None,
+            rejected_because: String::new(),
+            at: consent.at,
+        };
+        let mut result = self.agreement_json(&entry, &consent);
+        add_difference(&mut result, &entry, &outlook.difference);
+        let mut offered = self.offered();
+        offered.push((document, outlook.difference));
+        if offered.len() > OFFERED_MAX {
+            offered.remove(0);
+        }
+        Ok(done(result))
+    }
+
+    fn offered(&self) -> std::sync::MutexGuard<'_, Offered> {
+        self.offered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What was proposed, or one proposal with the difference that it was made for. Blocks on the store.
+    pub fn proposals(&self, id: Option<&str>) -> Reply {
+        self.proposals_inner(id).unwrap_or_else(|error| store_failed(&error))
+    }
+
+    fn proposals_inner(&self, id: Option<&str>) -> Result<Reply, StoreError> {
+        let mut rows = Vec::new();
+        for entry in self.store.agreements() {
+            let (_, entry) = entry?;
+            let Ok(consent) = entry.document.unverified::<Consent>() else {
+                return Err(StoreError::Read("a proposal does not decode".into()));
+            };
+            if id.is_some_and(|id| id != id_of(&entry.document)) {
+                continue;
+            }
+            let mut row = self.agreement_json(&entry, &consent);
+            if id.is_some() {
+                add_difference(&mut row, &entry, &self.store.difference(&consent.difference)?);
+                return Ok(done(row));
+            }
+            rows.push(row);
+        }
+        match id {
+            Some(id) => Ok(unknown_proposal(id)),
+            None => Ok(done(json!({ "member": self.config.member.as_str(), "proposals": rows }))),
+        }
+    }
+
+    fn agreement_json(&self, entry: &AgreementEntry, consent: &Consent) -> Value {
+        let standing = self.standing();
+        let catalogue = standing.trust().catalogue();
+        let cell =
+            consent.cell.as_slice().first().map(|cell| public_json(catalogue, self.config.member.country(), cell));
+        let signed_by: Vec<String> = entry.document.signed_by().iter().map(PublicKey::to_string).collect();
+        json!({
+            "proposal": id_of(&entry.document),
+            "state": self.state_of(entry, consent),
+            "matter": consent.matter.as_str(),
+            "kind": consent.kind.as_str(),
+            "from": consent.from_year,
+            "to": consent.to_year,
+            "cell": cell,
+            "reason": consent.reason(),
+            "proposed_at": consent.at.to_string(),
+            "expires_at": consent.at.plus(OPEN_DAYS * DAY_MS).to_string(),
+            "signed_by": signed_by,
+            "needed": AGREE_MIN,
+            "of_edition": consent.edition,
+            "edition": (entry.edition > 0).then_some(entry.edition),
+            "rejected": (entry.course == Course::Rejected).then(|| json!({
+                "by": entry.rejected_by.map(|key| key.to_string()), "at": entry.at.to_string(), "reason": entry.rejected_because,
+            })),
+        })
+    }
+
+    // An open proposal is for the edition after one, and not for ever.
+    fn state_of(&self, entry: &AgreementEntry, consent: &Consent) -> &'static str {
+        match entry.course {
+            Course::Open if self.current_number() != Some(consent.edition) => "outdated",
+            Course::Open if clock::now() >= consent.at.plus(OPEN_DAYS * DAY_MS) => "expired",
+            Course::Open | Course::Done | Course::Rejected => entry.course.as_str(),
+        }
+    }
+
+    /// Takes a person's signature under a proposal; does it, if it is the last that was needed. Blocks on the store.
+    pub fn agree(&self, id: &str, signed: &str, key: &PublicKey) -> Reply {
+        match only_one(&self.publishing, &Stopwatch::start()) {
+            Ok(_publishing) => self.agree_inner(id, signed, key).unwrap_or_else(NotAgreed::reply),
+            Err(busy) => *busy,
+        }
+    }
+
+    fn agree_inner(&self, id: &str, signed: &str, key: &PublicKey) -> Result<Reply, NotAgreed> {
+        let (number, mut entry, difference) = self.proposal_to_sign(id)?;
+        let consent: Consent =
+            entry.document.unverified().map_err(|_| StoreError::Read("a proposal does not decode".into()))?;
+        let state = self.state_of(&entry, &consent);
+        if state != Course::Open.as_str() {
+            let message = format!("proposal {id} is {state}");
+            return Err(failed(3, "NOT-OPEN", message, "propose it again: see accord edition proposals").into());
+        }
+        if entry.document.signed_by().contains(key) {
+            let message = format!("your key has signed proposal {id}: another person has to agree");
+            return Err(failed(3, "SAME-PERSON", message, "let a colleague run: accord edition agree ID").into());
+        }
+        let standing = self.standing();
+        let federation = *standing.trust().federation();
+        let signed: Option<Document> = from_hex(signed).and_then(|bytes| decode(&bytes, Cap::Document).ok());
+        let with = |signed: Document| entry.document.with_signatures_of(&signed, &federation, &[*key].into());
+        if let Some(document) = signed.and_then(with) {
+            entry.document = document;
+        } else {
+            let message = "the signature is not your key's over this proposal";
+            return Err(failed(2, "SIGNATURE", message, "use the same version of accord and accord-node").into());
+        }
+        let may_sign: Vec<PublicKey> =
+            entry.document.signed_by().into_iter().filter(|key| self.may_agree(key)).collect();
+        let agreed = entry.document.valid_signers(&federation, &may_sign);
+        if agreed.len() < AGREE_MIN {
+            let mut batch = Batch::default();
+            if !self.store.has_frozen(&consent.difference)? {
+                batch.put_frozen(&difference);
+            }
+            batch.put_agreement(number, &entry);
+            self.store.commit(batch)?;
+            self.offered().retain(|(document, _)| id_of(document) != id);
+            tracing::info!(proposal = id, key = %key, "proposed");
+            return Ok(done(self.agreement_json(&entry, &consent)));
+        }
+        self.carry_out(number, entry, &consent)
+    }
+
+    // A proposal that somebody has signed, or one that was shown to its maker: with its number and difference.
+    fn proposal_to_sign(&self, id: &str) -> Result<(u64, AgreementEntry, Vec<u8>), NotAgreed> {
+        let (mut last, mut open) = (0, 0);
+        for entry in self.store.agreements() {
+            let (number, entry) = entry?;
+            last = last.max(number);
+            if id_of(&entry.document) == id {
+                return Ok((number, entry, Vec::new()));
+            }
+            let consent: Option<Consent> = entry.document.unverified().ok();
+            let waits = consent.is_some_and(|consent| self.state_of(&entry, &consent) == Course::Open.as_str());
+            open += usize::from(waits);
+        }
+        let offered = self.offered().iter().find(|(document, _)| id_of(document) == id).cloned();
+        let Some((document, difference)) = offered else { return Err(unknown_proposal(id).into()) };
+        if open >= OPEN_MAX {
+            let message = format!("{open} proposals wait for another person already");
+            return Err(
+                failed(3, "PROPOSALS", message, "agree to one, or reject one: see accord edition proposals").into()
+            );
+        }
+        let at = clock::now();
+        let entry = AgreementEntry {
+            document,
+            course: Course::Open,
+            edition: 0,
+            rejected_by: None,
+            rejected_because: String::new(),
+            at,
+        };
+        Ok((last + 1, entry, difference))
+    }
+
+    // Whether somebody may agree, now.
+    fn may_agree(&self, key: &PublicKey) -> bool {
+        let role = self.standing().person(key, clock::now());
+        matches!(role, Some(KeyRole::Operator | KeyRole::Approver))
+    }
+
+    // Publishes what was agreed on, and withdraws what it corrects: all of it or nothing.
+    fn carry_out(&self, number: u64, mut entry: AgreementEntry, consent: &Consent) -> Result<Reply, NotAgreed> {
+        let latest = self.latest_audited()?;
+        let bases = latest.bases().iter().map(|basis| (basis.kind, basis.year));
+        let years: Years =
+            bases.filter(|(kind, year)| *kind == consent.kind && consent.years().contains(year)).collect();
+        let outlook = self.outlook(&latest, &years, consent.cell.as_slice().first())?;
+        if Hash::of(&outlook.difference) != consent.difference {
+            let message = "records, coverage, rules or the calendar have changed since: the difference is not the one that was agreed on";
+            return Err(failed(3, "CHANGED", message, "nothing was done; look at it again and propose it again").into());
+        }
+        let (edition, mut batch) = match self.prepared(&outlook.filled, &outlook.snapshot)? {
+            Prepared::Nothing(reply) => return Err(NotAgreed::Said(reply)),
+            Prepared::Edition { number, batch } => (number, batch),
+        };
+        entry.course = Course::Done;
+        entry.edition = edition;
+        entry.at = clock::now();
+        batch.put_agreement(number, &entry);
+        let mut withdrawn = Vec::new();
+        if consent.matter == Matter::Correct {
+            for (old, frozen) in self.editions_with(&years, consent.edition)? {
+                self.put_withdrawal(&mut batch, &frozen, consent.reason())?;
+                withdrawn.push(old);
+            }
+        }
+        self.store.commit(batch)?;
+        let by: Vec<String> = entry.document.signed_by().iter().map(PublicKey::to_string).collect();
+        tracing::warn!(proposal = id_of(&entry.document), edition, ?withdrawn, ?by, "agreed and done");
+        let mut reply = self.published(edition, &outlook.filled);
+        if let Some(result) = reply.result.as_mut().and_then(Value::as_object_mut) {
+            result.insert("agreed".into(), self.agreement_json(&entry, consent));
+            result.insert("withdrawn_editions".into(), json!(withdrawn));
+        }
+        if !withdrawn.is_empty() {
+            reply.warnings.push(notice(
+                "WITHDRAWN",
+                "the editions before are refused from now on, and those who received them are told",
+            ));
+        }
+        Ok(reply)
+    }
+
+    // Editions in force up to one that have any of these years.
+    fn editions_with(
+        &self,
+        years: &[(Kind, u16)],
+        latest: u64,
+    ) -> Result<Vec<(u64, std::sync::Arc<Frozen>)>, StoreError> {
+        let mut found = Vec::new();
+        for number in 1..=latest {
+            if self.store.withdrawn(number)?.is_some() {
+                continue;
+            }
+            let Some(edition) = self.loaded_edition(number)? else { continue };
+            if edition.bases().iter().any(|basis| years.contains(&(basis.kind, basis.year))) {
+                found.push((number, std::sync::Arc::clone(&edition.frozen)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes a proposal off the table. Blocks on the store.
+    pub fn reject(&self, id: &str, reason: &str, key: &PublicKey) -> Reply {
+        let rejected = || {
+            let (number, mut entry, _) = self.proposal_to_sign(id)?;
+            let consent: Consent =
+                entry.document.unverified().map_err(|_| StoreError::Read("a proposal does not decode".into()))?;
+            if entry.course != Course::Open {
+                let message = format!("proposal {id} is {}", entry.course);
+                return Err(failed(3, "NOT-OPEN", message, "see accord edition proposals").into());
+            }
+            entry.course = Course::Rejected;
+            entry.rejected_by = Some(*key);
+            reason.trim().clone_into(&mut entry.rejected_because);
+            entry.at = clock::now();
+            let mut batch = Batch::default();
+            batch.put_agreement(number, &entry);
+            self.store.commit(batch)?;
+            tracing::info!(proposal = id, key = %key, "rejected");
+            Ok(done(self.agreement_json(&entry, &consent)))
+        };
+        self.alone_with_editions(reason, rejected)
+    }
+
+    /// Numbers that are shown because two people agreed that they are public anyway. Blocks on the store.
+    pub(super) fn waived(&self) -> Result<Vec<PublicCell>, StoreError> {
+        Ok(self.waivers()?.into_iter().map(|(cell, _)| cell).collect())
+    }
+
+    fn waivers(&self) -> Result<Vec<(PublicCell, String)>, StoreError> {
+        let mut cells = Vec::new();
+        for entry in self.store.agreements() {
+            let (_, entry) = entry?;
+            let consent: Option<Consent> = entry.document.unverified().ok();
+            if let Some(consent) = consent.filter(|_| entry.course == Course::Done) {
+                cells.extend(consent.cell.iter().map(|cell| (cell.clone(), consent.reason().to_owned())));
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The waived numbers that an edition shows, with where they are public.
+    pub(super) fn footnotes(&self, frozen: &Frozen) -> Result<Value, StoreError> {
+        let country = self.config.member.country();
+        let mut notes = Vec::new();
+        for (cell, source) in self.waivers()? {
+            let (Some(table), Some(year)) = (frozen.catalogue.table_by_id(cell.table_id), waiver::year_of(&cell))
+            else {
+                continue;
+            };
+            let Ok(layout) = Layout::new(table, country, year) else { continue };
+            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice());
+            let (Some(at), Some(block)) = (at, frozen.block(table.id, year)) else { continue };
+            let is_shown = cell.numbers.iter().all(|number| {
+                let released = number_of(block, at * layout.width() + usize::from(number.within));
+                released.and_then(|released| released.number()).and_then(|said| u64::try_from(said).ok())
+                    == Some(number.value)
+            });
+            if is_shown {
+                let mut note = public_json(&frozen.catalogue, country, &cell);
+                if let Some(note) = note.as_object_mut() {
+                    note.insert("public_source".into(), json!(source));
+                }
+                notes.push(note);
+            }
+        }
+        Ok(Value::Array(notes))
+    }
+}
+
+fn known_kind(word: &str) -> Result<Kind, NotAgreed> {
+    Kind::from_word(word).ok_or_else(|| {
+        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        failed(
+            2,
+            "KIND",
+            format!("there is no kind `{}`", word.escape_default()),
+            &format!("kinds: {}", kinds.join(", ")),
+        )
+        .into()
+    })
+}
+
+fn unknown_proposal(id: &str) -> Reply {
+    let shown: String = id.chars().take(40).flat_map(char::escape_default).collect();
+    failed(2, "NO-PROPOSAL", format!("there is no proposal `{shown}`"), "see accord edition proposals")
+}
+
+// Short for people, and of what is signed: whoever names it means this very difference.
+fn id_of(document: &Document) -> String {
+    document.hash().to_string().chars().take(16).collect()
+}
+
+// What is signed, and what it is about.
+fn add_difference(result: &mut Value, entry: &AgreementEntry, difference: &[u8]) {
+    if let Some(result) = result.as_object_mut() {
+        let bytes = encode(&entry.document).unwrap_or_default();
+        result.insert("document".into(), json!(to_hex(&bytes)));
+        result.insert("difference".into(), serde_json::from_slice(difference).unwrap_or_default());
+    }
+}
+
+fn number_of(block: &[u8], number: usize) -> Option<Released> {
+    Released::from_bytes(*block.as_chunks::<CELL_LEN>().0.get(number)?).ok()
+}
+
+// A cell by its codes, with what it says.
+fn public_json(catalogue: &Catalogue, country: &str, cell: &PublicCell) -> Value {
+    let Some(table) = catalogue.table_by_id(cell.table_id) else { return Value::Null };
+    let layout = waiver::year_of(cell).and_then(|year| Layout::new(table, country, year).ok());
+    let at = layout.as_ref().and_then(|layout| layout.index(cell.levels.as_slice(), cell.codes.as_slice()));
+    let key = layout.zip(at).map(|(layout, at)| cell_key(table, &layout, at));
+    let values: serde_json::Map<String, Value> = cell
+        .numbers
+        .iter()
+        .filter_map(|number| {
+            let of = |index: &usize| table.numbers_of(*index).start == usize::from(number.within);
+            let measure = (0..table.measures.len()).find(of).and_then(|index| table.measures.get(index))?;
+            Some((measure.id.clone(), json!(number.value)))
+        })
+        .collect();
+    json!({ "table": table.name, "key": key, "values": values })
+}
