@@ -192,7 +192,9 @@ class Audit:
         }
         told = self.told()
         for before, after in sorted(revised | set(zip(told, told[1:]))):
-            self.change(worlds, before, after, (before, after) in revised)
+            # Two people agreed that anybody may see what a correction changed.
+            if not any(before < corrected <= after for corrected in self.release.corrected):
+                self.change(worlds, before, after, (before, after) in revised)
         self.found.count(tally)
 
     def change(self, worlds, before, after, revised):

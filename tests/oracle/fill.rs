@@ -16,7 +16,7 @@ use accord_node::domain::{
     contribution::{Contributions, LEAVES, Part, dimensions},
     coverage::Coverage,
     disclosure::{Rules, Zeros},
-    edition::{Basis, Before, Filled, Filling, Frozen, RulesNow, gather, jobs, make},
+    edition::{Agreed, Basis, Before, Filled, Filling, Frozen, RulesNow, gather, jobs, make},
     record::When,
     revision::HeldLine,
 };
@@ -54,6 +54,8 @@ fn main() {
     let mut vintages: HashMap<(Kind, u16, u64), Vec<HeldLine>> = HashMap::new();
     let steps = fs::read_to_string(folder.join("months.json")).unwrap_or_else(|_| "[12]".to_owned());
     let steps: Vec<u8> = serde_json::from_str(&steps).unwrap();
+    let corrects = fs::read_to_string(folder.join("corrects.json")).unwrap_or_else(|_| "[]".to_owned());
+    let corrects: Vec<u64> = serde_json::from_str(&corrects).unwrap();
     let mut told = Told::default();
     for edition in 1.. {
         let Ok(text) = fs::read_to_string(folder.join(format!("lines-{edition}.json"))) else { break };
@@ -70,30 +72,37 @@ fn main() {
                 CoverageState::Complete,
             );
         }
-        let filling = Filling {
-            catalogue: &catalogue,
-            country,
-            contributions: &contributions,
-            coverage: &coverage,
-            rules: &rules,
-            now: UnixMs(4_000_000_000_000),
-            delay_days: 30,
-            protection: Protection::Audited,
-            before: before.as_ref().map(|(frozen, bases)| Before {
-                frozen,
-                bases,
-                rules: &|_| RulesNow::Same,
-                withdrawn: false,
-            }),
-            number: edition,
-            held: &|kind, year, edition| vintages.get(&(kind, year, edition)).cloned(),
-            fingerprint: &Hash::of,
+        let years: Vec<(Kind, u16)> =
+            before.iter().flat_map(|(_, bases)| bases).map(|basis| (basis.kind, basis.year)).collect();
+        let fill = |correct: &[(Kind, u16)]| {
+            let filling = Filling {
+                catalogue: &catalogue,
+                country,
+                contributions: &contributions,
+                coverage: &coverage,
+                rules: &rules,
+                now: UnixMs(4_000_000_000_000),
+                delay_days: 30,
+                protection: Protection::Audited,
+                before: before.as_ref().map(|(frozen, bases)| Before { frozen, bases, rules: &|_| RulesNow::Same }),
+                number: edition,
+                held: &|kind, year, edition| vintages.get(&(kind, year, edition)).cloned(),
+                agreed: Agreed { correct, waived: &[] },
+                fingerprint: &Hash::of,
+            };
+            let made = jobs(&filling).iter().map(|job| make(job, &filling)).collect::<Result<Vec<_>, _>>();
+            made.map(gather)
         };
-        let made = jobs(&filling).iter().map(|job| make(job, &filling)).collect::<Result<Vec<_>, _>>();
-        let mut filled = gather(made.unwrap_or_else(|fault| panic!("edition {edition}: {fault}")));
+        // What cannot be protected beside what was published is not corrected, whoever agrees on it.
+        let corrected = if corrects.contains(&edition) { fill(&years).ok() } else { None };
+        if corrected.is_some() {
+            fs::write(folder.join(format!("corrected-{edition}.json")), "true").unwrap();
+        }
+        let corrected = corrected.map_or_else(|| fill(&[]), Ok);
+        let mut filled = corrected.unwrap_or_else(|fault| panic!("edition {edition}: {fault}"));
         let held = std::mem::take(&mut filled.held);
         vintages.extend(held.into_iter().map(|(kind, year, lines)| ((kind, year, edition), lines)));
-        eprintln!("edition {edition}: {:?} {:?}", filled.revised, filled.kept);
+        eprintln!("edition {edition}: {:?} {:?} {:?}", filled.revised, filled.kept, filled.corrected);
         // Where somebody who is alone may narrow a cell, the node says so; the campaign shows it beside what the oracle finds.
         eprintln!("edition {edition}: {:?}", filled.audit);
         let tells_of = told.by(&filled, &lines);

@@ -21,13 +21,15 @@ class Folder:
             self.rules = Rules(json.loads((self.path / "rules.json").read_text(encoding="utf-8")))
             self.lists = Lists(self.path / "lists", self.rules.country)
             self.tables = read_catalogue(self.path / "catalogue.toml", self.lists)
-            self.lines, self.cells = [], []
+            self.lines, self.cells, self.corrected = [], [], []
             while (self.path / f"edition-{len(self.cells) + 1}.json").exists():
                 number = len(self.cells) + 1
                 self.lines.append(read_lines(self.path / f"lines-{number}.json"))
                 # The same edition as given to others stands beside it as edition-N-NAME.json.
                 files = [self.path / f"edition-{number}.json", *sorted(self.path.glob(f"edition-{number}-*.json"))]
                 self.cells.append([cell for file in files for cell in read_edition(file)])
+                # Whether two people agreed to make it anew.
+                self.corrected.append((self.path / f"corrected-{number}.json").exists())
         except (OSError, KeyError, ValueError) as error:
             raise BadInput(f"{type(error).__name__}: {error}") from error
         if not self.cells:
@@ -54,6 +56,9 @@ class Folder:
                 before = now
             vintages.append(len(truths) - 1)
         release = Release(of, self.rules, truths, vintages)
+        release.corrected = {
+            vintage for before, vintage, corrected in zip([-1, *vintages], vintages, self.corrected) if corrected and vintage != before
+        }
         for edition, cells in enumerate(self.cells):
             for cell in cells:
                 table = release.tables.get(cell["table"])

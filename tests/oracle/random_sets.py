@@ -159,6 +159,10 @@ def seed_of_months(seed):
     return random.Random(f"accord months {seed}")
 
 
+def seed_of_corrections(seed):
+    return random.Random(f"accord corrections {seed}")
+
+
 def write(seed, out, editions=1):
     """Makes a folder that the driver can fill."""
     chance, out = random.Random(f"accord {seed}"), pathlib.Path(out)
@@ -180,6 +184,10 @@ def write(seed, out, editions=1):
         # Months that are published, edition by edition: the year closes while its records go on changing.
         steps = seed_of_months(seed).choice(((3, 6, 9, 12), (6, 7, 12), (2, 12), (11, 12)))
         (out / "months.json").write_text(json.dumps(steps))
+    if editions > 1 and seed_of_corrections(seed).random() < 0.4:
+        # Editions that two people agree on: made anew, whatever may be seen of it.
+        chosen = seed_of_corrections(seed).sample(range(2, editions + 1), min(editions - 1, seed_of_corrections(seed).choice((1, 1, 2))))
+        (out / "corrects.json").write_text(json.dumps(sorted(chosen)))
     for edition in range(1, editions + 1):
         (out / f"lines-{edition}.json").write_text(json.dumps(lines))
         lines = source.later(lines)

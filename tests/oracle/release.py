@@ -84,6 +84,8 @@ class Release:
         self.rows = collections.defaultdict(list)
         self.held = collections.defaultdict(dict)
         self.faults = []
+        # Vintages that two people agreed to make anew: anybody may see what changed in them.
+        self.corrected = set()
         self.tables = {table.name: table for table in kind.tables}
         self.levels = {}
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
-    catalogue::{Catalogue, Kind},
+    catalogue::{Catalogue, Kind, Table},
     cell::{CELL_LEN, Released},
     codec::{Bounded, Cap, decode, encode},
     consent::{AGREE_MIN, Consent, Matter, PublicCell},
@@ -32,7 +32,7 @@ use super::{
     unpublished::{NotFilled, not_continued},
 };
 use crate::{
-    domain::edition::{Block, Correction, Filled, Frozen, waiver},
+    domain::edition::{Block, Correction, Filled, Frozen, VINTAGES_KEPT_MAX, Vintage, waiver},
     io::store::{AgreementEntry, Batch, Course, StoreError},
 };
 
@@ -106,6 +106,7 @@ impl Node {
                 let message = format!("edition {} has no {kind} of {from}..{to}", latest.frozen.header.number);
                 return Err(failed(2, "NO-YEAR", message, "see `vintages` in accord edition show --json").into());
             }
+            self.may_be_corrected(&latest, &years)?;
             let outlook = self.outlook(&latest, &years, None)?;
             self.offer(&latest, (Matter::Correct, kind, (from, to), None), reason, outlook)
         };
@@ -157,6 +158,30 @@ impl Node {
         Ok(latest)
     }
 
+    // What was published must be protected together with what comes, so its tables must be the same, and there is an end to it.
+    fn may_be_corrected(&self, latest: &LoadedEdition, years: &[(Kind, u16)]) -> Result<(), NotAgreed> {
+        let standing = self.standing();
+        let tables = standing.trust().catalogue().tables();
+        let of_kinds = |table: &&Table| years.iter().any(|(kind, _)| *kind == table.kind);
+        let changed = latest.frozen.catalogue.tables().iter().filter(of_kinds).find(|table| !tables.contains(table));
+        if let Some(table) = changed {
+            let message = format!(
+                "the catalogue in force has another table {}: what was published of it cannot be protected beside it",
+                table.name
+            );
+            return Err(failed(3, "CATALOGUE", message, "withdraw the edition; its years stay as they are").into());
+        }
+        let bases = latest.bases().iter().filter(|basis| years.contains(&(basis.kind, basis.year)));
+        if let Some(basis) = bases.into_iter().find(|basis| basis.vintages.len() >= VINTAGES_KEPT_MAX) {
+            let message = format!(
+                "{} {} was made anew too often: {VINTAGES_KEPT_MAX} states of it are known",
+                basis.kind, basis.year
+            );
+            return Err(failed(3, "VINTAGES", message, "it stays as it is").into());
+        }
+        Ok(())
+    }
+
     // The cell that somebody names, with what was published of it, hidden or not.
     fn public_cell(
         &self,
@@ -177,7 +202,8 @@ impl Node {
             let message = format!("no {} of {} is published yet", table.kind, named.year);
             return Err(failed(2, "NO-YEAR", message, "publish it first, then waive what it keeps back").into());
         };
-        if basis.is_some_and(|basis| basis.vintages.len() > 1) {
+        let several = |vintages: &[Vintage]| vintages.iter().filter(|vintage| !vintage.corrected).count() > 1;
+        if basis.is_some_and(|basis| several(&basis.vintages)) {
             let message = format!(
                 "{} {} was revised: a number that was hidden in several vintages stays hidden",
                 table.kind, named.year

@@ -14,7 +14,7 @@ use super::{
         disclosure::{Outcome, Reason, Rules, alone, outcomes},
         tabulate::Cell,
     },
-    Before, Block, Share,
+    Before, Block, KNOWN, Share,
     waiver::Waived,
 };
 
@@ -135,5 +135,23 @@ pub(super) fn said(block: &[u8], number: usize) -> Option<bool> {
         State::Value => Some(true),
         State::Suppressed => Some(false),
         State::NotAvailable => None,
+    }
+}
+
+// The same for what is known of a number: what was shown once is known for ever.
+pub(super) fn known(block: &Block, number: usize) -> Option<bool> {
+    let was_shown = block.reasons.get(number).is_some_and(|why| why & KNOWN != 0);
+    if was_shown { Some(true) } else { said(&block.cells, number) }
+}
+
+// Remembers which numbers were shown and are not any more.
+pub(super) fn remember(block: &mut Block, before: &Block) {
+    for number in 0..block.reasons.len() {
+        if known(before, number) == Some(true)
+            && said(&block.cells, number) != Some(true)
+            && let Some(why) = block.reasons.get_mut(number)
+        {
+            *why |= KNOWN;
+        }
     }
 }

@@ -104,22 +104,26 @@ impl<'a> Making<'a> {
         let Job { kind, year, .. } = *self.job;
         let tables = self.tables(self.filling.contributions)?;
         let work = self.work(&tables, self.filling.contributions);
-        let done = work.blocks(None)?;
         let changes = Changes::between(&self.newest_lines(old)?, held);
+        let done = work.corrected(before, old, &changes)?;
         let (added, removed) = changes.counts();
         let disclosed = work.disclosed(before, &done.0, &changes);
         let how = How::Corrected(Correction { kind, year, added, removed, disclosed });
-        Ok(self.made(done, (held, 0), vec![self.newest()], how))
+        let earlier = old.vintages.iter().map(|vintage| Vintage { corrected: true, ..*vintage });
+        let vintages = earlier.chain([self.newest()]).collect();
+        Ok(self.made(done, (held, 0), vintages, how))
     }
 
-    // Whether a number is to be shown, because it is public anyway, that is hidden in the only vintage. Where there are several, an
-    // attacker would learn what it was in all of them.
+    // Whether a number is to be shown, because it is public anyway, that is hidden in the only vintage that counts. Where there are
+    // several, an attacker would learn what it was in all of them.
     fn waives(&self, before: Before<'_>, old: &Basis) -> Result<bool, Unfit> {
         let of_job = |waiver: &PublicCell| {
             year_of(waiver) == Some(self.job.year)
                 && self.job.tables.iter().any(|(_, table)| table.id == waiver.table_id)
         };
-        if !self.filling.agreed.waived.iter().any(of_job) || old.vintages.len() != 1 {
+        if !self.filling.agreed.waived.iter().any(of_job)
+            || old.vintages.iter().filter(|vintage| !vintage.corrected).count() != 1
+        {
             return Ok(false);
         }
         let lines = contributions(&self.newest_lines(old)?);
@@ -211,7 +215,7 @@ impl<'a> Making<'a> {
     }
 
     const fn newest(&self) -> Vintage {
-        Vintage { edition: self.filling.number, months: self.months }
+        Vintage { edition: self.filling.number, months: self.months, corrected: false }
     }
 
     fn made(

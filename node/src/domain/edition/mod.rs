@@ -44,9 +44,15 @@ pub struct Block {
     pub year: u16,
     /// The cells, in layout order, each with all measures of the table.
     pub cells: Vec<u8>,
-    /// One byte for each number: 0, or the number of a [`Reason`]. Never leaves the node.
+    /// One byte for each number: 0, or the number of a [`Reason`]; and the bit [`KNOWN`]. Never leaves the node.
     pub reasons: Vec<u8>,
 }
+
+/// States of a kind and year that were published and are protected together, at most.
+pub const VINTAGES_KEPT_MAX: usize = 8;
+
+/// Set for a number that is hidden, although an earlier edition has shown it: what it said is known for ever.
+pub const KNOWN: u8 = 0x80;
 
 /// A published edition as it is answered from: it never changes.
 #[derive(Debug)]
@@ -259,6 +265,8 @@ pub struct Vintage {
     pub edition: u64,
     /// Its published months: bit 0 is January.
     pub months: u16,
+    /// Whether two people agreed that anybody may see what changed since.
+    pub corrected: bool,
 }
 
 /// How a kind and year was revised.
@@ -461,5 +469,5 @@ pub fn select<'a>(
 
 /// The reason stored for a number.
 pub fn reason(byte: u8) -> Option<Reason> {
-    Reason::from_number(byte)
+    Reason::from_number(byte & !KNOWN)
 }

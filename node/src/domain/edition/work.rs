@@ -20,7 +20,7 @@ use super::{
         tabulate::Cell,
     },
     Basis, Before, Block, Disclosed, Filling, Job, Revision, Share, Unfit, Vintage,
-    block::{LaidOut, carried, count_shares, said, to_block},
+    block::{LaidOut, carried, count_shares, known, remember, said, to_block},
     reason,
 };
 
@@ -43,17 +43,21 @@ impl<'a> Work<'a> {
         self.laid_out.iter().filter(|of| of.table.margins)
     }
 
-    // What an edition says of a number of a linked table: shown, hidden, or not available.
-    fn said(&self, before: Before<'_>, table: usize, number: usize) -> Option<bool> {
-        let block = before.frozen.block(self.linked().nth(table)?.table.id, self.job.year)?;
-        said(block, number)
+    // What is known of a number of a linked table from what was published: shown once, hidden, or not available.
+    fn known(&self, before: Before<'_>, table: usize, number: usize) -> Option<bool> {
+        known(before.frozen.blocks.get(&(self.linked().nth(table)?.table.id, self.job.year))?, number)
     }
 
     // Protects the tables and makes blocks of them; what was said before stays.
     pub(super) fn blocks(&self, before: Option<Before<'_>>) -> Result<(Blocks, Protected), Unfit> {
-        let said_before = |table: usize, number: usize| self.said(before?, table, number);
+        let said_before = |table: usize, number: usize| self.known(before?, table, number);
         let protected = self.protected(&said_before, &[])?;
-        let blocks = self.block_of_each(&protected.reasons);
+        let mut blocks = self.block_of_each(&protected.reasons);
+        if let Some(before) = before {
+            for (of, block) in self.laid_out.iter().zip(&mut blocks) {
+                remember(block, &carried(of, self.job.year, before));
+            }
+        }
         Ok((self.with_shares(blocks), protected))
     }
 
@@ -114,6 +118,39 @@ impl<'a> Work<'a> {
         self.with_shares(self.laid_out.iter().map(|of| carried(of, self.job.year, before)).collect())
     }
 
+    // The lines of every vintage, oldest first.
+    fn vintages(&self, old: &Basis) -> Result<Vec<(Vintage, Vec<HeldLine>)>, Unfit> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let read = |vintage: &Vintage| {
+            let lines = (self.filling.held)(kind, year, vintage.edition);
+            let mut lines = lines.ok_or(Unfit::Vintage { kind, year, edition: vintage.edition })?;
+            // Where a case was erased, its lines have another name now and stand out of order.
+            lines.sort_unstable();
+            Ok((*vintage, lines))
+        };
+        old.vintages.iter().map(read).collect()
+    }
+
+    // The records as they are, whatever changed: only what did not change stays protected against whoever has the editions before.
+    // What was hidden stays hidden, unless nothing but the rules has changed: then it is no smaller now than it was.
+    pub(super) fn corrected(
+        &self,
+        before: Before<'_>,
+        old: &Basis,
+        changes: &Changes,
+    ) -> Result<(Blocks, Protected), Unfit> {
+        let earlier = earlier(&self.vintages(old)?);
+        let only_rules = old.vintages.len() == 1 && changes.counts() == (0, 0);
+        let known =
+            |table: usize, number: usize| self.known(before, table, number).filter(|shown| *shown || !only_rules);
+        let protected = self.protected(&known, &earlier)?;
+        let mut blocks = self.block_of_each(&protected.reasons);
+        for (of, block) in self.laid_out.iter().zip(&mut blocks) {
+            remember(block, &carried(of, self.job.year, before));
+        }
+        Ok((self.with_shares(blocks), protected))
+    }
+
     // Adds what closed, and puts right what may be put right of what was published, if anything may be.
     pub(super) fn revised(
         &self,
@@ -123,18 +160,10 @@ impl<'a> Work<'a> {
         may_put_right: bool,
     ) -> Result<(Blocks, Protected, Revision), Unfit> {
         let (kind, year) = (self.job.kind, self.job.year);
-        let mut vintages = Vec::new();
-        for Vintage { edition, months } in &old.vintages {
-            let lines = (self.filling.held)(kind, year, *edition);
-            let mut lines = lines.ok_or(Unfit::Vintage { kind, year, edition: *edition })?;
-            // Where a case was erased, its lines have another name now and stand out of order.
-            lines.sort_unstable();
-            vintages.push((lines, *months));
-        }
+        let vintages = self.vintages(old)?;
         // The records as they are, with witnesses that hold for what they were as well.
-        let earlier: Vec<Earlier> =
-            vintages.iter().map(|(lines, months)| Earlier { lines: contributions(lines), months: *months }).collect();
-        let mut protected = self.protected(&|table, number| self.said(before, table, number), &earlier)?;
+        let earlier = earlier(&vintages);
+        let mut protected = self.protected(&|table, number| self.known(before, table, number), &earlier)?;
         let now = self.block_of_each(&protected.reasons);
         // The changes since each vintage, as tables of their own.
         let rules = self.filling.rules.hiding_zeros();
@@ -144,7 +173,8 @@ impl<'a> Work<'a> {
         };
         let mut seen: Vec<Vec<bool>> = self.laid_out.iter().zip(&now).map(may_be_seen).collect();
         let mut counts = (0, 0);
-        for (lines, _) in &vintages {
+        let uncorrected: Vec<_> = vintages.iter().filter(|(of, _)| !of.corrected).collect();
+        for (_, lines) in &uncorrected {
             let changes = Changes::between(lines, held);
             counts = changes.counts();
             self.see_changes(&changes, before, &now, &rules, &mut seen, &mut protected)?;
@@ -164,7 +194,10 @@ impl<'a> Work<'a> {
                     continue;
                 }
                 let before = said(&old.cells, number);
+                let is_waived = of.waived.public().is_shown(number) && uncorrected.len() == 1;
                 let becomes = match revised(before, reason(*why), seen) {
+                    // Public anyway, and hidden in every vintage whose changes since must not be seen.
+                    Revised::Hidden(_) if is_waived && *why == 0 => Revised::Anew,
                     // After the final vintage what is shown stays, whatever the records say.
                     Revised::Hidden(_) if !may_put_right && before == Some(true) => Revised::Stays,
                     becomes => becomes,
@@ -185,6 +218,7 @@ impl<'a> Work<'a> {
                 }
                 anew += usize::from(before.is_some() && cell != was);
             }
+            remember(&mut block, &old);
             blocks.push(block);
         }
         let (added, removed) = counts;
@@ -200,18 +234,18 @@ impl<'a> Work<'a> {
         for (of, (_, block, _)) in self.laid_out.iter().zip(blocks) {
             let (old, cells) = (carried(of, year, before), changes.cells(of.table, &of.layout, kind, year));
             let width = of.layout.width().max(1);
-            let both = |number: &usize| {
+            let differs = |number: &usize| {
                 let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
-                said(&old.cells, *number) == Some(true)
-                    && said(&block.cells, *number) == Some(true)
-                    && old.cells.get(bytes.clone()) != block.cells.get(bytes)
+                known(&old, *number) == Some(true) && old.cells.get(bytes.clone()) != block.cells.get(bytes)
             };
-            for number in (0..block.reasons.len()).filter(both) {
+            for number in (0..block.reasons.len()).filter(differs) {
                 let measure = (0..of.table.measures.len())
                     .find(|measure| of.table.numbers_of(*measure).contains(&(number % width)));
                 let (Some(index), Some(cell)) = (measure, cells.get(number / width)) else { continue };
                 let within = number % width - of.table.numbers_of(index).start;
-                if of.table.measures.get(index).is_some_and(|of| breaks_a_rule(cell, index, of, within, &rules)) {
+                let is_small = block.reasons.get(number).copied().and_then(reason).is_some_and(is_primary);
+                let tells = |of| is_small || breaks_a_rule(cell, index, of, within, &rules);
+                if of.table.measures.get(index).is_some_and(tells) {
                     found.push(Disclosed { table_id: of.table.id, number, cases: cell.cases });
                 }
             }
@@ -230,9 +264,9 @@ impl<'a> Work<'a> {
         protected: &mut Protected,
     ) -> Result<(), Unfit> {
         let (kind, year) = (self.job.kind, self.job.year);
-        let is_primary = |block: &Block, number: usize| {
+        let is_unsafe = |block: &Block, number: usize| {
             let why = block.reasons.get(number).copied().and_then(reason);
-            why.is_some_and(|why| ![Reason::ProtectsAnother, Reason::Carried].contains(&why))
+            why.is_some_and(is_primary)
         };
         let mut tables = Vec::new();
         // What is public anyway says what it said: nothing of it changed, which anybody can see.
@@ -241,8 +275,8 @@ impl<'a> Work<'a> {
             let (width, old) = (of.layout.width().max(1), carried(of, year, before));
             for number in 0..block.reasons.len() {
                 // An unsafe sum cannot fall further, in all vintages alike, than it was low once: the rest of the way is its change's.
-                let by_changes = said(&old.cells, number) == Some(true) || is_sum(of.table, number % width);
-                if is_primary(block, number)
+                let by_changes = known(&old, number) == Some(true) || is_sum(of.table, number % width);
+                if is_unsafe(block, number)
                     && by_changes
                     && let Some(cell) = cells.get_mut(number / width)
                 {
@@ -280,4 +314,12 @@ impl<'a> Work<'a> {
         }
         Ok(())
     }
+}
+
+fn earlier(vintages: &[(Vintage, Vec<HeldLine>)]) -> Vec<Earlier> {
+    vintages.iter().map(|(of, lines)| Earlier { lines: contributions(lines), months: of.months }).collect()
+}
+
+fn is_primary(why: Reason) -> bool {
+    ![Reason::ProtectsAnother, Reason::Carried].contains(&why)
 }

@@ -65,7 +65,7 @@ pub(super) struct Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 4;
+pub(super) const SCHEMA: u32 = 5;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 
