@@ -125,9 +125,10 @@ class Audit:
             return self.random.sample(some, self.sample)
         return some
 
-    def demand(self, parts, total, source, clamp=True):
+    def demand(self, parts, total, source, clamp=True, at_most=None):
         if self.whole:
-            return Demand(width=self.rules.width())
+            # Nothing can be kept wider apart than what is public leaves it.
+            return Demand(width=self.rules.width() if at_most is None else min(self.rules.width(), at_most))
         reach = self.rules.reach(parts, self.release.quantum(source))
         # Of an amount that cannot be negative, less than nothing cannot be asked for.
         return Demand(low=None if clamp and total <= reach else total - reach, high=total + reach)
@@ -150,7 +151,7 @@ class Audit:
             protected = [(key, source) for of, key, source in self.release.protected(vintage) if of == self.family]
             for key, source in self.chosen(protected):
                 parts = truth.of(self.family, key)
-                demand = self.demand(parts.values(), sum(parts.values()), source)
+                demand = self.demand(parts.values(), sum(parts.values()), source, at_most=self.release.at_most(self.family, key, vintage))
                 segment, at, system = worlds[vintage]
                 self.found.protected += 1
                 self.examine("numbers", key, self.edition(vintage), demand, *look(segment, (-1, at), key), system)
@@ -206,13 +207,16 @@ class Audit:
         for key in sorted(key for of, key in common if of == self.family):
             source = self.release.source(self.family, key)
             # Where nothing was revised for anybody to see, there is no change table, and "nothing was late" is no secret.
-            if source and (revised or lines.of(self.family, key)) and self.release.unsafe(self.family, key, lines):
+            public = any(self.release.is_public(self.family, key, vintage) for vintage in (before, after))
+            if source and not public and (revised or lines.of(self.family, key)) and self.release.unsafe(self.family, key, lines):
                 protected.append((key, source))
         for key, source in self.chosen(protected):
             self.found.changes += 1
             net = new.total(self.family, key) - old.total(self.family, key)
             (one, start, system), (other, end, _) = worlds[before], worlds[after]
-            demand = self.demand(lines.of(self.family, key).values(), net, source, clamp=one is other)
+            limits = [self.release.at_most(self.family, key, vintage) for vintage in (before, after)]
+            at_most = min((limit for limit in limits if limit is not None), default=None)
+            demand = self.demand(lines.of(self.family, key).values(), net, source, clamp=one is other, at_most=at_most)
             if demand.low is not None:
                 # Nothing can be taken away that was not there.
                 demand.low = max(demand.low, -old.total(self.family, key))

@@ -21,7 +21,7 @@ class Folder:
             self.rules = Rules(json.loads((self.path / "rules.json").read_text(encoding="utf-8")))
             self.lists = Lists(self.path / "lists", self.rules.country)
             self.tables = read_catalogue(self.path / "catalogue.toml", self.lists)
-            self.lines, self.cells, self.corrected = [], [], []
+            self.lines, self.cells, self.corrected, self.waived = [], [], [], []
             while (self.path / f"edition-{len(self.cells) + 1}.json").exists():
                 number = len(self.cells) + 1
                 self.lines.append(read_lines(self.path / f"lines-{number}.json"))
@@ -30,6 +30,9 @@ class Folder:
                 self.cells.append([cell for file in files for cell in read_edition(file)])
                 # Whether two people agreed to make it anew.
                 self.corrected.append((self.path / f"corrected-{number}.json").exists())
+                # Cells that are public anyway, as two people agreed.
+                waived = self.path / f"waived-{number}.json"
+                self.waived = json.loads(waived.read_text(encoding="utf-8")) if waived.exists() else self.waived
         except (OSError, KeyError, ValueError) as error:
             raise BadInput(f"{type(error).__name__}: {error}") from error
         if not self.cells:
@@ -59,6 +62,9 @@ class Folder:
         release.corrected = {
             vintage for before, vintage, corrected in zip([-1, *vintages], vintages, self.corrected) if corrected and vintage != before
         }
+        for cell in self.waived:
+            if cell["table"] in release.tables and cell["key"]["time"][:4] == year:
+                release.waive(cell)
         for edition, cells in enumerate(self.cells):
             for cell in cells:
                 table = release.tables.get(cell["table"])

@@ -163,6 +163,10 @@ def seed_of_corrections(seed):
     return random.Random(f"accord corrections {seed}")
 
 
+def seed_of_waivers(seed):
+    return random.Random(f"accord waivers {seed}")
+
+
 def write(seed, out, editions=1):
     """Makes a folder that the driver can fill."""
     chance, out = random.Random(f"accord {seed}"), pathlib.Path(out)
@@ -188,6 +192,9 @@ def write(seed, out, editions=1):
         # Editions that two people agree on: made anew, whatever may be seen of it.
         chosen = seed_of_corrections(seed).sample(range(2, editions + 1), min(editions - 1, seed_of_corrections(seed).choice((1, 1, 2))))
         (out / "corrects.json").write_text(json.dumps(sorted(chosen)))
+    if editions > 1 and seed_of_waivers(seed).random() < 0.5:
+        # Editions with which a small number is shown because it is public anyway.
+        (out / "waives.json").write_text(json.dumps(sorted(seed_of_waivers(seed).sample(range(2, editions + 1), min(editions - 1, 3)))))
     for edition in range(1, editions + 1):
         (out / f"lines-{edition}.json").write_text(json.dumps(lines))
         lines = source.later(lines)

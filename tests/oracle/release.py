@@ -84,6 +84,8 @@ class Release:
         self.rows = collections.defaultdict(list)
         self.held = collections.defaultdict(dict)
         self.faults = []
+        # What is public anyway, by family and key.
+        self.waived = {}
         # Vintages that two people agreed to make anew: anybody may see what changed in them.
         self.corrected = set()
         self.tables = {table.name: table for table in kind.tables}
@@ -104,6 +106,26 @@ class Release:
                 if at not in self.sources[family, key]:
                     self.sources[family, key][at] = Source(table, levels, of, measure.get("step", 1))
                 self.said[family, key][edition].append((self.sources[family, key][at], state, number))
+
+    def waive(self, cell):
+        """Notes the numbers of a cell that are public anyway."""
+        codes, table = cell["key"], self.tables[cell["table"]]
+        for name, value in cell["values"].items():
+            for family, flag, *_ in numbers_of(table.measures[name], {"state": "value", "value": value}):
+                self.waived[family, self.kind.key(codes, flag)] = value
+
+    def is_public(self, family, key, vintage):
+        """Whether a number is public anyway, and the records of a vintage say what is public."""
+        public = self.waived.get((family, key))
+        return public is not None and self.truths[vintage].total(family, key) == public
+
+    def at_most(self, family, key, vintage):
+        """What a count is at most, because a public one contains it."""
+        limits = [
+            value for (of, whole), value in self.waived.items()
+            if of == family and self.is_public(of, whole, vintage) and self.kind.contains(whole, key)
+        ]
+        return min(limits, default=None)
 
     def level(self, name, code):
         tree = self.kind.trees[name]
@@ -174,7 +196,7 @@ class Release:
 
     def judge(self, row, family, key):
         """An unsafe number is not shown, nor is an exact mean of few."""
-        if self.unsafe(family, key, self.truths[row.vintage]):
+        if self.unsafe(family, key, self.truths[row.vintage]) and not self.is_public(family, key, row.vintage):
             self.fault("unsafe_shown", family, key, row.edition, value=row.value)
         for source, state, _ in self.said[family, key][row.edition]:
             cases = len(self.truths[row.vintage].of(family, key))
@@ -229,7 +251,7 @@ class Release:
         """The numbers that are available and unsafe in a vintage: (family, key, source)."""
         for family, key in self.availability(vintage):
             source = self.source(family, key)
-            if source and self.unsafe(family, key, self.truths[vintage]):
+            if source and self.unsafe(family, key, self.truths[vintage]) and not self.is_public(family, key, vintage):
                 yield family, key, source
 
     def source(self, family, key):

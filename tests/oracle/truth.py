@@ -70,6 +70,15 @@ class Kind:
         time, drug = trees["time"].canonical(codes["time"]), trees["drug"].canonical(codes.get("drug", "_T"))
         return time, drug, trees["flag"].canonical(flag), further
 
+    def contains(self, whole, part):
+        """Whether all lines of one number are lines of another."""
+        within = lambda name, one, other: self.trees[name].leaves[other] <= self.trees[name].leaves[one]
+        further = dict(part[3])
+        return (
+            within("time", whole[0], part[0]) and within("drug", whole[1], part[1]) and within("flag", whole[2], part[2])
+            and all(name in further and within(name, node, further[name]) for name, node in whole[3])
+        )
+
     def words(self, key):
         """A key for people."""
         time, drug, flag, further = key

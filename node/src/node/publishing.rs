@@ -322,7 +322,8 @@ impl Node {
         // What a longer or newer vintage has taken the place of.
         for old in before {
             let now = filled.bases.iter().find(|now| (now.kind, now.year) == (old.kind, old.year));
-            let is_kept = |old: &Vintage| now.is_some_and(|now| now.vintages.iter().any(|of| of.edition == old.edition));
+            let is_kept =
+                |old: &Vintage| now.is_some_and(|now| now.vintages.iter().any(|of| of.edition == old.edition));
             for vintage in old.vintages.iter().filter(|vintage| !is_kept(vintage)) {
                 self.store.drop_vintage(old.kind, old.year, vintage.edition, &mut batch)?;
             }
