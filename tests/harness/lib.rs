@@ -264,6 +264,39 @@ impl Federation {
         accord(&self.path(), &[["--profile", &profile].as_slice(), arguments].concat())
     }
 
+    /// Lists another person of a running member's staff, as its administrators do, and makes their profile; whoever it is acts with
+    /// `as_colleague`.
+    pub fn hire(&self, member: &str, name: &str, role: &str) {
+        let (ring, claim, list) = (format!("{name}.ring"), format!("{name}.claim"), format!("{name}-staff.accord"));
+        let of_member = ["--member", member];
+        let admins = [1, 2].map(|number| format!("{member}/admin-{number}/admin.ring"));
+        let (staff, node) = (format!("{member}/staff.accord"), self.people_address(member));
+        let run = |arguments: &[&str]| {
+            let said = accord(&self.path(), arguments);
+            assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.stdout, said.stderr);
+        };
+        let new = ["staff", "new", &ring, "--name", name, "--role", role, "--unprotected"];
+        run(&[new.as_slice(), &of_member].concat());
+        let by_two = ["--ring", &admins[0], "--ring", &admins[1], "--yes", "--federation", &self.id, "--out", &list];
+        let add = ["staff", "add", &claim, "--with", "public/federation.accord", "--with", &staff];
+        run(&[add.as_slice(), &by_two, &of_member].concat());
+        assert_eq!(self.publish(member, &[&list]).code, 0);
+        let profile = ["profile", "new", name, "--ring", &ring, "--node", &node, "--federation", &self.id];
+        run(&[profile.as_slice(), &of_member, &["public/federation.accord", &list]].concat());
+    }
+
+    // Where a member's people connect, as the operator's profile says.
+    fn people_address(&self, member: &str) -> String {
+        let text = fs::read_to_string(self.path().join(format!("{member}/node/operator/profile.toml"))).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("node = ")).unwrap();
+        line.trim_matches('"').to_owned()
+    }
+
+    /// Somebody who was hired runs the tool.
+    pub fn as_colleague(&self, name: &str, arguments: &[&str]) -> Said {
+        accord(&self.path(), &[["--profile", name].as_slice(), arguments].concat())
+    }
+
     /// Changes a text in a member's file.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.path().join(file);

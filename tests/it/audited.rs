@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, fs};
 use accord_tests::{Federation, Running, Said};
 use serde_json::Value;
 
-const HEADER: &str = "record_id,case_id,line,date,nuts,source,drug,form,amount,unit,quantity_kind";
+pub(crate) const HEADER: &str = "record_id,case_id,line,date,nuts,source,drug,form,amount,unit,quantity_kind";
 
-struct Stage {
-    federation: Federation,
-    node: Option<Running>,
+pub(crate) struct Stage {
+    pub(crate) federation: Federation,
+    pub(crate) node: Option<Running>,
 }
 
 impl Stage {
     // A member with an empty store, whose editions are audited.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
         let folder = federation.path().join("ES-AGENCY/node");
         fs::remove_dir_all(folder.join("store")).unwrap();
@@ -23,24 +23,24 @@ impl Stage {
         Self { federation, node: Some(node) }
     }
 
-    fn restart_with(&mut self, from: &str, to: &str) {
+    pub(crate) fn restart_with(&mut self, from: &str, to: &str) {
         assert!(self.node.take().unwrap().stop());
         self.federation.edit("ES-AGENCY/node/node.toml", from, to);
         self.node = Some(self.federation.start("ES-AGENCY"));
     }
 
-    fn operator(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn operator(&self, arguments: &[&str]) -> Said {
         self.federation.operator("ES-AGENCY", &[arguments, &["--json"]].concat())
     }
 
-    fn import(&self, name: &str, rows: &str, coverage: &str) {
+    pub(crate) fn import(&self, name: &str, rows: &str, coverage: &str) {
         fs::write(self.federation.path().join(name), format!("{HEADER}\n{rows}")).unwrap();
         let said = self.operator(&["import", name, "--coverage", coverage]);
         assert_eq!(said.code, 0, "{}", said.stdout);
     }
 
     // The reply, and the numbers of seizures that the edition shows, by period and drug.
-    fn publish(&self) -> (Value, BTreeMap<(String, String), Value>) {
+    pub(crate) fn publish(&self) -> (Value, BTreeMap<(String, String), Value>) {
         let said = self.operator(&["edition", "publish"]);
         assert_eq!(said.code, 0, "{}", said.stdout);
         let show = self.operator(&["edition", "show", "--cells", "--table", "seizures-year-drug"]).json();
@@ -55,7 +55,7 @@ impl Stage {
 }
 
 // Seizures of cocaine and heroin in months of 2024, each a case of its own.
-fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> String {
+pub(crate) fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> String {
     months
         .flat_map(|month| (0..a_month).map(move |n| (month, n)))
         .map(|(month, n)| {
@@ -68,7 +68,7 @@ fn rows(name: &str, months: std::ops::RangeInclusive<u32>, a_month: u32) -> Stri
         .collect()
 }
 
-fn codes(reply: &Value) -> Vec<&str> {
+pub(crate) fn codes(reply: &Value) -> Vec<&str> {
     reply["warnings"].as_array().unwrap().iter().map(|warning| warning["code"].as_str().unwrap()).collect()
 }
 
@@ -142,12 +142,22 @@ fn an_audited_edition_goes_on_from_what_was_published() {
     let (sixth, last) = stage.publish();
     assert_eq!((codes(&sixth), &last), (vec!["UNCHANGED", "KEPT"], &third));
     assert!(sixth["warnings"][1]["message"].as_str().unwrap().contains("final"), "{sixth}");
-    // After a withdrawal the block is made anew, which is said.
+    // Nor does a withdrawal open the way: that takes two people.
     assert_eq!(stage.operator(&["edition", "withdraw", "4", "--reason", "late records"]).code, 0);
-    let (seventh, anew) = stage.publish();
+    let said = stage.operator(&["edition", "publish"]);
+    assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "WITHDRAWN".into()), "{}", said.stdout);
+    stage.federation.hire("ES-AGENCY", "approver", "approver");
+    let proposed = stage.operator(&["edition", "correct", "seizure", "2024", "--reason", "late records", "--yes"]);
+    assert_eq!(proposed.code, 0, "{}", proposed.stdout);
+    let id = proposed.json()["result"]["proposal"].as_str().unwrap().to_owned();
+    let agreed = stage.federation.as_colleague("approver", &["edition", "agree", &id, "--yes", "--json"]);
+    assert_eq!(agreed.code, 0, "{}", agreed.stdout);
+    let seventh = agreed.json();
+    let (_, anew) = stage.publish();
     assert_eq!((&seventh["result"]["edition"], total(&anew)), (&5.into(), total(&third) + 20));
-    assert_eq!(codes(&seventh), ["RENEWED"]);
+    assert_eq!(codes(&seventh), ["CORRECTED", "WITHDRAWN"]);
     assert_eq!(seventh["result"]["vintages"][0]["vintage"], 1);
+    assert!(anew.keys().all(|key| third.contains_key(key)), "what was hidden stays hidden");
     // Protection is not taken off again.
     assert!(stage.node.take().unwrap().stop());
     stage.federation.edit("ES-AGENCY/node/node.toml", "accept_primary_only = false", "accept_primary_only = true");

@@ -9,6 +9,7 @@
 )]
 
 mod administration;
+mod agreements;
 mod attacks;
 mod audited;
 mod ceremony;

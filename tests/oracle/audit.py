@@ -148,7 +148,10 @@ class Audit:
         worlds = self.world(self.held(), tally)
         for vintage in self.told():
             truth = self.release.truths[vintage]
-            protected = [(key, source) for of, key, source in self.release.protected(vintage) if of == self.family]
+            protected = [
+                (key, source) for of, key, source in self.release.protected(vintage)
+                if of == self.family and not self.rests_on_corrected_change(key)
+            ]
             for key, source in self.chosen(protected):
                 parts = truth.of(self.family, key)
                 demand = self.demand(parts.values(), sum(parts.values()), source, at_most=self.release.at_most(self.family, key, vintage))
@@ -156,6 +159,11 @@ class Audit:
                 self.found.protected += 1
                 self.examine("numbers", key, self.edition(vintage), demand, *look(segment, (-1, at), key), system)
         self.found.count(tally)
+
+    def rests_on_corrected_change(self, key):
+        """Whether a number was shown in a vintage before a correction: if it is small in another, only its change was a secret."""
+        shown = self.release.rows.get((self.family, key), [])
+        return any(row.vintage < corrected for row in shown for corrected in self.release.corrected)
 
     def edition(self, vintage):
         return self.release.vintages.index(vintage)
@@ -193,8 +201,9 @@ class Audit:
         }
         told = self.told()
         for before, after in sorted(revised | set(zip(told, told[1:]))):
-            # Two people agreed that anybody may see what a correction changed.
-            if not any(before < corrected <= after for corrected in self.release.corrected):
+            # Two people agreed that anybody may see what a correction changed of what was published: what changed since any vintage
+            # before it.
+            if not any(before < corrected for corrected in self.release.corrected):
                 self.change(worlds, before, after, (before, after) in revised)
         self.found.count(tally)
 

@@ -59,9 +59,7 @@ class Folder:
                 before = now
             vintages.append(len(truths) - 1)
         release = Release(of, self.rules, truths, vintages)
-        release.corrected = {
-            vintage for before, vintage, corrected in zip([-1, *vintages], vintages, self.corrected) if corrected and vintage != before
-        }
+        release.corrected = {vintage for vintage, corrected in zip(vintages, self.corrected) if corrected}
         for cell in self.waived:
             if cell["table"] in release.tables and cell["key"]["time"][:4] == year:
                 release.waive(cell)

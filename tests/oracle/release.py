@@ -85,7 +85,7 @@ class Release:
         self.held = collections.defaultdict(dict)
         self.faults = []
         # What is public anyway, by family and key.
-        self.waived = {}
+        self.waived = collections.defaultdict(set)
         # Vintages that two people agreed to make anew: anybody may see what changed in them.
         self.corrected = set()
         self.tables = {table.name: table for table in kind.tables}
@@ -112,17 +112,16 @@ class Release:
         codes, table = cell["key"], self.tables[cell["table"]]
         for name, value in cell["values"].items():
             for family, flag, *_ in numbers_of(table.measures[name], {"state": "value", "value": value}):
-                self.waived[family, self.kind.key(codes, flag)] = value
+                self.waived[family, self.kind.key(codes, flag)].add(value)
 
     def is_public(self, family, key, vintage):
         """Whether a number is public anyway, and the records of a vintage say what is public."""
-        public = self.waived.get((family, key))
-        return public is not None and self.truths[vintage].total(family, key) == public
+        return self.truths[vintage].total(family, key) in self.waived.get((family, key), ())
 
     def at_most(self, family, key, vintage):
         """What a count is at most, because a public one contains it."""
         limits = [
-            value for (of, whole), value in self.waived.items()
+            self.truths[vintage].total(of, whole) for of, whole in self.waived
             if of == family and self.is_public(of, whole, vintage) and self.kind.contains(whole, key)
         ]
         return min(limits, default=None)

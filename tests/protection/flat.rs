@@ -86,6 +86,7 @@ fn main() {
             protect: &is_unsafe,
             shown_before: &vec![false; size],
             width: &vec![i64::from(Rules::DEFAULT.width()); size],
+            up: &[],
             reach: Reach::Together,
             unit: 1,
             k,

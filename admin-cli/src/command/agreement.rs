@@ -299,11 +299,16 @@ fn proposal_text(result: &Value) -> String {
     let Some(difference) = result.get("difference") else { return text };
     text += &format!("\nwhat anybody sees who has edition {} and the new one:\n", field(difference, "/edition"));
     for of in difference.get("years").and_then(Value::as_array).into_iter().flatten() {
-        let [kind, year, added, removed, discloses] =
-            ["/kind", "/year", "/lines_added", "/lines_removed", "/discloses"].map(|path| field(of, path));
+        let [kind, year, added, removed, discloses, narrows] =
+            ["/kind", "/year", "/lines_added", "/lines_removed", "/discloses", "/narrows"].map(|path| field(of, path));
         text += &format!(
             "  {kind} {year}: {added} lines came and {removed} went since; {discloses} numbers tell of too few cases, or mainly of one\n"
         );
+        if narrows != "0" {
+            text += &format!(
+                "  {kind} {year}: {narrows} numbers stay hidden and can perhaps be narrowed, beyond what changed\n"
+            );
+        }
     }
     if let Some(rules) = difference.get("rules") {
         text += &format!(
@@ -323,23 +328,29 @@ fn proposal_text(result: &Value) -> String {
         .collect();
     let header = ["table", "changed", "shown now", "hidden now", "added", "gone"].map(str::to_owned);
     text += &format!("\n{}", table(&header, &rows, &[false, true, true, true, true, true]));
-    let listed = difference.get("discloses").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
-    let rows: Vec<Vec<String>> = listed
-        .iter()
-        .take(TOLD_MAX)
-        .map(|of| {
-            let codes = of.get("key").and_then(Value::as_object).into_iter().flatten();
-            let codes: Vec<&str> = codes.filter_map(|(_, code)| code.as_str()).collect();
-            let rest = ["/measure", "/from", "/to", "/cases"].map(|path| field(of, path));
-            [vec![field(of, "/table"), codes.join(" ")], rest.to_vec()].concat()
-        })
-        .collect();
-    if !rows.is_empty() {
-        let header = ["table", "cell", "measure", "said", "says", "cases of the difference"].map(str::to_owned);
-        text += &format!("\n{}", table(&header, &rows, &[false, false, false, true, true, true]));
-        if listed.len() > TOLD_MAX {
-            text += &format!("and {} more: --json lists them\n", listed.len() - TOLD_MAX);
-        }
+    let header = ["table", "cell", "measure", "said", "says", "cases of the difference"].map(str::to_owned);
+    text += &list_of(difference, "discloses", &header, &["/measure", "/from", "/to", "/cases"]);
+    let header = ["table", "hidden cell that can perhaps be narrowed", "measure"].map(str::to_owned);
+    text += &list_of(difference, "narrows", &header, &["/measure"]);
+    text
+}
+
+// Some numbers that a difference names.
+fn list_of(difference: &Value, name: &str, header: &[String], fields: &[&str]) -> String {
+    let listed = difference.get(name).and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    let row = |of: &Value| {
+        let codes = of.get("key").and_then(Value::as_object).into_iter().flatten();
+        let codes: Vec<&str> = codes.filter_map(|(_, code)| code.as_str()).collect();
+        let rest = fields.iter().map(|path| field(of, path)).collect();
+        [vec![field(of, "/table"), codes.join(" ")], rest].concat()
+    };
+    let rows: Vec<Vec<String>> = listed.iter().take(TOLD_MAX).map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}", table(header, &rows, &[false, false, false, true, true, true]));
+    if listed.len() > TOLD_MAX {
+        text += &format!("and {} more: --json lists them\n", listed.len() - TOLD_MAX);
     }
     text
 }

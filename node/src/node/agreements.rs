@@ -48,7 +48,7 @@ const LISTED_MAX: usize = 200;
 /// Proposals that were shown to somebody who has not signed yet. They are gone with the process.
 pub(super) type Offered = Vec<(Document, Vec<u8>)>;
 
-// A year, from one to another.
+type Blocks = HashMap<(u16, u16), Block>;
 type Years = Vec<(Kind, u16)>;
 
 // Why there is no proposal, or nothing comes of it.
@@ -218,7 +218,9 @@ impl Node {
             number_of(block?, number)
         };
         let states: Vec<Option<Released>> = named.measures().iter().map(state).collect();
-        if states.iter().all(|state| state.is_some_and(|state| state.number().is_some())) {
+        // Of the counts, which go together, the first is the one that is meant.
+        let asked = if measures.is_empty() { 1 } else { states.len() };
+        if states.iter().take(asked).all(|state| state.is_some_and(|state| state.number().is_some())) {
             return Err(failed(2, "SHOWN", "it is shown already", "see accord edition show --cells").into());
         }
         if states.iter().any(|state| state.is_none_or(|state| state == Released::NOT_AVAILABLE)) {
@@ -299,13 +301,18 @@ impl Node {
             .filter(|block| of_years(catalogue, block))
             .map(|block| (key(block), block.clone()))
             .collect();
-        let same = |(key, block): (&(u16, u16), &Block)| was.get(key).is_some_and(|was| was.cells == block.cells);
-        if becomes.len() == was.len() && becomes.iter().all(same) {
-            let message = "nothing would change: the records of these years are as they are published";
-            return Err(failed(2, "NOTHING", message, "see accord edition show").into());
-        }
         let country = self.config.member.country();
         let (tables, _) = differences((&latest.frozen.catalogue, &was), (catalogue, &becomes), country, None, false);
+        let unlike = |of: &Value| {
+            let count = |what: &str| of.get(what).and_then(Value::as_u64).unwrap_or(0);
+            // That more could be shown by another choice is no correction.
+            let shown = if waived.is_some() || latest.rules() != &self.config.rules { count("shown") } else { 0 };
+            count("changed") + count("hidden") + count("added") + count("gone") + shown > 0
+        };
+        if !tables.iter().any(unlike) {
+            let message = "nothing would change: what is published of these years is what the records say";
+            return Err(failed(2, "NOTHING", message, "see accord edition show").into());
+        }
         let mut content: Vec<_> = becomes.iter().collect();
         content.sort_unstable_by_key(|(key, _)| **key);
         let content: Vec<u8> = content.into_iter().flat_map(|(_, block)| block.cells.iter().copied()).collect();
@@ -318,9 +325,10 @@ impl Node {
         if let Some(cell) = waived {
             fields.insert("cell".into(), public_json(catalogue, country, cell));
         } else {
-            let (lines, discloses) = self.corrections_json(&filled.corrected, catalogue, (&was, &becomes));
-            fields.insert("years".into(), lines);
+            let [years, discloses, narrows] = self.corrections_json(&filled.corrected, catalogue, (&was, &becomes));
+            fields.insert("years".into(), years);
             fields.insert("discloses".into(), discloses);
+            fields.insert("narrows".into(), narrows);
             if latest.rules() != &self.config.rules {
                 fields.insert(
                     "rules".into(),
@@ -331,40 +339,48 @@ impl Node {
         serde_json::to_vec(&difference).map_err(|error| StoreError::Read(error.to_string()).into())
     }
 
-    // Lines that came and went, and the numbers that tell of too few cases.
+    // Lines that came and went, the numbers that tell of too few cases, and those that can be narrowed beyond what changed.
     fn corrections_json(
         &self,
         corrections: &[Correction],
         catalogue: &Catalogue,
-        (was, becomes): (&HashMap<(u16, u16), Block>, &HashMap<(u16, u16), Block>),
-    ) -> (Value, Value) {
-        let mut listed = Vec::new();
+        (was, becomes): (&Blocks, &Blocks),
+    ) -> [Value; 3] {
+        let name = |year: u16, table_id: u16, number: usize| {
+            let table = catalogue.table_by_id(table_id)?;
+            let layout = Layout::new(table, self.config.member.country(), year).ok()?;
+            let width = layout.width().max(1);
+            let is_it = |measure: &usize| table.numbers_of(*measure).contains(&(number % width));
+            let measure = (0..table.measures.len()).find(is_it).and_then(|measure| table.measures.get(measure))?;
+            Some(json!({ "table": table.name, "key": cell_key(table, &layout, number / width), "measure": measure.id }))
+        };
+        let (mut discloses, mut narrows) = (Vec::new(), Vec::new());
         for correction in corrections {
             for of in &correction.disclosed {
-                let Some(table) = catalogue.table_by_id(of.table_id).filter(|_| listed.len() < LISTED_MAX) else {
-                    continue;
+                let says = |blocks: &Blocks| {
+                    number_of(&blocks.get(&(of.table_id, correction.year))?.cells, of.number)?.number()
                 };
-                let Ok(layout) = Layout::new(table, self.config.member.country(), correction.year) else { continue };
-                let block = (of.table_id, correction.year);
-                let says =
-                    |blocks: &HashMap<(u16, u16), Block>| number_of(&blocks.get(&block)?.cells, of.number)?.number();
-                let width = layout.width().max(1);
-                let measure =
-                    (0..table.measures.len()).find(|measure| table.numbers_of(*measure).contains(&(of.number % width)));
-                listed.push(json!({
-                    "table": table.name, "key": cell_key(table, &layout, of.number / width),
-                    "measure": measure.and_then(|measure| table.measures.get(measure)).map(|measure| measure.id.as_str()),
-                    "from": says(was), "to": says(becomes), "cases": of.cases,
-                }));
+                let mut row = name(correction.year, of.table_id, of.number).unwrap_or_default();
+                if let Some(row) = row.as_object_mut() {
+                    row.insert("from".into(), json!(says(was)));
+                    row.insert("to".into(), json!(says(becomes)));
+                    row.insert("cases".into(), json!(of.cases));
+                }
+                discloses.push(row);
             }
+            let narrowed = correction.narrowed.iter();
+            narrows.extend(narrowed.filter_map(|(table, number)| name(correction.year, *table, *number)));
         }
         let years = corrections.iter().map(|of| {
             json!({
                 "kind": of.kind.as_str(), "year": of.year, "lines_added": of.added, "lines_removed": of.removed,
-                "discloses": of.disclosed.len(),
+                "discloses": of.disclosed.len(), "narrows": of.narrowed.len(),
             })
         });
-        (years.collect(), Value::Array(listed))
+        let years = years.collect();
+        discloses.truncate(LISTED_MAX);
+        narrows.truncate(LISTED_MAX);
+        [years, Value::Array(discloses), Value::Array(narrows)]
     }
 
     // Shows a proposal to whoever makes it; it is kept as soon as they have signed.

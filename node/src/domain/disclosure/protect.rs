@@ -37,23 +37,7 @@ pub type Before<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
 /// # Errors
 /// What the auditor objects to: then nothing of the block may be published.
 pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: Before<'_>) -> Result<Protected, Fault> {
-    let mut protected = Protected {
-        reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
-        ..Protected::default()
-    };
-    let given = Given { tables, block, rules, before };
-    let counts = Work::new(given, &with(tables, Family::Counts), Family::Counts, &protected.reasons);
-    let counts = counts.finish(&mut protected);
-    means(given, &mut protected.reasons);
-    let mut done = vec![counts];
-    for quantity in SUMS {
-        let family = Family::Sums(quantity);
-        let with = with(tables, family);
-        if !with.is_empty() {
-            let sums = Work::new(given, &with, family, &protected.reasons);
-            done.push(sums.finish(&mut protected));
-        }
-    }
+    let (mut protected, done) = decide(Given { tables, block, rules, before });
     // Everything is decided: now every family is audited against all that would be shown, and all that was.
     let was_shown: Vec<Vec<bool>> = (0..tables.len())
         .map(|at| {
@@ -76,6 +60,44 @@ pub fn protect(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: B
         protected.effort += of_family.choice.effort;
     }
     Ok(protected)
+}
+
+/// Numbers, by table and place, that somebody may narrow who knows what `before` says was shown, if what it says was hidden is and
+/// everything else is shown: those for which no witness is found. That is no proof that they can be.
+pub fn narrowed(tables: &[Filled<'_>], block: Block<'_>, rules: &Rules, before: Before<'_>) -> Vec<(usize, usize)> {
+    let (_, done) = decide(Given { tables, block, rules, before });
+    let mut found = Vec::new();
+    for of in &done {
+        for (at, nodes) in of.with.iter().zip(&of.star.numbers) {
+            let without = |node: &u32| of.choice.without.contains(node);
+            found.extend(nodes.iter().enumerate().filter(|(_, node)| without(node)).map(|(number, _)| (*at, number)));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+// What every family hides, with its witnesses, not audited yet.
+fn decide(given: Given<'_>) -> (Protected, Vec<Done>) {
+    let tables = given.tables;
+    let mut protected = Protected {
+        reasons: tables.iter().map(|of| vec![None; of.layout.cells() * of.layout.width()]).collect(),
+        ..Protected::default()
+    };
+    let counts = Work::new(given, &with(tables, Family::Counts), Family::Counts, &protected.reasons);
+    let counts = counts.finish(&mut protected);
+    means(given, &mut protected.reasons);
+    let mut done = vec![counts];
+    for quantity in SUMS {
+        let family = Family::Sums(quantity);
+        let with = with(tables, family);
+        if !with.is_empty() {
+            let sums = Work::new(given, &with, family, &protected.reasons);
+            done.push(sums.finish(&mut protected));
+        }
+    }
+    (protected, done)
 }
 
 /// The primary rules alone: what they hide can be recomputed by subtraction. For tests, with data that is no secret.

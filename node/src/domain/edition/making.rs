@@ -105,13 +105,17 @@ impl<'a> Making<'a> {
         let tables = self.tables(self.filling.contributions)?;
         let work = self.work(&tables, self.filling.contributions);
         let changes = Changes::between(&self.newest_lines(old)?, held);
-        let done = work.corrected(before, old, &changes)?;
+        let (blocks, protected, narrowed) = work.corrected(before, old, &changes)?;
         let (added, removed) = changes.counts();
-        let disclosed = work.disclosed(before, &done.0, &changes);
-        let how = How::Corrected(Correction { kind, year, added, removed, disclosed });
-        let earlier = old.vintages.iter().map(|vintage| Vintage { corrected: true, ..*vintage });
+        let disclosed = work.disclosed(before, old, &blocks, held)?;
+        // Where the editions before tell more than what changed, nothing can be kept up against them: this is a new beginning.
+        let earlier = old.vintages.iter().filter(|_| narrowed.is_empty());
+        let earlier = earlier.map(|vintage| Vintage { corrected: true, ..*vintage });
         let vintages = earlier.chain([self.newest()]).collect();
-        Ok(self.made(done, (held, 0), vintages, how))
+        let narrowed = narrowed.into_iter().filter_map(|(place, number)| Some((tables.get(place)?.table.id, number)));
+        let narrowed = narrowed.collect();
+        let how = How::Corrected(Correction { kind, year, added, removed, disclosed, narrowed });
+        Ok(self.made((blocks, protected), (held, 0), vintages, how))
     }
 
     // Whether a number is to be shown, because it is public anyway, that is hidden in the only vintage that counts. Where there are

@@ -222,6 +222,9 @@ pub struct Correction {
     pub removed: usize,
     /// Numbers whose difference is no better protected than a number that breaks a primary rule.
     pub disclosed: Vec<Disclosed>,
+    /// Numbers, by table and place in the block, that stay hidden and that somebody with an edition before may narrow, beyond what
+    /// changed.
+    pub narrowed: Vec<(u16, usize)>,
 }
 
 /// A number that says something else in both of two editions, because of too few cases or mainly of one.

@@ -12,9 +12,9 @@ use super::{
     super::{
         contribution::Contribution,
         disclosure::{
-            self, Reason, Rules,
-            protect::{Protected, breaks_a_rule, primary_only, protect},
-            star::Earlier,
+            Reason, Rules,
+            protect::{Protected, breaks_a_rule, narrowed, primary_only, protect},
+            star::{self, Earlier},
         },
         revision::{Changes, HeldLine, Revised, contributions, is_sum, make_unsafe, revised},
         tabulate::Cell,
@@ -74,17 +74,7 @@ impl<'a> Work<'a> {
         said_before: SaidBefore<'_>,
         earlier: &[Earlier],
     ) -> Result<Protected, Unfit> {
-        let filled: Vec<disclosure::star::Filled<'_>> = self
-            .linked()
-            .zip(cells)
-            .map(|(of, cells)| disclosure::star::Filled {
-                table: of.table,
-                layout: &of.layout,
-                cells,
-                public: of.waived.public(),
-            })
-            .collect();
-        let block = disclosure::star::Block { lines, year: self.job.year, published: self.published, earlier };
+        let (filled, block) = self.filled(cells, lines, earlier);
         match self.filling.protection {
             Protection::Audited => protect(&filled, block, rules, said_before).map_err(|fault| Unfit::Audit {
                 kind: self.job.kind,
@@ -93,6 +83,22 @@ impl<'a> Work<'a> {
             }),
             Protection::PrimaryOnly => Ok(primary_only(&filled, block, rules)),
         }
+    }
+
+    fn filled<'b>(
+        &'b self,
+        cells: &[&'b [Cell]],
+        lines: &'b [Contribution],
+        earlier: &'b [Earlier],
+    ) -> (Vec<star::Filled<'b>>, star::Block<'b>) {
+        let filled = self.linked().zip(cells).map(|(of, cells)| star::Filled {
+            table: of.table,
+            layout: &of.layout,
+            cells,
+            public: of.waived.public(),
+        });
+        let block = star::Block { lines, year: self.job.year, published: self.published, earlier };
+        (filled.collect(), block)
     }
 
     fn block_of_each(&self, reasons: &[Vec<Option<Reason>>]) -> Vec<Block> {
@@ -132,23 +138,40 @@ impl<'a> Work<'a> {
     }
 
     // The records as they are, whatever changed: only what did not change stays protected against whoever has the editions before.
-    // What was hidden stays hidden, unless nothing but the rules has changed: then it is no smaller now than it was.
+    // What was hidden stays hidden, unless nothing but the rules has changed: then it is no smaller now than it was. Where that leaves
+    // numbers without a witness, they are named, and the block is protected against those who have nothing else.
     pub(super) fn corrected(
         &self,
         before: Before<'_>,
         old: &Basis,
         changes: &Changes,
-    ) -> Result<(Blocks, Protected), Unfit> {
+    ) -> Result<(Blocks, Protected, Vec<(usize, usize)>), Unfit> {
         let earlier = earlier(&self.vintages(old)?);
         let only_rules = old.vintages.len() == 1 && changes.counts() == (0, 0);
         let known =
             |table: usize, number: usize| self.known(before, table, number).filter(|shown| *shown || !only_rules);
-        let protected = self.protected(&known, &earlier)?;
-        let mut blocks = self.block_of_each(&protected.reasons);
-        for (of, block) in self.laid_out.iter().zip(&mut blocks) {
-            remember(block, &carried(of, self.job.year, before));
+        let beside = self.protected(&known, &earlier);
+        if let Ok(protected) = beside {
+            let mut blocks = self.block_of_each(&protected.reasons);
+            for (of, block) in self.laid_out.iter().zip(&mut blocks) {
+                remember(block, &carried(of, self.job.year, before));
+            }
+            return Ok((self.with_shares(blocks), protected, Vec::new()));
         }
-        Ok((self.with_shares(blocks), protected))
+        let stays_hidden = |table: usize, number: usize| known(table, number).filter(|shown| !shown);
+        let protected = self.protected(&stays_hidden, &[])?;
+        let blocks = self.block_of_each(&protected.reasons);
+        let is_shown = |table: usize, number: usize| {
+            let hidden = protected.reasons.get(table)?.get(number)?.is_some();
+            Some(!hidden || self.known(before, table, number) == Some(true))
+        };
+        let cells: Vec<&[Cell]> = self.linked().map(|of| of.cells.as_slice()).collect();
+        let (filled, block) = self.filled(&cells, self.lines, &earlier);
+        let narrowed = narrowed(&filled, block, self.filling.rules, &is_shown);
+        let places: Vec<usize> =
+            (0..self.laid_out.len()).filter(|at| self.laid_out.get(*at).is_some_and(|of| of.table.margins)).collect();
+        let narrowed = narrowed.into_iter().filter_map(|(table, number)| Some((*places.get(table)?, number))).collect();
+        Ok((self.with_shares(blocks), protected, narrowed))
     }
 
     // Adds what closed, and puts right what may be put right of what was published, if anything may be.
@@ -226,31 +249,52 @@ impl<'a> Work<'a> {
         Ok((self.with_shares(blocks), protected, revision))
     }
 
-    // The numbers of made blocks whose difference to what was published tells of too few cases, or mainly of one.
-    pub(super) fn disclosed(&self, before: Before<'_>, blocks: &Blocks, changes: &Changes) -> Vec<Disclosed> {
-        let (kind, year) = (self.job.kind, self.job.year);
-        let rules = self.filling.rules.hiding_zeros();
-        let mut found = Vec::new();
-        for (of, (_, block, _)) in self.laid_out.iter().zip(blocks) {
-            let (old, cells) = (carried(of, year, before), changes.cells(of.table, &of.layout, kind, year));
-            let width = of.layout.width().max(1);
-            let differs = |number: &usize| {
-                let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
-                known(&old, *number) == Some(true) && old.cells.get(bytes.clone()) != block.cells.get(bytes)
-            };
-            for number in (0..block.reasons.len()).filter(differs) {
-                let measure = (0..of.table.measures.len())
-                    .find(|measure| of.table.numbers_of(*measure).contains(&(number % width)));
-                let (Some(index), Some(cell)) = (measure, cells.get(number / width)) else { continue };
-                let within = number % width - of.table.numbers_of(index).start;
-                let is_small = block.reasons.get(number).copied().and_then(reason).is_some_and(is_primary);
-                let tells = |of| is_small || breaks_a_rule(cell, index, of, within, &rules);
-                if of.table.measures.get(index).is_some_and(tells) {
-                    found.push(Disclosed { table_id: of.table.id, number, cases: cell.cases });
+    // The numbers of made blocks whose difference to what was published tells of too few cases, or mainly of one: what changed since
+    // any vintage, since a number may say what the first one said.
+    pub(super) fn disclosed(
+        &self,
+        before: Before<'_>,
+        old: &Basis,
+        blocks: &Blocks,
+        held: &[HeldLine],
+    ) -> Result<Vec<Disclosed>, Unfit> {
+        let mut cases: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+        for (_, lines) in self.vintages(old)?.iter().filter(|(of, _)| !of.corrected) {
+            let changes = Changes::between(lines, held);
+            for (place, (of, (_, block, _))) in self.laid_out.iter().zip(blocks).enumerate() {
+                for (number, few) in self.told_by(of, block, before, &changes) {
+                    let least = cases.entry((place, number)).or_insert(few);
+                    *least = few.min(*least);
                 }
             }
         }
-        found
+        let disclosed = |((place, number), cases): ((usize, usize), u64)| {
+            Some(Disclosed { table_id: self.laid_out.get(place)?.table.id, number, cases })
+        };
+        Ok(cases.into_iter().filter_map(disclosed).collect())
+    }
+
+    // The same for one table and the changes since one vintage: numbers, and the cases of their difference.
+    fn told_by(&self, of: &LaidOut<'_>, block: &Block, before: Before<'_>, changes: &Changes) -> Vec<(usize, u64)> {
+        let (kind, year) = (self.job.kind, self.job.year);
+        let rules = self.filling.rules.hiding_zeros();
+        let (old, cells) = (carried(of, year, before), changes.cells(of.table, &of.layout, kind, year));
+        let width = of.layout.width().max(1);
+        let is_small = |number: usize| block.reasons.get(number).copied().and_then(reason).is_some_and(is_primary);
+        let differs = |number: &usize| {
+            let bytes = number * CELL_LEN..(number + 1) * CELL_LEN;
+            // What is small now and was known once rests on its change, whether it was hidden since or not.
+            known(&old, *number) == Some(true)
+                && (is_small(*number) || old.cells.get(bytes.clone()) != block.cells.get(bytes))
+        };
+        let tells = |number: usize| {
+            let (cell, within) = (cells.get(number / width)?, number % width);
+            let index = (0..of.table.measures.len()).find(|index| of.table.numbers_of(*index).contains(&within))?;
+            let (measure, first) = (of.table.measures.get(index)?, of.table.numbers_of(index).start);
+            (is_small(number) || breaks_a_rule(cell, index, measure, within - first, &rules))
+                .then_some((number, cell.cases))
+        };
+        (0..block.reasons.len()).filter(differs).filter_map(tells).collect()
     }
 
     // Which numbers may be put right as far as the changes since one vintage go, and as those before allow.
