@@ -55,28 +55,14 @@ fn main() {
     let mut vintages: HashMap<(Kind, u16, u64), Vec<HeldLine>> = HashMap::new();
     let steps = fs::read_to_string(folder.join("months.json")).unwrap_or_else(|_| "[12]".to_owned());
     let steps: Vec<u8> = serde_json::from_str(&steps).unwrap();
-    let editions = |name: &str| -> Vec<u64> {
-        let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|_| "[]".to_owned());
-        serde_json::from_str(&text).unwrap()
-    };
-    let (corrects, waives) = (editions("corrects.json"), editions("waives.json"));
+    let (made_anew, with_waiver) = (editions(folder, "corrects.json"), editions(folder, "waives.json"));
     let mut waived: Vec<PublicCell> = Vec::new();
     let mut told = Told::default();
     for edition in 1.. {
         let Ok(text) = fs::read_to_string(folder.join(format!("lines-{edition}.json"))) else { break };
         let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
         let months = *steps.get(usize::try_from(edition).unwrap() - 1).or(steps.last()).unwrap();
-        let mut contributions = Contributions::default();
-        let mut coverage = Coverage::default();
-        for line in &lines {
-            let (kind, part) = part(line, &catalogue, country);
-            contributions.add_part(kind, line["case"].as_str().unwrap().as_bytes(), part);
-            coverage.declare(
-                kind,
-                Months::new((part.when.year, 1), (part.when.year, months)).unwrap(),
-                CoverageState::Complete,
-            );
-        }
+        let (contributions, coverage) = records(&lines, months, &catalogue, country);
         let years: Vec<(Kind, u16)> =
             before.iter().flat_map(|(_, bases)| bases).map(|basis| (basis.kind, basis.year)).collect();
         let fill = |correct: &[(Kind, u16)], waived: &[PublicCell]| {
@@ -99,13 +85,13 @@ fn main() {
             made.map(gather)
         };
         // What cannot be protected beside what was published is not corrected, whoever agrees on it.
-        let corrected = if corrects.contains(&edition) { fill(&years, &waived).ok() } else { None };
+        let corrected = if made_anew.contains(&edition) { fill(&years, &waived).ok() } else { None };
         if corrected.is_some() {
             fs::write(folder.join(format!("corrected-{edition}.json")), "true").unwrap();
         }
         let corrected = corrected.map_or_else(|| fill(&[], &waived), Ok);
         let mut filled = corrected.unwrap_or_else(|fault| panic!("edition {edition}: {fault}"));
-        if let Some((frozen, bases)) = before.as_ref().filter(|_| waives.contains(&edition)) {
+        if let Some((frozen, bases)) = before.as_ref().filter(|_| with_waiver.contains(&edition)) {
             // The first of some small numbers that can be shown beside the others.
             for cell in candidates(frozen, bases, &catalogue, country, &vintages) {
                 let with = [waived.as_slice(), std::slice::from_ref(&cell)].concat();
@@ -115,8 +101,8 @@ fn main() {
                 }
             }
         }
-        let public: Vec<Value> = waived.iter().map(|cell| public(cell, &catalogue, country)).collect();
-        fs::write(folder.join(format!("waived-{edition}.json")), json!(public).to_string()).unwrap();
+        let public = json!(waived.iter().map(|cell| public(cell, &catalogue, country)).collect::<Vec<_>>());
+        fs::write(folder.join(format!("waived-{edition}.json")), public.to_string()).unwrap();
         let held = std::mem::take(&mut filled.held);
         vintages.extend(held.into_iter().map(|(kind, year, lines)| ((kind, year, edition), lines)));
         eprintln!("edition {edition}: {:?} {:?} {:?}", filled.revised, filled.kept, filled.corrected);
@@ -133,10 +119,28 @@ fn main() {
     }
 }
 
+// Numbers of editions in a file that may be there.
+fn editions(folder: &Path, name: &str) -> Vec<u64> {
+    let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|_| "[]".to_owned());
+    serde_json::from_str(&text).unwrap()
+}
+
+// What the lines contribute, with the first months of their years declared complete.
+fn records(lines: &[Value], months: u8, catalogue: &Catalogue, country: &str) -> (Contributions, Coverage) {
+    let (mut contributions, mut coverage) = (Contributions::default(), Coverage::default());
+    for line in lines {
+        let (kind, part) = part(line, catalogue, country);
+        let months = Months::new((part.when.year, 1), (part.when.year, months)).unwrap();
+        contributions.add_part(kind, line["case"].as_str().unwrap().as_bytes(), part);
+        coverage.declare(kind, months, CoverageState::Complete);
+    }
+    (contributions, coverage)
+}
+
 // Small numbers that were hidden, in an order that looks like chance and is always the same.
 fn candidates(
     frozen: &Frozen,
-    bases: &[Basis],
+    made_from: &[Basis],
     catalogue: &Catalogue,
     country: &str,
     vintages: &HashMap<(Kind, u16, u64), Vec<HeldLine>>,
@@ -153,7 +157,7 @@ fn candidates(
         let codes: Vec<(&String, &Value)> = cell["key"].as_object().unwrap().iter().collect();
         let key = codes.into_iter().map(|(name, code)| (name.clone(), code.as_str().unwrap().to_owned())).collect();
         let named = waiver::find(table, country, &key, &[]).ok()?;
-        let basis = bases.iter().find(|basis| (basis.kind, basis.year) == (table.kind, named.year))?;
+        let basis = made_from.iter().find(|basis| (basis.kind, basis.year) == (table.kind, named.year))?;
         let held = vintages.get(&(table.kind, named.year, basis.vintages.last()?.edition))?;
         named.with_values(table, country, held).ok()
     };

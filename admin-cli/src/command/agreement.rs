@@ -279,8 +279,10 @@ fn proposal_text(result: &Value) -> String {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(Value::as_str)
-        .map(|key| key.chars().take(16).collect())
+        .map(|of| match field(of, "/fingerprint").as_str() {
+            "null" | "" => field(of, "/key").chars().take(16).collect(),
+            print => format!("{} {}", field(of, "/role"), print.chars().take(11).collect::<String>()),
+        })
         .collect();
     let state = field(result, "/state").replace('_', " ");
     let signed = if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") };

@@ -97,10 +97,8 @@ impl Node {
         };
         // A block is as strict as the edition that it was made in, whatever came after.
         let rules_of = |number: u64| self.rules_since(number, catalogue);
-        let before = match latest.as_ref().filter(|_| self.protection() == Protection::Audited) {
-            Some(latest) => Some(Before { frozen: &latest.frozen, bases: latest.bases(), rules: &rules_of }),
-            None => None,
-        };
+        let audited = latest.as_ref().filter(|_| self.protection() == Protection::Audited);
+        let before = audited.map(|latest| Before { frozen: &latest.frozen, bases: latest.bases(), rules: &rules_of });
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys().edition_key);
         let fingerprint = |bytes: &[u8]| {
             let mut hash = [0; 32];

@@ -96,7 +96,7 @@ pub fn find(
     let (mut levels, mut codes, mut year) = (Vec::new(), Vec::new(), None);
     for (dimension, axis) in table.dimensions.iter().zip(&axes) {
         let found = match (key.get(&dimension.name), axis) {
-            (Some(code), axis) => {
+            (Some(code), _) => {
                 let unknown = || NotWaived::Code { dimension: dimension.name.clone(), code: code.clone() };
                 axis.find(code).ok_or_else(unknown)?
             }

@@ -36,6 +36,8 @@ pub(super) struct Work<'a> {
     pub(super) lines: &'a [Contribution],
 }
 
+// Numbers that somebody with an edition before may narrow, by table and place.
+type Narrowed = Vec<(usize, usize)>;
 type SaidBefore<'a> = &'a dyn Fn(usize, usize) -> Option<bool>;
 
 impl<'a> Work<'a> {
@@ -145,7 +147,7 @@ impl<'a> Work<'a> {
         before: Before<'_>,
         old: &Basis,
         changes: &Changes,
-    ) -> Result<(Blocks, Protected, Vec<(usize, usize)>), Unfit> {
+    ) -> Result<(Blocks, Protected, Narrowed), Unfit> {
         let earlier = earlier(&self.vintages(old)?);
         let only_rules = old.vintages.len() == 1 && changes.counts() == (0, 0);
         let known =

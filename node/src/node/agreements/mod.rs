@@ -3,15 +3,17 @@
 //! A proposal says exactly what was seen: its signed consent names the latest edition and SHA-256 of the difference as it was shown.
 //! Whatever changed when the second person signs, the difference is worked out again, and another one is not what was agreed on.
 
-use std::collections::{BTreeMap, HashMap};
+mod outlook;
+mod waivers;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
-    catalogue::{Catalogue, Kind, Table},
-    cell::{CELL_LEN, Released},
+    catalogue::Kind,
     codec::{Bounded, Cap, decode, encode},
     consent::{AGREE_MIN, Consent, Matter, PublicCell},
-    edition::{Layout, Protection},
+    edition::Protection,
     id::{Hash, from_hex, to_hex},
     key::PublicKey,
     member_keys::KeyRole,
@@ -23,18 +25,18 @@ use serde_json::{Value, json};
 
 use super::{
     NOTE_RULE, Node, Reply, done,
-    edition_diff::differences,
-    edition_view::{cell_key, rules_json},
     editions::{LoadedEdition, unknown_table},
     failed, notice, only_one,
-    publishing::{Prepared, Snapshot},
+    publishing::Prepared,
     store_failed,
     unpublished::{NotFilled, not_continued},
 };
 use crate::{
-    domain::edition::{Block, Correction, Filled, Frozen, VINTAGES_KEPT_MAX, Vintage, waiver},
+    domain::edition::Frozen,
     io::store::{AgreementEntry, Batch, Course, StoreError},
 };
+use outlook::Outlook;
+use waivers::public_json;
 
 /// How long a proposal waits for another person, in days.
 const OPEN_DAYS: u64 = 14;
@@ -42,13 +44,10 @@ const OPEN_DAYS: u64 = 14;
 const OPEN_MAX: usize = 16;
 /// Proposals that are shown and not signed yet, at most.
 const OFFERED_MAX: usize = 8;
-/// Numbers that a proposal lists, at most: it counts the others.
-const LISTED_MAX: usize = 200;
 
 /// Proposals that were shown to somebody who has not signed yet. They are gone with the process.
 pub(super) type Offered = Vec<(Document, Vec<u8>)>;
 
-type Blocks = HashMap<(u16, u16), Block>;
 type Years = Vec<(Kind, u16)>;
 
 // Why there is no proposal, or nothing comes of it.
@@ -82,13 +81,6 @@ impl NotAgreed {
             Self::Filled(error) => error.reply(),
         }
     }
-}
-
-// What would become of the latest edition.
-struct Outlook {
-    filled: Filled,
-    snapshot: Snapshot,
-    difference: Vec<u8>,
 }
 
 impl Node {
@@ -145,7 +137,7 @@ impl Node {
         }
     }
 
-    fn latest_audited(&self) -> Result<std::sync::Arc<LoadedEdition>, NotAgreed> {
+    fn latest_audited(&self) -> Result<Arc<LoadedEdition>, NotAgreed> {
         let latest = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
         let Some(latest) = latest else {
             let next = "publish one: accord edition publish";
@@ -156,231 +148,6 @@ impl Node {
             return Err(not_continued(header.number, header.protection).into());
         }
         Ok(latest)
-    }
-
-    // What was published must be protected together with what comes, so its tables must be the same, and there is an end to it.
-    fn may_be_corrected(&self, latest: &LoadedEdition, years: &[(Kind, u16)]) -> Result<(), NotAgreed> {
-        let standing = self.standing();
-        let tables = standing.trust().catalogue().tables();
-        let of_kinds = |table: &&Table| years.iter().any(|(kind, _)| *kind == table.kind);
-        let changed = latest.frozen.catalogue.tables().iter().filter(of_kinds).find(|table| !tables.contains(table));
-        if let Some(table) = changed {
-            let message = format!(
-                "the catalogue in force has another table {}: what was published of it cannot be protected beside it",
-                table.name
-            );
-            return Err(failed(3, "CATALOGUE", message, "withdraw the edition; its years stay as they are").into());
-        }
-        let bases = latest.bases().iter().filter(|basis| years.contains(&(basis.kind, basis.year)));
-        if let Some(basis) = bases.into_iter().find(|basis| basis.vintages.len() >= VINTAGES_KEPT_MAX) {
-            let message = format!(
-                "{} {} was made anew too often: {VINTAGES_KEPT_MAX} states of it are known",
-                basis.kind, basis.year
-            );
-            return Err(failed(3, "VINTAGES", message, "it stays as it is").into());
-        }
-        Ok(())
-    }
-
-    // The cell that somebody names, with what was published of it, hidden or not.
-    fn public_cell(
-        &self,
-        latest: &LoadedEdition,
-        catalogue: &Catalogue,
-        table: &str,
-        key: &BTreeMap<String, String>,
-        measures: &[String],
-    ) -> Result<(PublicCell, Kind, u16), NotAgreed> {
-        let Some(table) = catalogue.table(table) else { return Err(StoreError::Read("no table".into()).into()) };
-        let country = self.config.member.country();
-        let not_found = |error: waiver::NotWaived| {
-            failed(2, "CELL", error.to_string(), "name it as `accord edition show --cells --json` does")
-        };
-        let named = waiver::find(table, country, key, measures).map_err(not_found)?;
-        let basis = latest.bases().iter().find(|basis| (basis.kind, basis.year) == (table.kind, named.year));
-        let Some(vintage) = basis.and_then(|basis| basis.vintages.last()) else {
-            let message = format!("no {} of {} is published yet", table.kind, named.year);
-            return Err(failed(2, "NO-YEAR", message, "publish it first, then waive what it keeps back").into());
-        };
-        let several = |vintages: &[Vintage]| vintages.iter().filter(|vintage| !vintage.corrected).count() > 1;
-        if basis.is_some_and(|basis| several(&basis.vintages)) {
-            let message = format!(
-                "{} {} was revised: a number that was hidden in several vintages stays hidden",
-                table.kind, named.year
-            );
-            let next = format!("agree on making it anew first: accord edition correct {} {}", table.kind, named.year);
-            return Err(failed(3, "REVISED", message, &next).into());
-        }
-        let layout = Layout::new(table, country, named.year).map_err(|error| not_found(error.into()))?;
-        let block = latest.frozen.block(table.id, named.year);
-        let state = |measure: &usize| {
-            let number = named.place(table, &layout, *measure)?;
-            number_of(block?, number)
-        };
-        let states: Vec<Option<Released>> = named.measures().iter().map(state).collect();
-        // Of the counts, which go together, the first is the one that is meant.
-        let asked = if measures.is_empty() { 1 } else { states.len() };
-        if states.iter().take(asked).all(|state| state.is_some_and(|state| state.number().is_some())) {
-            return Err(failed(2, "SHOWN", "it is shown already", "see accord edition show --cells").into());
-        }
-        if states.iter().any(|state| state.is_none_or(|state| state == Released::NOT_AVAILABLE)) {
-            let message = "it is not available: its period is not published";
-            return Err(failed(2, "NOT-AVAILABLE", message, "publish it first, then waive what it keeps back").into());
-        }
-        let held = self.store.vintage(table.kind, named.year, vintage.edition)?.ok_or_else(|| {
-            StoreError::Read(format!(
-                "the lines of {} {} that edition {} was made from",
-                table.kind, named.year, vintage.edition
-            ))
-        })?;
-        let cell = named.with_values(table, country, &held).map_err(not_found)?;
-        Ok((cell, table.kind, named.year))
-    }
-
-    // What would be published, and what of it differs from the latest edition.
-    fn outlook(
-        &self,
-        latest: &LoadedEdition,
-        years: &[(Kind, u16)],
-        waived: Option<&PublicCell>,
-    ) -> Result<Outlook, NotAgreed> {
-        let standing = self.standing();
-        let catalogue = standing.trust().catalogue();
-        let correct = if waived.is_some() { &[] } else { years };
-        let (filled, snapshot) = self.filled(catalogue, correct, waived)?;
-        if let Some(cell) = waived {
-            self.shows(catalogue, &filled, cell)?;
-        }
-        let difference = self.difference(latest, catalogue, &filled, years, waived)?;
-        Ok(Outlook { filled, snapshot, difference })
-    }
-
-    // Whether numbers that are public anyway come to be shown.
-    fn shows(&self, catalogue: &Catalogue, filled: &Filled, cell: &PublicCell) -> Result<(), NotAgreed> {
-        let shown = || {
-            let table = catalogue.table_by_id(cell.table_id)?;
-            let year = waiver::year_of(cell)?;
-            let layout = Layout::new(table, self.config.member.country(), year).ok()?;
-            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice())?;
-            let block = filled.blocks.iter().find(|block| (block.table_id, block.year) == (table.id, year))?;
-            let all = cell.numbers.iter().all(|number| {
-                let place = at * layout.width() + usize::from(number.within);
-                number_of(&block.cells, place).is_some_and(|released| released.number().is_some())
-            });
-            all.then_some(())
-        };
-        shown().ok_or_else(|| {
-            let message = "with this number known, others that must be protected could be worked out; or an amount was named without the number of its seizures";
-            failed(3, "NOT-PROTECTABLE", message, "nothing was changed; waive the numbers as well (--measure), or leave it hidden").into()
-        })
-    }
-
-    fn difference(
-        &self,
-        latest: &LoadedEdition,
-        catalogue: &Catalogue,
-        filled: &Filled,
-        years: &[(Kind, u16)],
-        waived: Option<&PublicCell>,
-    ) -> Result<Vec<u8>, NotAgreed> {
-        let of_years = |catalogue: &Catalogue, block: &Block| {
-            let kind = catalogue.table_by_id(block.table_id).map(|table| table.kind);
-            kind.is_some_and(|kind| years.contains(&(kind, block.year)))
-        };
-        let key = |block: &Block| (block.table_id, block.year);
-        let was: HashMap<_, _> = latest
-            .frozen
-            .blocks
-            .values()
-            .filter(|block| of_years(&latest.frozen.catalogue, block))
-            .map(|block| (key(block), block.clone()))
-            .collect();
-        let becomes: HashMap<_, _> = filled
-            .blocks
-            .iter()
-            .filter(|block| of_years(catalogue, block))
-            .map(|block| (key(block), block.clone()))
-            .collect();
-        let country = self.config.member.country();
-        let (tables, _) = differences((&latest.frozen.catalogue, &was), (catalogue, &becomes), country, None, false);
-        let unlike = |of: &Value| {
-            let count = |what: &str| of.get(what).and_then(Value::as_u64).unwrap_or(0);
-            // That more could be shown by another choice is no correction.
-            let shown = if waived.is_some() || latest.rules() != &self.config.rules { count("shown") } else { 0 };
-            count("changed") + count("hidden") + count("added") + count("gone") + shown > 0
-        };
-        if !tables.iter().any(unlike) {
-            let message = "nothing would change: what is published of these years is what the records say";
-            return Err(failed(2, "NOTHING", message, "see accord edition show").into());
-        }
-        let mut content: Vec<_> = becomes.iter().collect();
-        content.sort_unstable_by_key(|(key, _)| **key);
-        let content: Vec<u8> = content.into_iter().flat_map(|(_, block)| block.cells.iter().copied()).collect();
-        let mut difference = json!({
-            "edition": latest.frozen.header.number,
-            "tables": tables,
-            "becomes": Hash::of(&content).to_string(),
-        });
-        let Some(fields) = difference.as_object_mut() else { return Ok(Vec::new()) };
-        if let Some(cell) = waived {
-            fields.insert("cell".into(), public_json(catalogue, country, cell));
-        } else {
-            let [years, discloses, narrows] = self.corrections_json(&filled.corrected, catalogue, (&was, &becomes));
-            fields.insert("years".into(), years);
-            fields.insert("discloses".into(), discloses);
-            fields.insert("narrows".into(), narrows);
-            if latest.rules() != &self.config.rules {
-                fields.insert(
-                    "rules".into(),
-                    json!({ "from": rules_json(latest.rules()), "to": rules_json(&self.config.rules) }),
-                );
-            }
-        }
-        serde_json::to_vec(&difference).map_err(|error| StoreError::Read(error.to_string()).into())
-    }
-
-    // Lines that came and went, the numbers that tell of too few cases, and those that can be narrowed beyond what changed.
-    fn corrections_json(
-        &self,
-        corrections: &[Correction],
-        catalogue: &Catalogue,
-        (was, becomes): (&Blocks, &Blocks),
-    ) -> [Value; 3] {
-        let name = |year: u16, table_id: u16, number: usize| {
-            let table = catalogue.table_by_id(table_id)?;
-            let layout = Layout::new(table, self.config.member.country(), year).ok()?;
-            let width = layout.width().max(1);
-            let is_it = |measure: &usize| table.numbers_of(*measure).contains(&(number % width));
-            let measure = (0..table.measures.len()).find(is_it).and_then(|measure| table.measures.get(measure))?;
-            Some(json!({ "table": table.name, "key": cell_key(table, &layout, number / width), "measure": measure.id }))
-        };
-        let (mut discloses, mut narrows) = (Vec::new(), Vec::new());
-        for correction in corrections {
-            for of in &correction.disclosed {
-                let says = |blocks: &Blocks| {
-                    number_of(&blocks.get(&(of.table_id, correction.year))?.cells, of.number)?.number()
-                };
-                let mut row = name(correction.year, of.table_id, of.number).unwrap_or_default();
-                if let Some(row) = row.as_object_mut() {
-                    row.insert("from".into(), json!(says(was)));
-                    row.insert("to".into(), json!(says(becomes)));
-                    row.insert("cases".into(), json!(of.cases));
-                }
-                discloses.push(row);
-            }
-            let narrowed = correction.narrowed.iter();
-            narrows.extend(narrowed.filter_map(|(table, number)| name(correction.year, *table, *number)));
-        }
-        let years = corrections.iter().map(|of| {
-            json!({
-                "kind": of.kind.as_str(), "year": of.year, "lines_added": of.added, "lines_removed": of.removed,
-                "discloses": of.disclosed.len(), "narrows": of.narrowed.len(),
-            })
-        });
-        let years = years.collect();
-        discloses.truncate(LISTED_MAX);
-        narrows.truncate(LISTED_MAX);
-        [years, Value::Array(discloses), Value::Array(narrows)]
     }
 
     // Shows a proposal to whoever makes it; it is kept as soon as they have signed.
@@ -462,7 +229,7 @@ impl Node {
         let catalogue = standing.trust().catalogue();
         let cell =
             consent.cell.as_slice().first().map(|cell| public_json(catalogue, self.config.member.country(), cell));
-        let signed_by: Vec<String> = entry.document.signed_by().iter().map(PublicKey::to_string).collect();
+        let signed_by: Value = entry.document.signed_by().iter().map(|key| self.signer_json(key)).collect();
         json!({
             "proposal": id_of(&entry.document),
             "state": self.state_of(entry, consent),
@@ -482,6 +249,13 @@ impl Node {
                 "by": entry.rejected_by.map(|key| key.to_string()), "at": entry.at.to_string(), "reason": entry.rejected_because,
             })),
         })
+    }
+
+    // As `accord staff list` names them; whoever has left the staff is a key.
+    fn signer_json(&self, key: &PublicKey) -> Value {
+        let role = self.standing().person(key, clock::now());
+        let print = role.map(|role| key.fingerprint(role.as_str(), self.config.member.as_str()));
+        json!({ "key": key.to_string(), "role": role.map(KeyRole::as_str), "fingerprint": print })
     }
 
     // An open proposal is for the edition after one, and not for ever.
@@ -624,11 +398,7 @@ impl Node {
     }
 
     // Editions in force up to one that have any of these years.
-    fn editions_with(
-        &self,
-        years: &[(Kind, u16)],
-        latest: u64,
-    ) -> Result<Vec<(u64, std::sync::Arc<Frozen>)>, StoreError> {
+    fn editions_with(&self, years: &[(Kind, u16)], latest: u64) -> Result<Vec<(u64, Arc<Frozen>)>, StoreError> {
         let mut found = Vec::new();
         for number in 1..=latest {
             if self.store.withdrawn(number)?.is_some() {
@@ -636,7 +406,7 @@ impl Node {
             }
             let Some(edition) = self.loaded_edition(number)? else { continue };
             if edition.bases().iter().any(|basis| years.contains(&(basis.kind, basis.year))) {
-                found.push((number, std::sync::Arc::clone(&edition.frozen)));
+                found.push((number, Arc::clone(&edition.frozen)));
             }
         }
         Ok(found)
@@ -663,51 +433,6 @@ impl Node {
             Ok(done(self.agreement_json(&entry, &consent)))
         };
         self.alone_with_editions(reason, rejected)
-    }
-
-    /// Numbers that are shown because two people agreed that they are public anyway. Blocks on the store.
-    pub(super) fn waived(&self) -> Result<Vec<PublicCell>, StoreError> {
-        Ok(self.waivers()?.into_iter().map(|(cell, _)| cell).collect())
-    }
-
-    fn waivers(&self) -> Result<Vec<(PublicCell, String)>, StoreError> {
-        let mut cells = Vec::new();
-        for entry in self.store.agreements() {
-            let (_, entry) = entry?;
-            let consent: Option<Consent> = entry.document.unverified().ok();
-            if let Some(consent) = consent.filter(|_| entry.course == Course::Done) {
-                cells.extend(consent.cell.iter().map(|cell| (cell.clone(), consent.reason().to_owned())));
-            }
-        }
-        Ok(cells)
-    }
-
-    /// The waived numbers that an edition shows, with where they are public.
-    pub(super) fn footnotes(&self, frozen: &Frozen) -> Result<Value, StoreError> {
-        let country = self.config.member.country();
-        let mut notes = Vec::new();
-        for (cell, source) in self.waivers()? {
-            let (Some(table), Some(year)) = (frozen.catalogue.table_by_id(cell.table_id), waiver::year_of(&cell))
-            else {
-                continue;
-            };
-            let Ok(layout) = Layout::new(table, country, year) else { continue };
-            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice());
-            let (Some(at), Some(block)) = (at, frozen.block(table.id, year)) else { continue };
-            let is_shown = cell.numbers.iter().all(|number| {
-                let released = number_of(block, at * layout.width() + usize::from(number.within));
-                released.and_then(|released| released.number()).and_then(|said| u64::try_from(said).ok())
-                    == Some(number.value)
-            });
-            if is_shown {
-                let mut note = public_json(&frozen.catalogue, country, &cell);
-                if let Some(note) = note.as_object_mut() {
-                    note.insert("public_source".into(), json!(source));
-                }
-                notes.push(note);
-            }
-        }
-        Ok(Value::Array(notes))
     }
 }
 
@@ -741,26 +466,4 @@ fn add_difference(result: &mut Value, entry: &AgreementEntry, difference: &[u8])
         result.insert("document".into(), json!(to_hex(&bytes)));
         result.insert("difference".into(), serde_json::from_slice(difference).unwrap_or_default());
     }
-}
-
-fn number_of(block: &[u8], number: usize) -> Option<Released> {
-    Released::from_bytes(*block.as_chunks::<CELL_LEN>().0.get(number)?).ok()
-}
-
-// A cell by its codes, with what it says.
-fn public_json(catalogue: &Catalogue, country: &str, cell: &PublicCell) -> Value {
-    let Some(table) = catalogue.table_by_id(cell.table_id) else { return Value::Null };
-    let layout = waiver::year_of(cell).and_then(|year| Layout::new(table, country, year).ok());
-    let at = layout.as_ref().and_then(|layout| layout.index(cell.levels.as_slice(), cell.codes.as_slice()));
-    let key = layout.zip(at).map(|(layout, at)| cell_key(table, &layout, at));
-    let values: serde_json::Map<String, Value> = cell
-        .numbers
-        .iter()
-        .filter_map(|number| {
-            let of = |index: &usize| table.numbers_of(*index).start == usize::from(number.within);
-            let measure = (0..table.measures.len()).find(of).and_then(|index| table.measures.get(index))?;
-            Some((measure.id.clone(), json!(number.value)))
-        })
-        .collect();
-    json!({ "table": table.name, "key": key, "values": values })
 }
