@@ -248,8 +248,8 @@ fn what_is_agreed_on_is_done_whole_or_not_at_all() {
         tool.kill().unwrap();
         tool.wait().unwrap();
         stage.node = Some(stage.federation.start(ES));
-        let (after, state) = (stage.states(), stage.state_of(&id));
-        match state.as_str() {
+        let (after, course) = (stage.states(), stage.state_of(&id));
+        match course.as_str() {
             "open" => {
                 assert_eq!(after, before, "round {round}");
                 done(&stage.approver(&["edition", "agree", &id, "--yes"]));
