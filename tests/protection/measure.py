@@ -165,15 +165,16 @@ def synthetic_rows(path, seed, months, cases):
 
 
 def synthetic():
-    """A large agency that does not exist: five years but for the last month, then that month."""
+    """A large agency that does not exist: five years but for the last two months, then one that closes nothing else, then the last."""
     stage = Stage("ES")
     months = [(year, month) for year in range(2021, 2026) for month in range(1, 13)]
-    synthetic_rows(stage.folder / "years.csv", 1, months[:-1], CASES)
-    synthetic_rows(stage.folder / "month.csv", 2, months[-1:], CASES // len(months))
-    stage.run("import", "years.csv", "--coverage", "2021-01..2025-11")
-    shares(stage.publish(f"synthetic agency, {CASES} cases of five years (target: 60 s, 1,000 MB)"))
-    stage.run("import", "month.csv", "--coverage", "2025-12")
-    stage.publish("synthetic agency, one new month (target: 10 s)")
+    synthetic_rows(stage.folder / "years.csv", 1, months[:-2], CASES * 58 // 60)
+    stage.run("import", "years.csv", "--coverage", "2021-01..2025-10")
+    shares(stage.publish(f"synthetic agency, {CASES * 58 // 60} cases of five years (target: 60 s, 1,000 MB)"))
+    for (year, month), what in zip(months[-2:], ("that closes neither a quarter nor a year", "that closes a quarter and the year")):
+        synthetic_rows(stage.folder / "month.csv", month, [(year, month)], CASES // len(months))
+        stage.run("import", "month.csv", "--coverage", f"{year}-{month}")
+        stage.publish(f"synthetic agency, one new month {what} (target: 10 s)")
     stage.close()
 
 
