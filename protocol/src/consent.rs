@@ -52,7 +52,7 @@ pub struct PublicCell {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Consent {
     /// Protocol and kind.
-    pub preamble: Preamble<26>,
+    pub preamble: Preamble<25>,
     /// The federation.
     pub federation: FederationId,
     /// Whose editions.
@@ -90,7 +90,7 @@ impl Consent {
 }
 
 impl Signable for Consent {
-    const LABEL: Label = Label::Consent;
+    const LABEL: Label = Label::Proposal;
     const CAP: Cap = Cap::Small;
     fn check(&self) -> Result<(), &'static str> {
         if self.edition == 0 {

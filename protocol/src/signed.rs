@@ -65,10 +65,8 @@ crate::codes! {
         Backup = 23 "backup",
         /// A printed emergency procedure.
         BreakGlass = 24 "break-glass",
-        /// A proposal that goes from hand to hand.
+        /// A proposal that people of one agency sign; never leaves the node.
         Proposal = 25 "proposal",
-        /// What two people agree on about editions; never leaves the node.
-        Consent = 26 "consent",
     }
 }
 

@@ -103,7 +103,10 @@ fn a_correction_takes_two_people() {
     // The first person proposes, and cannot agree with themselves, nor does it change anything.
     let id = stage.propose();
     assert_eq!(refused(&stage.operator(&["edition", "agree", &id, "--yes"])), is(3, "SAME-PERSON"));
-    assert_eq!(refused(&stage.approver(&["edition", "agree", "0123456789abcdef", "--yes"])), is(2, "NO-PROPOSAL"));
+    for what in [&["agree", "0123456789abcdef", "--yes"], &["reject", "0123456789abcdef", "--reason=no such thing"]] {
+        let said = stage.approver(&[["edition"].as_slice(), what].concat());
+        assert_eq!(refused(&said), is(2, "NO-PROPOSAL"), "{what:?}");
+    }
     assert_eq!(stage.states(), [(1, "current".to_owned())]);
     // It outlives the node.
     assert!(stage.node.take().unwrap().stop());

@@ -29,6 +29,7 @@ fn mistakes_of_an_officer_are_named_with_what_to_do_next() {
         long(&["--by", "drug=powder"]),
         long(&["--by", "colour=red"]),
         long(&["--by", "drug"]),
+        long(&["--by", "drug=group,drug=all"]),
         long(&["--by", "time=month,drug=all", "--period", "2014-01"]),
         long(&["--where", "drug=COK"]),
         long(&["--where", "place=seaport"]),

@@ -144,6 +144,12 @@ impl Ask {
 
     fn question(&self, table: &Table, now: UnixMs) -> anyhow::Result<Question> {
         let by = pairs("--by", &self.by)?;
+        let is_twice =
+            |(at, (name, _)): &(usize, &(String, String))| by.iter().take(*at).any(|(before, _)| before == name);
+        if let Some((_, (name, _))) = by.iter().enumerate().find(is_twice) {
+            let message = format!("{name} stands twice in --by");
+            return Err(Failure::usage("DIMENSION-TWICE", message, "name one level of each dimension").into());
+        }
         let levels = Question::levels(table, &by).map_err(|error| cannot(&error))?;
         let measures = Question::measures(table, &levels, &self.measure).map_err(|error| cannot(&error))?;
         let time = levels.first().copied().and_then(TimeLevel::from_number).unwrap_or(TimeLevel::Year);

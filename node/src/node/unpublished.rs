@@ -64,7 +64,7 @@ pub(super) fn not_continued(number: u64, protection: Protection) -> Reply {
 // What the operator should know of blocks that are not made from the records as they are.
 pub(super) fn notices(filled: &Filled) -> Vec<Notice> {
     let kept = filled.kept.iter().map(|(kind, year, why)| {
-        notice("KEPT", &format!("{kind} {year} stands as in the edition before: {}", why.words()))
+        notice("KEPT", &format!("{kind} {year} goes on from what was published: {}", why.words()))
     });
     let corrected = filled.corrected.iter().map(|of| {
         let message = format!(

@@ -38,6 +38,13 @@ pub struct AgreementEntry {
     pub at: UnixMs,
 }
 
+impl AgreementEntry {
+    /// One that waits.
+    pub const fn open(document: Document, at: UnixMs) -> Self {
+        Self { document, course: Course::Open, edition: 0, rejected_by: None, rejected_because: String::new(), at }
+    }
+}
+
 impl Batch {
     /// Keeps a proposal under its number.
     pub fn put_agreement(&mut self, number: u64, entry: &AgreementEntry) {

@@ -174,14 +174,7 @@ impl Node {
             at: clock::now(),
         };
         let document = Document::new(&consent).map_err(|error| StoreError::Read(error.to_string()))?;
-        let entry = AgreementEntry {
-            document: document.clone(),
-            course: Course::Open,
-            edition: 0,
-            rejected_by: None,
-            rejected_because: String::new(),
-            at: consent.at,
-        };
+        let entry = AgreementEntry::open(document.clone(), consent.at);
         let mut result = self.agreement_json(&entry, &consent);
         add_difference(&mut result, &entry, &outlook.difference);
         let mut offered = self.offered();
@@ -315,15 +308,21 @@ impl Node {
         self.carry_out(number, entry, &consent)
     }
 
-    // A proposal that somebody has signed, or one that was shown to its maker: with its number and difference.
+    // A proposal that somebody has signed, with its number.
+    fn signed_proposal(&self, id: &str) -> Result<Option<(u64, AgreementEntry)>, StoreError> {
+        let mut all = self.store.agreements();
+        all.find(|entry| entry.as_ref().map_or(true, |(_, entry)| id_of(&entry.document) == id)).transpose()
+    }
+
+    // The same, or one that was shown to its maker; with the difference that it was shown with, if that is not stored.
     fn proposal_to_sign(&self, id: &str) -> Result<(u64, AgreementEntry, Vec<u8>), NotAgreed> {
+        if let Some((number, entry)) = self.signed_proposal(id)? {
+            return Ok((number, entry, Vec::new()));
+        }
         let (mut last, mut open) = (0, 0);
         for entry in self.store.agreements() {
             let (number, entry) = entry?;
             last = last.max(number);
-            if id_of(&entry.document) == id {
-                return Ok((number, entry, Vec::new()));
-            }
             let consent: Option<Consent> = entry.document.unverified().ok();
             let waits = consent.is_some_and(|consent| self.state_of(&entry, &consent) == Course::Open.as_str());
             open += usize::from(waits);
@@ -332,20 +331,10 @@ impl Node {
         let Some((document, difference)) = offered else { return Err(unknown_proposal(id).into()) };
         if open >= OPEN_MAX {
             let message = format!("{open} proposals wait for another person already");
-            return Err(
-                failed(3, "PROPOSALS", message, "agree to one, or reject one: see accord edition proposals").into()
-            );
+            let next = "agree to one, or reject one: see accord edition proposals";
+            return Err(failed(3, "PROPOSALS", message, next).into());
         }
-        let at = clock::now();
-        let entry = AgreementEntry {
-            document,
-            course: Course::Open,
-            edition: 0,
-            rejected_by: None,
-            rejected_because: String::new(),
-            at,
-        };
-        Ok((last + 1, entry, difference))
+        Ok((last + 1, AgreementEntry::open(document, clock::now()), difference))
     }
 
     // Whether somebody may agree, now.
@@ -415,7 +404,7 @@ impl Node {
     /// Takes a proposal off the table. Blocks on the store.
     pub fn reject(&self, id: &str, reason: &str, key: &PublicKey) -> Reply {
         let rejected = || {
-            let (number, mut entry, _) = self.proposal_to_sign(id)?;
+            let Some((number, mut entry)) = self.signed_proposal(id)? else { return Err(unknown_proposal(id).into()) };
             let consent: Consent =
                 entry.document.unverified().map_err(|_| StoreError::Read("a proposal does not decode".into()))?;
             if entry.course != Course::Open {
