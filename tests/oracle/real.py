@@ -4,6 +4,7 @@
 `tests/oracle/real.py PROGRAMS DATA`: the folder of the built programs (with the example `oracle-lines`) and the folder with the public
 file. ORACLE_SAMPLE (30) protected cells of each year and family are examined, ORACLE_COUNTRIES chooses the countries.
 """
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,11 +15,15 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "protection"))
 sys.path.insert(0, str(HERE))
 
 import oracle  # noqa: E402
-from measure import PROGRAMS, Stage, archive  # noqa: E402
+
+# By its path: there are two modules of that name.
+spec = importlib.util.spec_from_file_location("measure_protection", HERE.parent / "protection" / "measure.py")
+protection = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(protection)
+PROGRAMS, Stage, archive = protection.PROGRAMS, protection.Stage, protection.archive
 
 DATA = HERE.parent.parent / "protocol" / "data"
 COUNTRIES = os.environ.get("ORACLE_COUNTRIES", "ES IT PT DK AT").split()
