@@ -13,6 +13,7 @@ use accord_protocol::{
     catalogue::{Catalogue, CatalogueDocument},
     cell::Released,
     codec::{Cap, decode, encode},
+    consent::Consent,
     edition::{EditionHeader, Withdrawal},
     evidence::Bundle,
     frame::{FrameReader, Limits},
@@ -45,7 +46,7 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 19] = [
+    let structures: [fn(&[u8]) -> bool; 20] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -65,6 +66,7 @@ pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
         |bytes| one_spelling::<AskCall>(bytes, Cap::Head),
         |bytes| one_spelling::<AskReply>(bytes, Cap::Head),
         |bytes| one_spelling::<RelayCall>(bytes, Cap::Small),
+        |bytes| one_spelling::<Consent>(bytes, Cap::Small),
     ];
     structures.iter().enumerate().filter(|(_, decode)| decode(bytes)).map(|(index, _)| index).collect()
 }

@@ -7,6 +7,7 @@ use accord_protocol::{
     catalogue::CatalogueDocument,
     cell::{CELL_LEN, Released},
     codec::{Cap, decode, encode},
+    consent::Consent,
     edition::{EditionHeader, Withdrawal},
     id::Hash,
     key::{PublicKey, Signature},
@@ -137,6 +138,7 @@ fn document(bytes: &[u8]) -> bool {
         Label::Catalogue => document.unverified::<CatalogueDocument>().map(drop),
         Label::KeyClaim => document.unverified::<KeyClaim>().map(drop),
         Label::Withdraw => document.unverified::<Withdrawal>().map(|withdrawal| assert_shown(withdrawal.at)),
+        Label::Proposal => document.unverified::<Consent>().map(|consent| assert_shown(consent.at)),
         Label::Edition => document.unverified::<EditionHeader>().map(|header| {
             for row in header.coverage.iter() {
                 let (from, to) = row.months.ends();

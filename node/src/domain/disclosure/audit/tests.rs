@@ -14,7 +14,7 @@ use crate::domain::{
     disclosure::{
         chooser::Move,
         specimen::{Shape, Specimen, YEAR, line},
-        star::{MADE_HUB, NO_VALUE},
+        star::{MADE_HUB, NO_VALUE, Public},
     },
 };
 
@@ -52,6 +52,9 @@ struct Bench {
     family: Family,
     hidden: Vec<Vec<bool>>,
     was_shown: Vec<Vec<bool>>,
+    // What is public of the first table.
+    public: Vec<bool>,
+    at_most: Vec<Option<u64>>,
     published: bool,
     earlier: Vec<Earlier>,
     ways: HashMap<(usize, usize), Vec<Way>>,
@@ -108,6 +111,8 @@ impl Bench {
             family,
             hidden: nothing.clone(),
             was_shown: nothing,
+            public: Vec::new(),
+            at_most: Vec::new(),
             published: true,
             earlier: Vec::new(),
             ways: HashMap::new(),
@@ -130,7 +135,8 @@ impl Bench {
     }
 
     fn with<T>(&self, audited: impl FnOnce(Case<'_>) -> T) -> T {
-        let filled = self.specimen.filled();
+        let mut filled = self.specimen.filled();
+        filled[0].public = Public { shown: &self.public, at_most: &self.at_most };
         let tables: Vec<Audited<'_>> = filled
             .iter()
             .zip(self.hidden.iter().zip(&self.was_shown))
@@ -148,6 +154,15 @@ impl Bench {
     fn hide(&mut self, drug: &str) {
         let number = self.number(drug);
         self.hidden[0][number] = true;
+    }
+
+    // Says in public what a drug's number is, or at most is.
+    fn tell(&mut self, drug: &str, itself: bool, at_most: u64) {
+        let (number, size) = (self.number(drug), self.hidden[0].len());
+        self.public.resize(size, false);
+        self.at_most.resize(size, None);
+        self.public[number] = itself;
+        self.at_most[number] = Some(at_most);
     }
 
     // One way of some moves as the only witness of a drug's number.
@@ -376,6 +391,47 @@ fn a_witness_may_not_fall_below_zero_in_any_earlier_vintage() {
         let then = lines(&SHAPE, &[("base", "mid", 12), ("hcl", "mid", 3), ("other_salt", "mid", others)], None);
         bench.earlier = vec![Earlier { lines: then, months }];
         assert_eq!(bench.says(), says, "{what}");
+    }
+}
+
+#[test]
+fn what_is_public_anyway_is_known_and_bounds_what_is_within_it() {
+    let one = "1 protected, 0 one at a time, 0 excepted";
+    // Shown without being public, then public: it needs no witness, and those of others leave it alone, hidden or not.
+    let mut bench = counts();
+    let hcl = bench.number("hcl");
+    bench.hidden[0][hcl] = false;
+    assert_eq!(bench.says(), "hcl is shown");
+    bench.tell("hcl", true, 3);
+    bench.ways.remove(&(0, hcl));
+    assert_eq!(bench.says(), one);
+    bench.hidden[0][hcl] = true;
+    assert_eq!(bench.says(), one);
+    bench.way("_U", &[&[(UNKNOWN, 3), (HCL, -3)], &[(UNKNOWN, 2), (OTHER, -2)]]);
+    assert_eq!(bench.says(), "_U changes a number that is known");
+    // Three within three that are public can be kept three apart and no more; nothing of nothing is no secret.
+    for (at_most, down, says) in [
+        (3, 3, HOLDS),
+        (3, 2, "hcl is not as wide as the rules ask"),
+        (4, 3, "hcl is not as wide as the rules ask"),
+        (0, 0, one),
+    ] {
+        let mut bench = counts();
+        bench.tell("hcl", false, at_most);
+        bench.way("hcl", &[&[(HCL, -down), (OTHER, down)]]);
+        assert_eq!(bench.says(), says, "{down} within {at_most}");
+    }
+    // A sum of 3 kg within 3.4 kg.
+    let kg = KG.cast_signed();
+    for (up, down, says) in [
+        (2 * kg / 5, -kg, HOLDS),
+        (2 * kg / 5 - 1, -kg, "hcl is not as wide as the rules ask"),
+        (2 * kg / 5, 1 - kg, "hcl is not as wide as the rules ask"),
+    ] {
+        let mut bench = masses(KG);
+        bench.tell("hcl", false, 17 * KG / 5);
+        bench.way("hcl", &[&[(HCL, up)], &[(HCL, down)]]);
+        assert_eq!(bench.says(), says, "{up} {down}");
     }
 }
 
