@@ -15,21 +15,22 @@ use accord_node::domain::disclosure::{
 /// Programmes that the clean-up of a year may solve.
 const CLEAN_UP_MAX: usize = 2000;
 
-// Month, quarter and year, weighed as the product weighs them.
+// Month, quarter and year: as the product weighs them, and with quarters that count for nearly as much as years.
 const LEVELS: usize = 3;
-const WEIGHTS: [u64; LEVELS] = [40, 42, 80];
+const WEIGHTS: [[u64; LEVELS]; 2] = [[40, 42, 80], [40, 70, 80]];
 
 // The numbers of one year, and for each its level; the all-drug total has none.
 #[derive(Default)]
 struct Year {
+    weights: [u64; LEVELS],
     nodes: Vec<Node>,
     levels: Vec<Option<usize>>,
     bases: Vec<(Base, Vec<u32>, u32)>,
 }
 
 impl Year {
-    fn of(months: &BTreeMap<(&str, u32), u64>) -> Self {
-        let mut year = Self::default();
+    fn of(months: &BTreeMap<(&str, u32), u64>, weights: [u64; LEVELS]) -> Self {
+        let mut year = Self { weights, ..Self::default() };
         let drugs: BTreeSet<&str> = months.keys().map(|(drug, _)| *drug).collect();
         let total = year.add(months.values().sum(), None);
         for drug in drugs {
@@ -55,7 +56,7 @@ impl Year {
 
     fn add(&mut self, lines: u64, level: Option<usize>) -> u32 {
         let lead = u32::try_from(self.nodes.len()).unwrap();
-        let weight = level.and_then(|level| WEIGHTS.get(level)).copied().unwrap_or(2);
+        let weight = level.and_then(|level| self.weights.get(level)).copied().unwrap_or(2);
         let national = level.is_none();
         // Every row is a case of its own.
         self.nodes.push(Node { lines, cases: lines, lead, offered: true, weight, national, links: Vec::new() });
@@ -73,10 +74,17 @@ fn main() {
         let months = years.entry(year.parse().unwrap()).or_default();
         *months.entry((drug, month.parse().unwrap())).or_default() += 1;
     }
+    for weights in WEIGHTS {
+        measure(&years, weights);
+    }
+}
+
+// What is shown of all years under these weights.
+fn measure(years: &BTreeMap<u32, BTreeMap<(&str, u32), u64>>, weights: [u64; LEVELS]) {
     let k = u64::from(Rules::DEFAULT.k());
     let (mut shown, mut primary, mut all, mut programmes, mut without) = ([0; LEVELS], [0; LEVELS], 0, 0, 0);
     for months in years.values() {
-        let Year { nodes, levels, bases } = Year::of(months);
+        let Year { nodes, levels, bases, .. } = Year::of(months, weights);
         let star = Star::from_parts(nodes, bases);
         let is_unsafe: Vec<bool> = star.nodes.iter().map(|node| node.cases < k).collect();
         let size = star.nodes.len();
@@ -105,7 +113,7 @@ fn main() {
     }
     let share = |lines: u64| format!(".{:03}", (lines * 1000 + all / 2) / all.max(1));
     println!(
-        "month {}, quarter {}, year {} of {all} cases shown; by the primary rule alone {}, {}, {}; {programmes} programmes, {without} numbers without a witness",
+        "weights {weights:?}: month {}, quarter {}, year {} of {all} cases shown; by the primary rule alone {}, {}, {}; {programmes} programmes, {without} numbers without a witness",
         share(shown[0]),
         share(shown[1]),
         share(shown[2]),

@@ -54,7 +54,8 @@ def flat():
         lines = "".join(f"{year}\t{month}\t{drug}\n" for year, month, drug in of)
         said = subprocess.run([PROGRAMS / "examples" / "protect-flat"], input=lines, capture_output=True, text=True, check=True)
         month, quarter = BASELINE[country]
-        print(f"flat {country}: {said.stdout.strip()} (plain search, no insiders: month {month}, quarter {quarter})", flush=True)
+        for line in said.stdout.splitlines():
+            print(f"flat {country}, {line} (plain search, no insiders: month {month}, quarter {quarter})", flush=True)
 
 
 class Stage:
