@@ -37,14 +37,16 @@ pub fn make(job: &Job<'_>, filling: &Filling<'_>) -> Result<Made, Unfit> {
         Some((before, basis))
     });
     let Some((before, old)) = before else { return making.anew(&held, How::New) };
-    if filling.agreed.correct.contains(&(job.kind, job.year)) {
-        return making.corrected(before, old, &held);
-    }
     let then = filling.contributions.held(job.kind, job.year, old.months);
     let changed = fingerprint(filling, &then) != old.lines;
     let waives = making.waives(before, old)?;
     let adds = months & !old.months != 0 || waives;
     let rules = old.vintages.last().map_or(RulesNow::Other, |newest| (before.rules)(newest.edition));
+    // What closes beside records that are as they were published needs nobody's consent, and gives nothing up.
+    let differs = changed || rules != RulesNow::Same || old.months & !months != 0;
+    if differs && filling.agreed.correct.contains(&(job.kind, job.year)) {
+        return making.corrected(before, old, &held);
+    }
     if rules == RulesNow::Other || rules == RulesNow::Stricter && !adds {
         return making.as_before(before, old, How::Kept(Kept::RulesChanged));
     }
