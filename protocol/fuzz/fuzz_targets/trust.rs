@@ -156,7 +156,9 @@ fn forge(document: &Document, input: &mut Input<'_>) -> Option<Document> {
     match document.label() {
         Label::Root => changed::<Root>(document, |root| {
             root.root_version = u64::from(input.byte());
-            let mut keys: Vec<_> = root.keys.as_slice().iter().copied().take(input.below(3)).collect();
+            // A root document that was forged before has the adversary's keys already, and a key stands in it once.
+            let others = root.keys.as_slice().iter().filter(|key| !own.contains(key)).copied();
+            let mut keys: Vec<_> = others.take(input.below(3)).collect();
             keys.extend(own);
             root.keys = Bounded::sorted(keys).unwrap();
             root.threshold = input.byte();
