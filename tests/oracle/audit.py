@@ -150,7 +150,7 @@ class Audit:
             truth = self.release.truths[vintage]
             protected = [
                 (key, source) for of, key, source in self.release.protected(vintage)
-                if of == self.family and not self.rests_on_corrected_change(key)
+                if of == self.family and not self.is_given_up(key)
             ]
             for key, source in self.chosen(protected):
                 parts = truth.of(self.family, key)
@@ -160,8 +160,11 @@ class Audit:
                 self.examine("numbers", key, self.edition(vintage), demand, *look(segment, (-1, at), key), system)
         self.found.count(tally)
 
-    def rests_on_corrected_change(self, key):
-        """Whether a number was shown in a vintage before a correction: if it is small in another, only its change was a secret."""
+    def is_given_up(self, key):
+        """Whether two people were told that a number can be narrowed; or it was shown in a vintage before a correction: if it is small
+        in another, only its change was a secret."""
+        if (self.family, key) in self.release.narrowed:
+            return True
         shown = self.release.rows.get((self.family, key), [])
         return any(row.vintage < corrected for row in shown for corrected in self.release.corrected)
 
@@ -248,7 +251,10 @@ class Audit:
         # The year's total is public: where it leaves an insider less than the width, nothing that is hidden could help.
         own = collections.Counter(line["case"] for line in truth.lines)
         cases = sorted(case for case in by_case if len(truth.lines) - own[case] >= self.rules.width())
-        protected = self.chosen((key, source) for of, key, source in self.release.protected(vintage) if of == self.family)
+        protected = self.chosen(
+            (key, source) for of, key, source in self.release.protected(vintage)
+            if of == self.family and (self.family, key) not in self.release.narrowed
+        )
         for case in cases if len(cases) <= most else self.random.sample(cases, most):
             concerned = system.tell(by_case[case])
             for key, source in protected if concerned else []:

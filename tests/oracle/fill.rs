@@ -21,7 +21,7 @@ use accord_node::domain::{
     revision::HeldLine,
 };
 use accord_protocol::{
-    catalogue::{Catalogue, Kind, Quantity, Table},
+    catalogue::{Catalogue, Kind, LevelSet, Quantity, Table},
     cell::{CELL_LEN, Released, State},
     code,
     codec::Bounded,
@@ -86,8 +86,9 @@ fn main() {
         };
         // What cannot be protected beside what was published is not corrected, whoever agrees on it.
         let corrected = if made_anew.contains(&edition) { fill(&years, &waived).ok() } else { None };
-        if corrected.is_some() {
-            fs::write(folder.join(format!("corrected-{edition}.json")), "true").unwrap();
+        if let Some(filled) = &corrected {
+            let narrows = json!({ "narrows": narrows(filled, &catalogue, country) });
+            fs::write(folder.join(format!("corrected-{edition}.json")), narrows.to_string()).unwrap();
         }
         let corrected = corrected.map_or_else(|| fill(&[], &waived), Ok);
         let mut filled = corrected.unwrap_or_else(|fault| panic!("edition {edition}: {fault}"));
@@ -268,6 +269,37 @@ fn part(line: &Value, catalogue: &Catalogue, country: &str) -> (Kind, Part) {
     (kind, Part { when, leaves, amount, value: line["value"].as_u64(), groups: 0 })
 }
 
+// The numbers of which a correction says that they can perhaps be narrowed: cells as below, with the measures that are meant.
+fn narrows(filled: &Filled, catalogue: &Catalogue, country: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    for correction in &filled.corrected {
+        for (table_id, number) in &correction.narrowed {
+            let table = catalogue.tables().iter().find(|table| table.id == *table_id).unwrap();
+            let layout = Layout::new(table, country, correction.year).unwrap();
+            let (cell, within) = (number / layout.width(), number % layout.width());
+            let measure = (0..table.measures.len()).find(|index| table.numbers_of(*index).contains(&within)).unwrap();
+            let (set, first) = layout.sets().iter().rfind(|(_, first)| *first <= cell).unwrap();
+            found.push(json!({
+                "kind": correction.kind.as_str(), "table": table.name,
+                "key": key(table, &layout, set, cell - first), "measure": table.measures[measure].id,
+            }));
+        }
+    }
+    found
+}
+
+// The codes of the cell at a place within a level set.
+fn key(table: &Table, layout: &Layout, set: &LevelSet, at: usize) -> serde_json::Map<String, Value> {
+    let mut rest = at;
+    let mut key = serde_json::Map::new();
+    for (place, codes) in layout.numbers(set).iter().enumerate().rev() {
+        let name = layout.axes()[place].name(set.levels[place], codes[rest % codes.len()]).unwrap();
+        key.insert(table.dimensions[place].name.clone(), json!(name));
+        rest /= codes.len();
+    }
+    key
+}
+
 // Cells as `accord edition show --cells` gives them.
 fn cells<'a>(blocks: impl Iterator<Item = &'a Block>, catalogue: &Catalogue, country: &str) -> Vec<Value> {
     let mut found = Vec::new();
@@ -277,16 +309,9 @@ fn cells<'a>(blocks: impl Iterator<Item = &'a Block>, catalogue: &Catalogue, cou
         let numbers: Vec<Released> =
             block.cells.as_chunks::<CELL_LEN>().0.iter().map(|bytes| Released::from_bytes(*bytes).unwrap()).collect();
         for (set, first) in layout.sets() {
-            let codes = layout.numbers(set);
-            let size: usize = codes.iter().map(Vec::len).product();
+            let size: usize = layout.numbers(set).iter().map(Vec::len).product();
             for offset in 0..size {
-                let mut rest = offset;
-                let mut key = serde_json::Map::new();
-                for (place, codes) in codes.iter().enumerate().rev() {
-                    let name = layout.axes()[place].name(set.levels[place], codes[rest % codes.len()]).unwrap();
-                    key.insert(table.dimensions[place].name.clone(), json!(name));
-                    rest /= codes.len();
-                }
+                let key = key(table, &layout, set, offset);
                 let values = values(table, set.measures, &numbers[(first + offset) * layout.width()..]);
                 found.push(json!({ "table": table.name, "key": key, "values": values }));
             }

@@ -28,8 +28,9 @@ class Folder:
                 # The same edition as given to others stands beside it as edition-N-NAME.json.
                 files = [self.path / f"edition-{number}.json", *sorted(self.path.glob(f"edition-{number}-*.json"))]
                 self.cells.append([cell for file in files for cell in read_edition(file)])
-                # Whether two people agreed to make it anew.
-                self.corrected.append((self.path / f"corrected-{number}.json").exists())
+                # Whether two people agreed to make it anew, and of which numbers they were told that they can perhaps be narrowed.
+                corrected = self.path / f"corrected-{number}.json"
+                self.corrected.append(json.loads(corrected.read_text(encoding="utf-8"))["narrows"] if corrected.exists() else None)
                 # Cells that are public anyway, as two people agreed.
                 waived = self.path / f"waived-{number}.json"
                 self.waived = json.loads(waived.read_text(encoding="utf-8")) if waived.exists() else self.waived
@@ -46,12 +47,23 @@ class Folder:
         except KeyError as error:
             raise BadInput(f"a cell of an unknown table, or without a time: {error}") from error
 
-    def release(self, kind, year):
-        """Everything that was released about one kind and year."""
+    def spans(self, kind, year):
+        """The runs of editions, first and last, over which a block is protected as a whole. A correction that names numbers which can
+        perhaps be narrowed ends one, and the next begins with it: what comes is not protected against who has older editions."""
+        first, last = 0, len(self.cells) - 1
+        for edition, narrows in enumerate(self.corrected):
+            if any((one["kind"], one["key"]["time"][:4]) == (kind, year) for one in narrows or ()):
+                yield first, edition
+                first = edition
+        yield first, last
+
+    def release(self, kind, year, span):
+        """Everything that was released about one kind and year, from the first edition of a span to its last."""
+        first, last = span
         tables = [table for table in self.tables if table.kind == kind]
         of = Kind(kind, year, tables, self.lists)
-        vintages, truths, before = [], [], None
-        for lines in self.lines:
+        vintages, truths, before = [None] * first, [], None
+        for lines in self.lines[first:last + 1]:
             mine = lines.get((kind, year), [])
             now = sorted(json.dumps(line, sort_keys=True) for line in mine)
             if now != before:
@@ -59,12 +71,19 @@ class Folder:
                 before = now
             vintages.append(len(truths) - 1)
         release = Release(of, self.rules, truths, vintages)
-        release.corrected = {vintage for vintage, corrected in zip(vintages, self.corrected) if corrected}
         for cell in self.waived:
             if cell["table"] in release.tables and cell["key"]["time"][:4] == year:
                 release.waive(cell)
-        for edition, cells in enumerate(self.cells):
-            for cell in cells:
+        for edition, vintage in enumerate(vintages):
+            if vintage is None:
+                continue
+            if self.corrected[edition] is not None:
+                release.corrected.add(vintage)
+            if edition > first:
+                for one in self.corrected[edition] or ():
+                    if one["table"] in release.tables and one["key"]["time"][:4] == year:
+                        release.narrow(one)
+            for cell in self.cells[edition]:
                 table = release.tables.get(cell["table"])
                 if table and table.margins and cell["key"]["time"][:4] == year:
                     release.read(edition, cell)

@@ -18,22 +18,25 @@ class Work:
     """What the processes of one run share: they are forked from the one that read the folder."""
 
     folder = None
-    # The release that was made last, with its kind and year: the tasks of a block follow each other.
+    # The release that was made last, with its kind, year and span: the tasks of a block follow each other.
     last = None
 
     @classmethod
-    def release(cls, kind, year):
-        if cls.last is None or cls.last[:2] != (kind, year):
-            cls.last = kind, year, cls.folder.release(kind, year)
-        return cls.last[2]
+    def release(cls, *block):
+        if cls.last is None or cls.last[0] != block:
+            cls.last = block, cls.folder.release(*block)
+        return cls.last[1]
 
 
 def audit(task):
-    """One kind, year and family, or the face of one kind and year (family `None`)."""
-    kind, year, family, insiders, sample = task
-    release, found = Work.release(kind, year), Found()
+    """One kind, year, span and family, or the face of all that (family `None`)."""
+    kind, year, span, family, insiders, sample = task
+    release, found = Work.release(kind, year, span), Found()
     if family is None:
-        found.leaks += release.faults + Work.folder.loose(kind, year)
+        found.leaks += release.faults
+        # Nothing is linked to these tables, so that all editions are looked at together.
+        if span[0] == 0:
+            found.leaks += Work.folder.loose(kind, year)
     else:
         found = Audit(release, family, sample).run(insiders)
     for leak in found.leaks:
@@ -45,8 +48,9 @@ def run(path, asked):
     """Everything that can be found in a folder."""
     Work.folder, Work.last = Folder(path), None
     tasks = [
-        (kind, year, family, asked.insider, asked.sample)
+        (kind, year, span, family, asked.insider, asked.sample)
         for kind, year in Work.folder.blocks() if asked.kind in (None, kind) and asked.year in (None, year)
+        for span in Work.folder.spans(kind, year)
         for family in [*families(table for table in Work.folder.tables if table.kind == kind), None]
     ]
     if not tasks:

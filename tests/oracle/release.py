@@ -88,6 +88,8 @@ class Release:
         self.waived = collections.defaultdict(set)
         # Vintages that two people agreed to make anew: anybody may see what changed in them.
         self.corrected = set()
+        # Numbers, by family and key, of which they were told that who has the editions before can perhaps narrow them.
+        self.narrowed = set()
         self.tables = {table.name: table for table in kind.tables}
         self.levels = {}
 
@@ -113,6 +115,12 @@ class Release:
         for name, value in cell["values"].items():
             for family, flag, *_ in numbers_of(table.measures[name], {"state": "value", "value": value}):
                 self.waived[family, self.kind.key(codes, flag)].add(value)
+
+    def narrow(self, one):
+        """Notes a number of which two people were told that it can perhaps be narrowed."""
+        measure = self.tables[one["table"]].measures[one["measure"]]
+        for family, flag, *_ in numbers_of(measure, {"state": "suppressed"}):
+            self.narrowed.add((family, self.kind.key(one["key"], flag)))
 
     def is_public(self, family, key, vintage):
         """Whether a number is public anyway, and the records of a vintage say what is public."""

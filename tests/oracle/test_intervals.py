@@ -53,7 +53,7 @@ class Brute(unittest.TestCase):
                 # The total bounds brute force.
                 return len(at) > 1 and hidden.setdefault(at, chance.random() < 0.6)
             case.edition(some, hide)
-        release = Folder(case.path).release("seizure", "2011")
+        release = Folder(case.path).release("seizure", "2011", (0, 0))
         audit, vintages = Audit(release, "count"), range(len(release.truths))
         keys = sorted(key for of, key in release.said if of == "count")
         # What is true counts for every vintage; what is news for its own alone.
@@ -117,7 +117,7 @@ class Together(unittest.TestCase):
         publish.write(path / "edition-1.json", publish.cells_of(
             folder, read_lines(path / "lines-1.json"), lambda *cell: primary(*cell) or chance.random() < share))
         folder = Folder(path)
-        release = folder.release("seizure", "2011")
+        release = folder.release("seizure", "2011", (0, len(folder.cells) - 1))
         for family in families(folder.tables):
             one, audit = joint.Joint(release, family), Audit(release, family)
             segment, at, system = audit.world(audit.held(), Tally())[0]

@@ -226,6 +226,25 @@ class Attacks(unittest.TestCase):
         good = Case(DRUGS, STAR, k=3).edition(some, first).edition(some, first)
         self.check(naive, {"drug": "mdma", "region": "S"}, [2, 2], good)
 
+    def test_a_correction_names_what_can_be_narrowed(self):
+        # As above, but two people agreed on the second edition and were told of what the first gives away beside it.
+        some = lines({**TABLE_51, ("heroin", "N"): 3, ("mdma", "S"): 2, ("heroin", "S"): 14})
+        first = only(*itertools.product(("mdma", "heroin"), ("N", "S")))
+        second = only(*itertools.product(("mdma", "cocaine"), ("N", "S")))
+        named = {"kind": "seizure", "table": "t2", "key": {"time": "2011", "drug": "mdma", "region": "S"}, "measure": "seizures"}
+        def leaks(narrows, *more):
+            case = Case(DRUGS, STAR, k=3).edition(some, first).edition(some, second)
+            case.put("corrected-2.json", {"narrows": narrows})
+            for hidden in more:
+                case.edition(some, hidden)
+            return [(leak["edition"], leak["cell"]["drug"], leak["cell"]["region"]) for leak in case.run().leaks]
+        self.assertEqual(leaks([]), [(1, "mdma", "S")])
+        self.assertEqual(leaks([{**named, "key": {**named["key"], "drug": "cocaine"}}]), [(1, "mdma", "S")])
+        self.assertEqual(leaks([named]), [])
+        # From the second on nothing is given up that it does not give away itself.
+        self.assertEqual(leaks([named], second), [])
+        self.assertEqual(leaks([named], first), [(2, "mdma", "S")])
+
     def test_5_20_public_total(self):
         some = lines({("cocaine", "N"): 19, ("cocaine", "S"): 4})
         hidden = lambda codes, of: not ("region" in codes and codes["region"] == "N" and codes["drug"] == "_T")
