@@ -281,6 +281,8 @@ impl Federation {
         let add = ["staff", "add", &claim, "--with", "public/federation.accord", "--with", &staff];
         run(&[add.as_slice(), &by_two, &of_member].concat());
         assert_eq!(self.publish(member, &[&list]).code, 0);
+        // The next colleague is added to this list.
+        fs::copy(self.path().join(&list), self.path().join(&staff)).unwrap();
         let profile = ["profile", "new", name, "--ring", &ring, "--node", &node, "--federation", &self.id];
         run(&[profile.as_slice(), &of_member, &["public/federation.accord", &list]].concat());
     }

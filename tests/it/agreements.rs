@@ -40,6 +40,14 @@ impl Stage {
         done(&self.operator(&["import", name, "--correct", "the laboratory says heroin"]));
     }
 
+    // Corrects the amount of a line of the sixth month.
+    fn reweigh(&self, name: &str, round: u32) {
+        let records = rows("A", 6..=6, 2);
+        let line = records.lines().last().unwrap().replace(",1.1,kg", &format!(",1.{}5,kg", round));
+        fs::write(self.federation.path().join(name), format!("{HEADER}\n{line}\n")).unwrap();
+        done(&self.operator(&["import", name, "--correct", "weighed again"]));
+    }
+
     fn propose(&self) -> String {
         let said = self.operator(&["edition", "correct", "seizure", "2024", "--reason", "wrong drug", "--yes"]);
         done(&said)["proposal"].as_str().unwrap().to_owned()
@@ -189,6 +197,12 @@ fn a_number_that_is_public_anyway_is_shown_with_its_source() {
     ] {
         assert_eq!(refused(&waive(cell, &["--yes"])), is(code.0, code.1), "{cell}");
     }
+    // An amount is not shown without the number of its seizures.
+    let lsd = "seizures-year-drug:time=2024,drug=LSD";
+    assert_eq!(refused(&waive(lsd, &["--measure", "quantity_mg", "--yes"])), is(3, "NOT-PROTECTABLE"));
+    let both = waive(lsd, &["--measure", "seizures", "--measure", "quantity_mg", "--dry-run"]);
+    let values = done(&both)["cell"]["values"].clone();
+    assert_eq!((&values["seizures"], &values["quantity_mg"]), (&json!(0), &json!(0)), "{values}");
     // That no LSD was seized in the year stands in a report.
     let cell = "seizures-year-drug:time=2024,drug=LSD";
     let proposed = done(&waive(cell, &["--yes"]));
@@ -229,6 +243,60 @@ fn a_number_that_is_public_anyway_is_shown_with_its_source() {
     let cell = cells["cells"].as_array().unwrap().iter();
     let cell = cell.clone().find(|cell| cell["key"] == json!({ "time": "2024", "drug": "LSD" })).unwrap();
     assert_eq!(cell["values"]["seizures"], json!({ "state": "suppressed", "reason": "too_few_cases" }));
+}
+
+// Whoever only looks after the records of what was done proposes nothing; of what waits there is no more than people can read; and a year
+// is not made anew for ever.
+#[test]
+fn proposals_have_bounds() {
+    let stage = Stage::with_approver(&rows("A", 1..=12, 12));
+    stage.federation.hire(ES, "auditor", "auditor");
+    let auditor = |arguments: &[&str]| stage.federation.as_colleague("auditor", &[arguments, &["--json"]].concat());
+    stage.correct_lines("fix-0.csv", 1);
+    let correct = ["edition", "correct", "seizure", "2024", "--reason", "wrong drug", "--yes"];
+    assert_eq!(refused(&auditor(&correct)), is(3, "ROLE"));
+    let mut ids: Vec<String> = (0..16).map(|_| stage.propose()).collect();
+    assert_eq!(refused(&auditor(&["edition", "agree", &ids[0], "--yes"])), is(3, "ROLE"));
+    assert_eq!(refused(&stage.operator(&correct)), is(3, "PROPOSALS"));
+    let last = ids.pop().unwrap();
+    done(&stage.approver(&["edition", "reject", &last, "--reason", "once is enough"]));
+    ids.push(stage.propose());
+    // One is done: the others were for an edition that is the latest no more.
+    done(&stage.approver(&["edition", "agree", &ids[0], "--yes"]));
+    let listed = done(&stage.operator(&["edition", "proposals"]));
+    let states = listed["proposals"].as_array().unwrap().iter().map(|of| of["state"].as_str().unwrap());
+    let count = |state: &str| states.clone().filter(|of| *of == state).count();
+    assert_eq!((count("done"), count("rejected"), count("outdated")), (1, 1, 15));
+    assert_eq!(refused(&stage.approver(&["edition", "agree", &ids[1], "--yes"])), is(3, "NOT-OPEN"));
+    let agree = |what: &str| {
+        let id = stage.propose();
+        let difference = done(&stage.operator(&["edition", "proposals", &id]))["difference"].clone();
+        done(&stage.approver(&["edition", "agree", &id, "--yes"]));
+        let narrows = difference["years"][0]["narrows"].as_u64().unwrap();
+        assert_eq!(
+            difference["narrows"].as_array().unwrap().len(),
+            usize::try_from(narrows).unwrap().min(200),
+            "{what}"
+        );
+        (narrows, difference["narrows"][0].clone())
+    };
+    // Where the editions before tell more than what changed, people are told which numbers before they sign.
+    for many in 2..=4 {
+        stage.correct_lines(&format!("fix-{many}.csv"), many);
+        let (narrows, first) = agree(&format!("{many} lines"));
+        assert_eq!(narrows > 0, many == 4, "{many}: {narrows}");
+        let named = ["table", "key", "measure"].map(|field| !first[field].is_null());
+        assert_eq!(named, [many == 4; 3], "{first}");
+    }
+    // From there on its state and seven others are known, and that is the end of it.
+    for round in 1..=8 {
+        stage.reweigh(&format!("weight-{round}.csv"), round);
+        if round < 8 {
+            assert_eq!(agree(&format!("weight {round}")).0, 0);
+        }
+    }
+    assert_eq!(refused(&stage.operator(&correct)), is(3, "VINTAGES"));
+    assert_eq!(codes(&stage.publish().0), ["UNCHANGED", "KEPT"]);
 }
 
 // Killed at any moment, it is done or not: never published without the withdrawal, nor withdrawn without an edition.

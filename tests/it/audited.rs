@@ -122,6 +122,11 @@ fn an_audited_edition_goes_on_from_what_was_published() {
     let year = year.clone().find(|cell| cell["key"] == serde_json::json!({ "time": "2024", "drug": "_T" })).unwrap();
     let seizures = &year["values"]["seizures"];
     assert_eq!(seizures["to"]["value"].as_u64().unwrap() - seizures["from"]["value"].as_u64().unwrap(), 21);
+    // What was hidden in two vintages is not shown because one of them is public: whoever has both would know it for the other.
+    let hidden =
+        ["edition", "waive", "--cell", "seizures-year-drug:time=2024,drug=LSD", "--public-source", "a report", "--yes"];
+    let said = stage.operator(&hidden);
+    assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "REVISED".into()));
     let text = stage.federation.operator("ES-AGENCY", &["edition", "diff", "2", "3"]);
     assert!(text.stdout.starts_with("edition 2 to edition 3 of ES-AGENCY, numbers"), "{}", text.stdout);
     let said = stage.operator(&["edition", "diff", "2", "9"]);

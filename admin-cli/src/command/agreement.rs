@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::IsTerminal};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     consent::Consent,
-    id::{Hash, from_hex, to_hex},
+    id::{Hash, NodeId, from_hex, to_hex},
     message::{EditionCall, MessageKind, PersonReply},
     signed::Document,
     signer::NotSigned,
@@ -183,11 +183,7 @@ fn sign(profile: &Profile, global: &Global, shown: PersonReply<Value>, yes: bool
     let mut document = document_of(&result)?;
     let consent: Consent = document.unverified().context("the node's proposal is not understood")?;
     let federation = *profile.trust()?.0.federation();
-    let difference = serde_json::to_vec(result.get("difference").unwrap_or(&Value::Null))?;
-    if consent.difference != Hash::of(&difference)
-        || consent.federation != federation
-        || consent.member != profile.member
-    {
+    if !is_for(&consent, &result, &federation, &profile.member)? {
         let message = "the node's proposal is not for what it shows, or for another agency; nothing was signed";
         return Err(Failure::refused("PROPOSAL", message, "use the same version of accord and accord-node").into());
     }
@@ -218,6 +214,12 @@ fn sign(profile: &Profile, global: &Global, shown: PersonReply<Value>, yes: bool
         fields.insert("difference".into(), difference);
     }
     Ok(Outcome::from_reply(reply, agreed_text))
+}
+
+// Whether a consent is for the difference that a result shows, and for this agency.
+fn is_for(consent: &Consent, result: &Value, federation: &Hash, member: &NodeId) -> anyhow::Result<bool> {
+    let difference = serde_json::to_vec(result.get("difference").unwrap_or(&Value::Null))?;
+    Ok(consent.difference == Hash::of(&difference) && consent.federation == *federation && consent.member == *member)
 }
 
 fn document_of(result: &Value) -> anyhow::Result<Document> {
@@ -387,7 +389,72 @@ fn proposals_text(result: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use accord_protocol::{catalogue::Kind, codec::Bounded, consent::Matter, signed::Preamble, time::UnixMs};
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn nothing_is_signed_but_what_is_shown() {
+        let (federation, member): (_, NodeId) = (Hash::of(b"federation"), "ES-AGENCY".parse().unwrap());
+        let difference = json!({ "edition": 3, "tables": [] });
+        let consent = Consent {
+            preamble: Preamble,
+            federation,
+            member: member.clone(),
+            edition: 3,
+            matter: Matter::Correct,
+            kind: Kind::Seizure,
+            from_year: 2024,
+            to_year: 2024,
+            cell: Bounded::default(),
+            difference: Hash::of(&serde_json::to_vec(&difference).unwrap()),
+            reason: Bounded::new(b"wrong drug".to_vec()).unwrap(),
+            at: UnixMs(1_000),
+        };
+        let shown = |difference: &Value| json!({ "difference": difference });
+        let is_for = |result: &Value, federation: &Hash, member: &str| {
+            is_for(&consent, result, federation, &member.parse().unwrap()).unwrap()
+        };
+        assert!(is_for(&shown(&difference), &federation, "ES-AGENCY"));
+        assert!(!is_for(&shown(&json!({ "edition": 3, "tables": [1] })), &federation, "ES-AGENCY"));
+        assert!(!is_for(&json!({}), &federation, "ES-AGENCY"));
+        assert!(!is_for(&shown(&difference), &Hash::ZERO, "ES-AGENCY"));
+        assert!(!is_for(&shown(&difference), &federation, "IT-AGENCY"));
+    }
+
+    #[test]
+    fn people_read_what_can_be_narrowed() {
+        let key = json!({ "time": "2024", "drug": "LSD" });
+        let result = json!({
+            "proposal": "0123456789abcdef", "state": "open", "matter": "correct", "kind": "seizure", "from": 2024, "to": 2025,
+            "reason": "the new rules", "signed_by": [], "needed": 2, "expires_at": "2026-12-13",
+            "difference": {
+                "edition": 3,
+                "years": [
+                    { "kind": "seizure", "year": 2024, "lines_added": 2, "lines_removed": 1, "discloses": 1, "narrows": 41 },
+                    { "kind": "seizure", "year": 2025, "lines_added": 0, "lines_removed": 0, "discloses": 0, "narrows": 0 },
+                ],
+                "rules": { "from": { "k": 5 }, "to": { "k": 3 } },
+                "tables": [{ "table": "seizures-year-drug", "changed": 1, "shown": 0, "hidden": 2, "added": 0, "gone": 0 }],
+                "discloses": [{ "table": "seizures-year-drug", "key": key, "measure": "seizures", "from": 7, "to": 9, "cases": 2 }],
+                "narrows": vec![json!({ "table": "seizures-year-drug", "key": key, "measure": "quantity_mg" }); 41],
+            },
+        });
+        let text = proposal_text(&result);
+        for line in [
+            "make seizure 2024..2025 anew from the records, and withdraw the editions before",
+            "signed by nobody; 2 people have to, until 2026-12-13",
+            "seizure 2024: 2 lines came and 1 went since; 1 numbers tell of too few cases, or mainly of one",
+            "seizure 2024: 41 numbers stay hidden and can perhaps be narrowed, beyond what changed",
+            "made by other rules: at least 5 cases before, 3 now",
+            "and 11 more: --json lists them",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("2025: 0 numbers stay hidden"), "{text}");
+        assert_eq!(text.matches("2024 LSD").count() + text.matches("LSD 2024").count(), 31, "{text}");
+    }
 
     #[test]
     fn a_cell_is_named_by_table_and_codes() {

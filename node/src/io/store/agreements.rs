@@ -1,6 +1,6 @@
 //! Typed access to what people have proposed and agreed on about editions.
 
-use accord_protocol::{id::Hash, key::PublicKey, signed::Document, time::UnixMs};
+use accord_protocol::{key::PublicKey, signed::Document, time::UnixMs};
 use bincode::{Decode, Encode};
 
 use super::{
@@ -60,10 +60,5 @@ impl Store {
             let number = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
             Ok((number, decoded(&value, "a proposal")?))
         })
-    }
-
-    /// The difference that a proposal was signed for, as it was shown.
-    pub fn difference(&self, hash: &Hash) -> Result<Vec<u8>, StoreError> {
-        self.frozen(hash)
     }
 }

@@ -19,7 +19,7 @@ use accord_protocol::{
     member_keys::KeyRole,
     signed::{Document, Preamble},
     text::is_note,
-    time::DAY_MS,
+    time::{DAY_MS, UnixMs},
 };
 use serde_json::{Value, json};
 
@@ -198,15 +198,13 @@ impl Node {
         let mut rows = Vec::new();
         for entry in self.store.agreements() {
             let (_, entry) = entry?;
-            let Ok(consent) = entry.document.unverified::<Consent>() else {
-                return Err(StoreError::Read("a proposal does not decode".into()));
-            };
+            let consent = consent_of(&entry)?;
             if id.is_some_and(|id| id != id_of(&entry.document)) {
                 continue;
             }
             let mut row = self.agreement_json(&entry, &consent);
             if id.is_some() {
-                add_difference(&mut row, &entry, &self.store.difference(&consent.difference)?);
+                add_difference(&mut row, &entry, &self.store.frozen(&consent.difference)?);
                 return Ok(done(row));
             }
             rows.push(row);
@@ -251,13 +249,8 @@ impl Node {
         json!({ "key": key.to_string(), "role": role.map(KeyRole::as_str), "fingerprint": print })
     }
 
-    // An open proposal is for the edition after one, and not for ever.
     fn state_of(&self, entry: &AgreementEntry, consent: &Consent) -> &'static str {
-        match entry.course {
-            Course::Open if self.current_number() != Some(consent.edition) => "outdated",
-            Course::Open if clock::now() >= consent.at.plus(OPEN_DAYS * DAY_MS) => "expired",
-            Course::Open | Course::Done | Course::Rejected => entry.course.as_str(),
-        }
+        state(entry.course, consent, self.current_number(), clock::now())
     }
 
     /// Takes a person's signature under a proposal; does it, if it is the last that was needed. Blocks on the store.
@@ -270,8 +263,7 @@ impl Node {
 
     fn agree_inner(&self, id: &str, signed: &str, key: &PublicKey) -> Result<Reply, NotAgreed> {
         let (number, mut entry, difference) = self.proposal_to_sign(id)?;
-        let consent: Consent =
-            entry.document.unverified().map_err(|_| StoreError::Read("a proposal does not decode".into()))?;
+        let consent = consent_of(&entry)?;
         let state = self.state_of(&entry, &consent);
         if state != Course::Open.as_str() {
             let message = format!("proposal {id} is {state}");
@@ -405,8 +397,7 @@ impl Node {
     pub fn reject(&self, id: &str, reason: &str, key: &PublicKey) -> Reply {
         let rejected = || {
             let Some((number, mut entry)) = self.signed_proposal(id)? else { return Err(unknown_proposal(id).into()) };
-            let consent: Consent =
-                entry.document.unverified().map_err(|_| StoreError::Read("a proposal does not decode".into()))?;
+            let consent = consent_of(&entry)?;
             if entry.course != Course::Open {
                 let message = format!("proposal {id} is {}", entry.course);
                 return Err(failed(3, "NOT-OPEN", message, "see accord edition proposals").into());
@@ -425,6 +416,15 @@ impl Node {
     }
 }
 
+// An open proposal is for the edition after one, and not for ever.
+fn state(course: Course, consent: &Consent, latest: Option<u64>, now: UnixMs) -> &'static str {
+    match course {
+        Course::Open if latest != Some(consent.edition) => "outdated",
+        Course::Open if now >= consent.at.plus(OPEN_DAYS * DAY_MS) => "expired",
+        Course::Open | Course::Done | Course::Rejected => course.as_str(),
+    }
+}
+
 fn known_kind(word: &str) -> Result<Kind, NotAgreed> {
     Kind::from_word(word).ok_or_else(|| {
         let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -436,6 +436,12 @@ fn known_kind(word: &str) -> Result<Kind, NotAgreed> {
         )
         .into()
     })
+}
+
+// What is proposed in an entry of the store.
+fn consent_of(entry: &AgreementEntry) -> Result<Consent, StoreError> {
+    let id = || format!("proposal {} does not decode", id_of(&entry.document));
+    entry.document.unverified().map_err(|_| StoreError::Read(id()))
 }
 
 fn unknown_proposal(id: &str) -> Reply {
@@ -454,5 +460,41 @@ fn add_difference(result: &mut Value, entry: &AgreementEntry, difference: &[u8])
         let bytes = encode(&entry.document).unwrap_or_default();
         result.insert("document".into(), json!(to_hex(&bytes)));
         result.insert("difference".into(), serde_json::from_slice(difference).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proposal_is_open_for_the_latest_edition_and_fourteen_days() {
+        let consent = Consent {
+            preamble: Preamble,
+            federation: Hash::ZERO,
+            member: "ES-AGENCY".parse().unwrap(),
+            edition: 3,
+            matter: Matter::Correct,
+            kind: Kind::Seizure,
+            from_year: 2024,
+            to_year: 2024,
+            cell: Bounded::default(),
+            difference: Hash::ZERO,
+            reason: Bounded::new(b"wrong drug".to_vec()).unwrap(),
+            at: UnixMs(1_000),
+        };
+        let last = UnixMs(1_000 + 14 * DAY_MS - 1);
+        let after = last.plus(1);
+        for (course, latest, now, said) in [
+            (Course::Open, Some(3), last, "open"),
+            (Course::Open, Some(3), after, "expired"),
+            (Course::Open, Some(4), last, "outdated"),
+            (Course::Open, Some(4), after, "outdated"),
+            (Course::Open, None, last, "outdated"),
+            (Course::Done, Some(4), after, "done"),
+            (Course::Rejected, Some(3), after, "rejected"),
+        ] {
+            assert_eq!(state(course, &consent, latest, now), said, "{course} {latest:?} {now}");
+        }
     }
 }

@@ -98,8 +98,8 @@ impl Node {
             all.then_some(())
         };
         shown().ok_or_else(|| {
-            let message = "with this number known, others that must be protected could be worked out; or an amount was named without the number of its seizures";
-            failed(3, "NOT-PROTECTABLE", message, "nothing was changed; waive the numbers as well (--measure), or leave it hidden").into()
+            let message = "with this number known, others that must be protected could be worked out";
+            failed(3, "NOT-PROTECTABLE", message, "nothing was changed; leave it hidden").into()
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accord_protocol::{
-    catalogue::{Catalogue, Kind},
+    catalogue::{Catalogue, Kind, Quantity},
     cell::{CELL_LEN, Released},
     consent::{Consent, PublicCell},
     edition::Layout,
@@ -64,6 +64,16 @@ impl Node {
         if states.iter().any(|state| state.is_none_or(|state| state == Released::NOT_AVAILABLE)) {
             let message = "it is not available: its period is not published";
             return Err(failed(2, "NOT-AVAILABLE", message, "publish it first, then waive what it keeps back").into());
+        }
+        // Whoever knows the amount knows whether there is any seizure: it tells of a number that other cells rest on.
+        let lines = table.measures.iter().position(|measure| measure.of == Quantity::Lines);
+        let is_known = |lines: &usize| {
+            named.measures().contains(lines) || state(lines).is_some_and(|state| state.number().is_some())
+        };
+        if lines.is_some_and(|lines| !is_known(&lines)) {
+            let message = "an amount is not shown without the number of its seizures";
+            let next = "waive that number as well: --measure seizures --measure quantity_mg";
+            return Err(failed(3, "NOT-PROTECTABLE", message, next).into());
         }
         let held = self.store.vintage(table.kind, named.year, vintage.edition)?.ok_or_else(|| {
             StoreError::Read(format!(
