@@ -43,7 +43,7 @@ impl Stage {
     // Corrects the amount of a line of the sixth month.
     fn reweigh(&self, name: &str, round: u32) {
         let records = rows("A", 6..=6, 2);
-        let line = records.lines().last().unwrap().replace(",1.1,kg", &format!(",1.{}5,kg", round));
+        let line = records.lines().last().unwrap().replace(",1.1,kg", &format!(",1.{round}5,kg"));
         fs::write(self.federation.path().join(name), format!("{HEADER}\n{line}\n")).unwrap();
         done(&self.operator(&["import", name, "--correct", "weighed again"]));
     }
