@@ -1,0 +1,286 @@
+//! The rows of a policy as people write them (`grants.toml`), checked against the roster and the catalogue.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use accord_protocol::{
+    catalogue::{Axis, Catalogue, Table},
+    id::NodeId,
+    officers::Purpose,
+    time::{DAY_MS, Date, Period, UnixMs},
+};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::groups;
+
+/// Bytes of either text, at most.
+pub const TEXT_MAX: usize = 64 * 1024;
+/// Rows and groups, at most.
+const ROWS_MAX: usize = 256;
+/// Ages of data, in months, at most: a hundred years.
+const AGE_MAX: u32 = 1_200;
+
+accord_protocol::codes! {
+    /// Which text of a policy.
+    pub enum Part: u8 {
+        /// The rows.
+        Rows = 1 "grants.toml",
+        /// The hand-written part.
+        Cedar = 2 "policy.cedar",
+    }
+}
+
+accord_protocol::codes! {
+    /// How a permitted request is answered.
+    pub enum Way: u8 {
+        /// At once.
+        AtOnce = 1 "at-once",
+        /// After one approver has said yes.
+        AfterApproval = 2 "after-approval",
+        /// After two approvers have said yes.
+        AfterTwoApprovals = 3 "after-two-approvals",
+    }
+}
+
+/// Why a policy is refused, as a whole: where, and which rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part}:{line}:{column}: {rule}")]
+pub struct Refused {
+    /// In which text.
+    pub part: Part,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong, in words.
+    pub rule: String,
+}
+
+impl Refused {
+    /// At a place of a text, in bytes.
+    pub(crate) fn at(part: Part, text: &str, place: usize, rule: impl Into<String>) -> Self {
+        let before = text.get(..place.min(text.len())).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        Self { part, line, column, rule: rule.into() }
+    }
+}
+
+/// Whom a row names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Partner {
+    Member(NodeId),
+    Group(String),
+}
+
+/// From or up to when: a month that is named, or one that moves with the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// Year times 12 plus month minus 1.
+    Month(u32),
+    /// So many months before the present one.
+    Age(u32),
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Its place, from 1.
+    pub(crate) number: usize,
+    pub(crate) partners: BTreeSet<Partner>,
+    pub(crate) tables: BTreeSet<String>,
+    /// By dimension, the finest level; a dimension that is not named is not limited.
+    pub(crate) finest: BTreeMap<String, String>,
+    pub(crate) oldest: Option<Bound>,
+    pub(crate) newest: Option<Bound>,
+    pub(crate) purposes: BTreeSet<Purpose>,
+    pub(crate) way: Way,
+    /// Until when; the moment itself is already too late.
+    pub(crate) until: UnixMs,
+}
+
+/// All rows of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Rows {
+    pub(crate) groups: BTreeMap<String, BTreeSet<NodeId>>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRows {
+    #[serde(default)]
+    group: Vec<RawGroup>,
+    #[serde(default)]
+    grant: Vec<RawGrant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGroup {
+    name: Spanned<String>,
+    members: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGrant {
+    partner: Vec<Spanned<String>>,
+    table: Vec<Spanned<String>>,
+    #[serde(default)]
+    finest: BTreeMap<String, Spanned<String>>,
+    oldest: Option<Spanned<String>>,
+    newest: Option<Spanned<String>>,
+    purpose: Vec<Spanned<String>>,
+    answer: Option<Spanned<String>>,
+    until: Spanned<String>,
+}
+
+// Where in the text, and which rule.
+type Broken = (Range<usize>, String);
+
+impl Rows {
+    /// Reads rows; one that names an unknown member, group, table, level or purpose refuses the whole text.
+    pub(crate) fn parse(text: &str, members: &BTreeSet<NodeId>, catalogue: &Catalogue) -> Result<Self, Refused> {
+        let refused = |(span, rule): Broken| Refused::at(Part::Rows, text, span.start, rule);
+        if text.len() > TEXT_MAX {
+            return Err(refused((0..0, format!("longer than {TEXT_MAX} bytes"))));
+        }
+        let raw: RawRows = toml::from_str(text)
+            .map_err(|error| refused((error.span().unwrap_or_default(), error.message().to_owned())))?;
+        if raw.group.len() > ROWS_MAX || raw.grant.len() > ROWS_MAX {
+            return Err(refused((0..0, format!("more than {ROWS_MAX} rows"))));
+        }
+        let mut rows = Self::default();
+        for group in &raw.group {
+            let (name, named) = group.check(members).map_err(refused)?;
+            if rows.groups.insert(name, named).is_some() {
+                return Err(refused((group.name.span(), format!("the group `{}` stands twice", group.name.get_ref()))));
+            }
+        }
+        for (index, grant) in raw.grant.into_iter().enumerate() {
+            let known = Known { members, groups: &rows.groups, catalogue };
+            rows.grants.push(grant.check(index + 1, &known).map_err(refused)?);
+        }
+        Ok(rows)
+    }
+}
+
+impl RawGroup {
+    fn check(&self, members: &BTreeSet<NodeId>) -> Result<(String, BTreeSet<NodeId>), Broken> {
+        let name = self.name.get_ref();
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 40 || !name.bytes().all(is_plain) {
+            let rule = "the name of a group has 1 to 40 lower-case letters, digits and `-`";
+            return Err((self.name.span(), rule.to_owned()));
+        }
+        if groups::STANDING.contains(&name.as_str()) {
+            return Err((self.name.span(), format!("the group `{name}` exists anyway")));
+        }
+        let named = self.members.iter().map(|member| member_of(member, members)).collect::<Result<_, _>>()?;
+        Ok((name.clone(), named))
+    }
+}
+
+fn member_of(name: &Spanned<String>, members: &BTreeSet<NodeId>) -> Result<NodeId, Broken> {
+    let member: NodeId = name.get_ref().parse().map_err(|error| (name.span(), format!("{error}")))?;
+    if members.contains(&member) { Ok(member) } else { Err((name.span(), format!("`{member}` is not on the roster"))) }
+}
+
+// What a row may name.
+struct Known<'a> {
+    members: &'a BTreeSet<NodeId>,
+    groups: &'a BTreeMap<String, BTreeSet<NodeId>>,
+    catalogue: &'a Catalogue,
+}
+
+impl RawGrant {
+    fn check(self, number: usize, known: &Known<'_>) -> Result<Grant, Broken> {
+        let partners = self.partner.iter().map(|name| partner(name, known)).collect::<Result<_, _>>()?;
+        let tables = tables(&self.table, known.catalogue)?;
+        let finest = self.finest.into_iter().map(|(dimension, level)| {
+            let of = tables.iter().filter_map(|name| known.catalogue.table(name));
+            if of
+                .into_iter()
+                .any(|table| axis(table, &dimension).is_some_and(|axis| axis.level(level.get_ref()).is_some()))
+            {
+                Ok((dimension, level.into_inner()))
+            } else {
+                let rule =
+                    format!("none of the tables has a dimension `{dimension}` with a level `{}`", level.get_ref());
+                Err((level.span(), rule))
+            }
+        });
+        let finest = finest.collect::<Result<_, _>>()?;
+        let purposes = self.purpose.iter().map(|word| {
+            Purpose::from_word(word.get_ref()).ok_or_else(|| {
+                let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
+                (word.span(), format!("`{}` is not a purpose: {}", word.get_ref(), known.join(", ")))
+            })
+        });
+        let purposes = purposes.collect::<Result<_, _>>()?;
+        let way = self.answer.map_or(Ok(Way::AtOnce), |word| {
+            Way::from_word(word.get_ref()).ok_or_else(|| {
+                let known: Vec<&str> = Way::ALL.iter().map(|way| way.as_str()).collect();
+                (word.span(), format!("`{}` is no way to answer: {}", word.get_ref(), known.join(", ")))
+            })
+        })?;
+        let (oldest, newest) = (bound(self.oldest.as_ref(), false)?, bound(self.newest.as_ref(), true)?);
+        let until: Date =
+            self.until.get_ref().parse().map_err(|error| (self.until.span(), format!("until: {error}")))?;
+        let until = UnixMs(u64::try_from(until.to_days()).map_or(0, |days| days * DAY_MS));
+        Ok(Grant { number, partners, tables, finest, oldest, newest, purposes, way, until })
+    }
+}
+
+fn partner(name: &Spanned<String>, known: &Known<'_>) -> Result<Partner, Broken> {
+    let Some(group) = name.get_ref().strip_prefix('@') else {
+        return Ok(Partner::Member(member_of(name, known.members)?));
+    };
+    if known.groups.contains_key(group) || groups::STANDING.contains(&group) {
+        return Ok(Partner::Group(group.to_owned()));
+    }
+    let all: Vec<String> = groups::STANDING
+        .iter()
+        .copied()
+        .chain(known.groups.keys().map(String::as_str))
+        .map(|name| format!("@{name}"))
+        .collect();
+    Err((name.span(), format!("there is no group `@{group}`: {}", all.join(", "))))
+}
+
+fn tables(names: &[Spanned<String>], catalogue: &Catalogue) -> Result<BTreeSet<String>, Broken> {
+    let mut tables = BTreeSet::new();
+    for name in names {
+        if name.get_ref() == "*" {
+            tables.extend(catalogue.tables().iter().map(|table| table.name.clone()));
+        } else if catalogue.table(name.get_ref()).is_some() {
+            tables.insert(name.get_ref().clone());
+        } else {
+            return Err((name.span(), format!("the catalogue has no table `{}`", name.get_ref())));
+        }
+    }
+    Ok(tables)
+}
+
+/// The axis of a dimension, whatever the country.
+pub(crate) fn axis(table: &Table, dimension: &str) -> Option<Axis> {
+    table.dimension(dimension).and_then(|index| table.axes("").ok()?.into_iter().nth(index))
+}
+
+// `2015`, `2015-Q2`, `2015-04`, or `12 months` before the present one.
+fn bound(text: Option<&Spanned<String>>, last: bool) -> Result<Option<Bound>, Broken> {
+    let Some(text) = text else { return Ok(None) };
+    let broken = || (text.span(), "neither a period such as 2015 or 2015-Q2, nor an age such as 12 months".to_owned());
+    if let Some(age) = text.get_ref().strip_suffix(" months").or_else(|| text.get_ref().strip_suffix(" month")) {
+        let age: u32 = age.parse().ok().filter(|age| *age <= AGE_MAX).ok_or_else(broken)?;
+        return Ok(Some(Bound::Age(age)));
+    }
+    let period: Period = text.get_ref().parse().map_err(|_| broken())?;
+    let (first, end) = period.months();
+    let (year, month) = if last { end } else { first };
+    Ok(Some(Bound::Month(u32::from(year) * 12 + u32::from(month) - 1)))
+}
