@@ -33,6 +33,7 @@ pub mod member_keys;
 pub mod message;
 pub mod officers;
 pub mod pattern;
+pub mod policy;
 pub mod pool;
 pub mod question;
 pub mod refusal;

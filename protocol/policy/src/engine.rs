@@ -37,6 +37,9 @@ pub struct World<'a> {
     pub members: &'a BTreeSet<NodeId>,
     /// The tables.
     pub catalogue: &'a Catalogue,
+    /// Whether a row that names an unknown member or table refuses the whole. Not for a policy that is signed and was taken: when a
+    /// table or member goes, the rest of it stays in force.
+    pub strict: bool,
 }
 
 /// A policy as people write it.
@@ -118,7 +121,7 @@ impl Policy {
     /// # Errors
     /// The first rule that is broken, with its place. A policy is taken as a whole or not at all.
     pub fn new(texts: Texts<'_>, world: World<'_>) -> Result<Self, Refused> {
-        let rows = Rows::parse(texts.rows, world.members, world.catalogue)?;
+        let rows = Rows::parse(texts.rows, world)?;
         let ours = |what: &str, error: &dyn fmt::Display| Refused::at(Part::Rows, "", 0, format!("{what}: {error}"));
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| ours("the shipped schema", &error))?;
         let mut set = PolicySet::new();
@@ -128,6 +131,10 @@ impl Policy {
             set.add(parsed).map_err(|error| ours(&policy.id, &error))?;
         }
         for policy in written(texts.cedar)? {
+            if let Some(unknown) = unknown(&policy, &rows, world).filter(|_| world.strict) {
+                let place = texts.cedar.find(&format!("\"{}\"", unknown.id().escaped())).unwrap_or(0);
+                return Err(Refused::at(Part::Cedar, texts.cedar, place, format!("there is no {unknown}")));
+            }
             let id = policy.id().to_string();
             let refused = |rule: String| Refused::at(Part::Cedar, texts.cedar, 0, rule);
             set.add(policy).map_err(|_| refused(format!("two policies have the name {id}")))?;
@@ -323,6 +330,21 @@ fn written(text: &str) -> Result<Vec<cedar_policy::Policy>, Refused> {
         named.push(policy.new_id(PolicyId::new(&id)));
     }
     Ok(named)
+}
+
+// A member, table or group that a hand-written policy names and that does not exist: the schema knows kinds, not names.
+fn unknown(policy: &cedar_policy::Policy, rows: &Rows, world: World<'_>) -> Option<EntityUid> {
+    let exists = |uid: &EntityUid| {
+        let name: &str = uid.id().as_ref();
+        match uid.type_name().basename() {
+            "Member" => name.parse::<NodeId>().is_ok_and(|member| world.members.contains(&member)),
+            "Table" => world.catalogue.table(name).is_some(),
+            "Group" => groups::STANDING.contains(&name) || rows.groups.contains_key(name),
+            // Of anything else the validator knows whether it exists.
+            _ => true,
+        }
+    };
+    policy.entity_literals().into_iter().find(|uid| !exists(uid))
 }
 
 // Where in its text Cedar finds fault, in bytes.

@@ -78,7 +78,7 @@ mod tests {
         let catalogue = Catalogue::parse(SHIPPED).unwrap();
         let members: BTreeSet<NodeId> =
             ["CO-AGENCY", "EU-EUDA", "IT-AGENCY"].map(|name| name.parse().unwrap()).into_iter().collect();
-        let world = World { members: &members, catalogue: &catalogue };
+        let world = World { members: &members, catalogue: &catalogue, strict: true };
         let policy = Policy::new(Texts { rows, cedar: "" }, world).unwrap();
         let mut text = String::from("ages in months:");
         text.extend(AGES.iter().map(|age| format!(" {age}")));

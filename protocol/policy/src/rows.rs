@@ -6,7 +6,7 @@ use std::{
 };
 
 use accord_protocol::{
-    catalogue::{Axis, Catalogue, Table},
+    catalogue::{Axis, Table},
     id::NodeId,
     officers::Purpose,
     time::{DAY_MS, Date, Period, UnixMs},
@@ -14,7 +14,7 @@ use accord_protocol::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::groups;
+use crate::{engine::World, groups};
 
 /// Bytes of either text, at most.
 pub const TEXT_MAX: usize = 64 * 1024;
@@ -144,7 +144,7 @@ type Broken = (Range<usize>, String);
 
 impl Rows {
     /// Reads rows; one that names an unknown member, group, table, level or purpose refuses the whole text.
-    pub(crate) fn parse(text: &str, members: &BTreeSet<NodeId>, catalogue: &Catalogue) -> Result<Self, Refused> {
+    pub(crate) fn parse(text: &str, world: World<'_>) -> Result<Self, Refused> {
         let refused = |(span, rule): Broken| Refused::at(Part::Rows, text, span.start, rule);
         if text.len() > TEXT_MAX {
             return Err(refused((0..0, format!("longer than {TEXT_MAX} bytes"))));
@@ -156,13 +156,13 @@ impl Rows {
         }
         let mut rows = Self::default();
         for group in &raw.group {
-            let (name, named) = group.check(members).map_err(refused)?;
+            let (name, named) = group.check(world).map_err(refused)?;
             if rows.groups.insert(name, named).is_some() {
                 return Err(refused((group.name.span(), format!("the group `{}` stands twice", group.name.get_ref()))));
             }
         }
         for (index, grant) in raw.grant.into_iter().enumerate() {
-            let known = Known { members, groups: &rows.groups, catalogue };
+            let known = Known { world, groups: &rows.groups };
             rows.grants.push(grant.check(index + 1, &known).map_err(refused)?);
         }
         Ok(rows)
@@ -170,7 +170,7 @@ impl Rows {
 }
 
 impl RawGroup {
-    fn check(&self, members: &BTreeSet<NodeId>) -> Result<(String, BTreeSet<NodeId>), Broken> {
+    fn check(&self, world: World<'_>) -> Result<(String, BTreeSet<NodeId>), Broken> {
         let name = self.name.get_ref();
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > 40 || !name.bytes().all(is_plain) {
@@ -180,33 +180,35 @@ impl RawGroup {
         if groups::STANDING.contains(&name.as_str()) {
             return Err((self.name.span(), format!("the group `{name}` exists anyway")));
         }
-        let named = self.members.iter().map(|member| member_of(member, members)).collect::<Result<_, _>>()?;
+        let named = self.members.iter().map(|member| member_of(member, world)).collect::<Result<_, _>>()?;
         Ok((name.clone(), named))
     }
 }
 
-fn member_of(name: &Spanned<String>, members: &BTreeSet<NodeId>) -> Result<NodeId, Broken> {
+fn member_of(name: &Spanned<String>, world: World<'_>) -> Result<NodeId, Broken> {
     let member: NodeId = name.get_ref().parse().map_err(|error| (name.span(), format!("{error}")))?;
-    if members.contains(&member) { Ok(member) } else { Err((name.span(), format!("`{member}` is not on the roster"))) }
+    if world.members.contains(&member) || !world.strict {
+        Ok(member)
+    } else {
+        Err((name.span(), format!("`{member}` is not on the roster")))
+    }
 }
 
 // What a row may name.
 struct Known<'a> {
-    members: &'a BTreeSet<NodeId>,
+    world: World<'a>,
     groups: &'a BTreeMap<String, BTreeSet<NodeId>>,
-    catalogue: &'a Catalogue,
 }
 
 impl RawGrant {
     fn check(self, number: usize, known: &Known<'_>) -> Result<Grant, Broken> {
         let partners = self.partner.iter().map(|name| partner(name, known)).collect::<Result<_, _>>()?;
-        let tables = tables(&self.table, known.catalogue)?;
+        let (strict, catalogue) = (known.world.strict, known.world.catalogue);
+        let tables = tables(&self.table, known.world)?;
         let finest = self.finest.into_iter().map(|(dimension, level)| {
-            let of = tables.iter().filter_map(|name| known.catalogue.table(name));
-            if of
-                .into_iter()
-                .any(|table| axis(table, &dimension).is_some_and(|axis| axis.level(level.get_ref()).is_some()))
-            {
+            let of = tables.iter().filter_map(|name| catalogue.table(name));
+            let has = |table: &Table| axis(table, &dimension).is_some_and(|axis| axis.level(level.get_ref()).is_some());
+            if !strict || of.into_iter().any(has) {
                 Ok((dimension, level.into_inner()))
             } else {
                 let rule =
@@ -238,7 +240,7 @@ impl RawGrant {
 
 fn partner(name: &Spanned<String>, known: &Known<'_>) -> Result<Partner, Broken> {
     let Some(group) = name.get_ref().strip_prefix('@') else {
-        return Ok(Partner::Member(member_of(name, known.members)?));
+        return Ok(Partner::Member(member_of(name, known.world)?));
     };
     if known.groups.contains_key(group) || groups::STANDING.contains(&group) {
         return Ok(Partner::Group(group.to_owned()));
@@ -252,14 +254,15 @@ fn partner(name: &Spanned<String>, known: &Known<'_>) -> Result<Partner, Broken>
     Err((name.span(), format!("there is no group `@{group}`: {}", all.join(", "))))
 }
 
-fn tables(names: &[Spanned<String>], catalogue: &Catalogue) -> Result<BTreeSet<String>, Broken> {
+fn tables(names: &[Spanned<String>], world: World<'_>) -> Result<BTreeSet<String>, Broken> {
+    let catalogue = world.catalogue;
     let mut tables = BTreeSet::new();
     for name in names {
         if name.get_ref() == "*" {
             tables.extend(catalogue.tables().iter().map(|table| table.name.clone()));
         } else if catalogue.table(name.get_ref()).is_some() {
             tables.insert(name.get_ref().clone());
-        } else {
+        } else if world.strict {
             return Err((name.span(), format!("the catalogue has no table `{}`", name.get_ref())));
         }
     }

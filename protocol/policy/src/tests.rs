@@ -33,7 +33,7 @@ fn members() -> BTreeSet<NodeId> {
 
 fn policy(rows: &str, cedar: &str) -> Result<Policy, Refused> {
     let (members, catalogue) = (members(), Catalogue::parse(SHIPPED).unwrap());
-    Policy::new(Texts { rows, cedar }, World { members: &members, catalogue: &catalogue })
+    Policy::new(Texts { rows, cedar }, World { members: &members, catalogue: &catalogue, strict: true })
 }
 
 // What is asked, in words: member, table, levels, purpose, period, moment.
@@ -336,6 +336,10 @@ fn cedar_with_a_mistake_is_refused_whole_with_its_place() {
         "permit (principal, action == Accord::Action::\"answer\", resource) when { context.purpos == \"x\" };",
         "permit (principal, action == Accord::Action::\"answer\", resource) when { context.now > \"x\" };",
         "permit (principal == Accord::Officer::\"x\", action, resource);",
+        "permit (principal == Accord::Member::\"FR-AGENCY\", action == Accord::Action::\"discover\", resource);",
+        "permit (principal, action == Accord::Action::\"discover\", resource)\nwhen { resource in [Accord::Table::\"seizures\"] };",
+        "permit (principal in Accord::Group::\"eu\", action == Accord::Action::\"discover\", resource);",
+        "permit (principal, action == Accord::Action::\"share\", resource);",
         "permit (principal == ?principal, action == Accord::Action::\"discover\", resource);",
         "@id(\"grant-1\") permit (principal, action == Accord::Action::\"discover\", resource);",
         "@id(\"a\") permit (principal, action == Accord::Action::\"discover\", resource);\n@id(\"a\") forbid (principal, action == Accord::Action::\"discover\", resource);",
@@ -355,6 +359,15 @@ fn cedar_with_a_mistake_is_refused_whole_with_its_place() {
             policy.cedar:1:87: for policy `policy-1`, unexpected type: expected Long but saw String
         permit (principal == Accord::Officer::"x", action, resource);
             policy.cedar:1:22: for policy `policy-1`, unrecognized entity type `Accord::Officer`
+        permit (principal == Accord::Member::"FR-AGENCY", action == Accord::Action::"discover", resource);
+            policy.cedar:1:38: there is no Accord::Member::"FR-AGENCY"
+        permit (principal, action == Accord::Action::"discover", resource)
+        when { resource in [Accord::Table::"seizures"] };
+            policy.cedar:2:36: there is no Accord::Table::"seizures"
+        permit (principal in Accord::Group::"eu", action == Accord::Action::"discover", resource);
+            policy.cedar:1:37: there is no Accord::Group::"eu"
+        permit (principal, action == Accord::Action::"share", resource);
+            policy.cedar:1:30: for policy `policy-1`, unrecognized action `Accord::Action::"share"`
         permit (principal == ?principal, action == Accord::Action::"discover", resource);
             policy.cedar:1:1: a template (`?principal`, `?resource`) has no place here: name whom it is for
         @id("grant-1") permit (principal, action == Accord::Action::"discover", resource);
@@ -412,4 +425,21 @@ fn a_row_reads_as_cedar() {
         // nothing more
     "#]]
     .assert_eq(&policy(ROWS, texts.cedar).unwrap().cedar(texts, &catalogue));
+}
+
+// A policy that was taken stays in force without what is gone since; nobody gets more by it.
+#[test]
+fn what_is_gone_is_left_out_of_a_policy_that_was_taken() {
+    let (mut members, catalogue) = (members(), Catalogue::parse(SHIPPED).unwrap());
+    members.remove(&"AT-AGENCY".parse::<NodeId>().unwrap());
+    let rows = ROWS.replace("table   = [", "table   = [\"gone\", ");
+    let cedar = "forbid (principal == Accord::Member::\"AT-AGENCY\", action in Accord::Action::\"receive\", resource);";
+    let world = |strict| World { members: &members, catalogue: &catalogue, strict };
+    let texts = Texts { rows: &rows, cedar };
+    assert!(Policy::new(texts, world(true)).is_err());
+    let policy = Policy::new(texts, world(false)).unwrap();
+    assert!(matches!(decide(&policy, ASKED), Decision::Permit(Way::AtOnce, _)));
+    let (_, table, levels, why, when, at) = ASKED;
+    let gone = decide(&policy, ("AT-AGENCY", table, levels, why, when, at));
+    assert!(matches!(gone, Decision::Deny(DenyReason::Fault(_))), "{gone:?}");
 }

@@ -7,6 +7,7 @@ use crate::{
     id::{Hash, NodeId},
     member_keys::MemberKeys,
     officers::{Officers, Staff, StaffMember},
+    policy::PolicyDocument,
     signed::{Document, FederationId, NotVerified, Signable, Verified},
     time::UnixMs,
 };
@@ -74,6 +75,32 @@ impl List for Staff {
                 && person.valid_to <= had.valid_to
         };
         self.people.iter().all(|person| other.people.iter().any(|had| within(person, had)))
+    }
+    fn least(_: &MemberKeys) -> u64 {
+        0
+    }
+}
+
+impl List for PolicyDocument {
+    fn federation(&self) -> &FederationId {
+        &self.federation
+    }
+    fn member(&self) -> &NodeId {
+        &self.node_id
+    }
+    fn version(&self) -> u64 {
+        self.policy_version
+    }
+    fn before(&self) -> Hash {
+        self.prev_hash
+    }
+    fn expires_at(&self) -> UnixMs {
+        // Its rows run out one by one.
+        UnixMs(u64::MAX)
+    }
+    fn is_part_of(&self, _: &Self) -> bool {
+        // Whether rows permit less than others is not known here. Nothing is less than anything.
+        self.is_closed()
     }
     fn least(_: &MemberKeys) -> u64 {
         0

@@ -31,6 +31,7 @@ use crate::{
     key::PublicKey,
     member_keys::MemberKeys,
     officers::{Card, Officers, Staff},
+    policy::PolicyDocument,
     root::{self, Root},
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Label, NotVerified, Verified},
@@ -51,6 +52,7 @@ pub struct Trust {
     keys: BTreeMap<NodeId, Verified<MemberKeys>>,
     officers: BTreeMap<NodeId, Verified<Officers>>,
     staff: Option<Verified<Staff>>,
+    policy: Option<Verified<PolicyDocument>>,
     suspensions: Vec<Verified<Suspend>>,
     catalogue: Arc<Catalogue>,
     kept: BTreeSet<(u16, Hash)>,
@@ -160,12 +162,16 @@ impl Trust {
             found.remarks.extend(list.remarks);
             officers.extend(list.in_force.map(|list| (member.clone(), list)));
         }
-        let mut staff = None;
+        let (mut staff, mut policy) = (None, None);
         if let Some(keys) = me.and_then(|me| keys.get(me)) {
             let list = lists::latest::<Staff>(&kept, &federation, keys);
             found.keep(Label::Staff, list.kept);
             found.remarks.extend(list.remarks);
             staff = list.in_force;
+            let list = lists::latest::<PolicyDocument>(&kept, &federation, keys);
+            found.keep(Label::Policy, list.kept);
+            found.remarks.extend(list.remarks);
+            policy = list.in_force;
         }
         let suspensions = found.suspensions(&kept, &federation, &keys);
         let behind = roster.root_version < root.root_version;
@@ -182,6 +188,7 @@ impl Trust {
             keys,
             officers,
             staff,
+            policy,
             suspensions,
             catalogue: Arc::new(catalogue),
             kept: found.kept,
@@ -227,6 +234,11 @@ impl Trust {
     /// The people who work at this node.
     pub const fn staff(&self) -> Option<&Verified<Staff>> {
         self.staff.as_ref()
+    }
+
+    /// Who may receive what from this node, as its administrators signed it; without it nobody receives anything.
+    pub const fn policy(&self) -> Option<&Verified<PolicyDocument>> {
+        self.policy.as_ref()
     }
 
     /// Suspensions and liftings, the latest of each member.

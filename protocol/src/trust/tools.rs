@@ -8,6 +8,7 @@ use crate::{
     id::{Hash, NodeId},
     member_keys::{KeyRole, MemberKeys},
     officers::{Officers, Staff},
+    policy::PolicyDocument,
     signed::{Document, Label},
     suspend::Suspend,
 };
@@ -46,13 +47,14 @@ pub fn owner(document: &Document) -> Option<NodeId> {
         Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.node_id),
         Label::Officers => document.unverified::<Officers>().ok().map(|list| list.node_id),
         Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
+        Label::Policy => document.unverified::<PolicyDocument>().ok().map(|policy| policy.node_id),
         Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
         Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
         _ => None,
     }
 }
 
-/// Whether a document goes to partners: staff lists, acceptances, and suspensions that are local stay.
+/// Whether a document goes to partners: staff lists, policies, acceptances, and suspensions that are local stay.
 pub fn travels(document: &Document) -> bool {
     match document.label() {
         Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Officers => true,
@@ -64,7 +66,7 @@ pub fn travels(document: &Document) -> bool {
 /// Whether a document goes to a tool of the member's own people: all that travel, and acceptances, so that they trust the same; to
 /// operators all that count.
 pub fn is_for_tools(document: &Document, tool: Tool) -> bool {
-    let local = matches!(document.label(), Label::Staff | Label::Suspend);
+    let local = matches!(document.label(), Label::Staff | Label::Policy | Label::Suspend);
     travels(document) || document.label() == Label::Accept || (local && tool == Tool::Operators)
 }
 
