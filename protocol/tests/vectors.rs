@@ -21,6 +21,7 @@ use accord_protocol::{
     member_keys::{KeyClaim, KeyRole, MemberKeys, RoleKey},
     message::{AskCall, AskOutcome, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Purpose, Staff, StaffMember},
+    policy::PolicyDocument,
     refusal::Refusal,
     request::{DimQuery, LegalBasis, Query, Request, RequestBody},
     root::{Root, federation_id},
@@ -267,6 +268,17 @@ fn every_message_has_its_bytes() {
         .unwrap(),
     };
     vectors.signed("staff", &staff, &key(4), &fed);
+    let policy = PolicyDocument {
+        preamble: Preamble,
+        federation: fed,
+        node_id: "ES-AGENCY".parse().unwrap(),
+        policy_version: 1,
+        prev_hash: Hash::ZERO,
+        issued_at: T0,
+        rows: Bounded::new(b"# nobody\n".to_vec()).unwrap(),
+        cedar: Bounded::default(),
+    };
+    vectors.signed("policy", &policy, &key(4), &fed);
     let claim = KeyClaim {
         preamble: Preamble,
         name: text("Agency"),

@@ -287,6 +287,47 @@ impl Federation {
         run(&[profile.as_slice(), &of_member, &["public/federation.accord", &list]].concat());
     }
 
+    /// The rows of a member's policy as they were staged.
+    pub fn rows(&self, member: &str) -> String {
+        fs::read_to_string(self.path().join(format!("{member}/node/grants.toml"))).unwrap()
+    }
+
+    /// Has two administrators sign other rows, as the policy after the one before; the file.
+    pub fn sign_policy(&self, member: &str, rows: &str) -> String {
+        let (file, signed) = (format!("{member}/node/grants.toml"), format!("{member}/policy.accord"));
+        fs::write(self.path().join(&file), rows).unwrap();
+        let (next, staff) = (format!("{member}/policy-next.accord"), format!("{member}/staff.accord"));
+        let rings = [1, 2].map(|number| format!("{member}/admin-{number}/admin.ring"));
+        let mut with = format!("public/federation.accord,{staff}");
+        if self.path().join(&signed).exists() {
+            with += &format!(",{signed}");
+        }
+        let place = ["--with", &with, "--federation", &self.id, "--member", member];
+        let signing = ["--ring", &rings[0], "--ring", &rings[1], "--yes", "--out", &next];
+        let said = accord(&self.path(), &[["policy", "apply", &file].as_slice(), &place, &signing].concat());
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        fs::rename(self.path().join(next), self.path().join(&signed)).unwrap();
+        signed
+    }
+
+    /// Other rows for a node that does not run.
+    pub fn install_policy(&self, member: &str, rows: &str) {
+        let signed = self.sign_policy(member, rows);
+        let done = Command::new(program("accord-node"))
+            .args(["install", &format!("{member}/node"), "--federation", &self.id, &signed])
+            .current_dir(self.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Other rows for a node that runs: its operator hands them in.
+    pub fn publish_policy(&self, member: &str, rows: &str) {
+        let signed = self.sign_policy(member, rows);
+        let said = self.publish(member, &[&signed]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    }
+
     // Where a member's people connect, as the operator's profile says.
     fn people_address(&self, member: &str) -> String {
         let text = fs::read_to_string(self.path().join(format!("{member}/node/operator/profile.toml"))).unwrap();

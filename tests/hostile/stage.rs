@@ -78,11 +78,8 @@ impl Stage {
     pub(crate) fn raise() -> Self {
         let members = [ATTACKER, VICTIM, HONEST];
         let federation = Federation::new(&members);
-        federation.edit(
-            "IT-AGENCY/node/grants.toml",
-            "partner = [\"ES-AGENCY\"]",
-            "partner = [\"ES-AGENCY\", \"PT-AGENCY\"]",
-        );
+        let rows = federation.rows(VICTIM).replace("[\"ES-AGENCY\"]", "[\"ES-AGENCY\", \"PT-AGENCY\"]");
+        federation.install_policy(VICTIM, &rows);
         let path = federation.path();
         let take = |ring: &mut KeyRing, role| Key(Arc::new(ring.take(role).unwrap()));
         let keys = members.map(|member| {

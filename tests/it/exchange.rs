@@ -59,12 +59,11 @@ fn the_same_request_twice_at_once_is_executed_once() {
 #[test]
 fn every_refusal_is_provoked() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
-    federation.edit("IT-AGENCY/node/grants.toml", "\"seizures-year-drug-weight\", ", "");
-    federation.edit(
-        "IT-AGENCY/node/grants.toml",
+    let rows = federation.rows("IT-AGENCY").replace("\"seizures-year-drug-weight\", ", "").replace(
         "purpose = [\"strategic-analysis\", \"early-warning\"]",
         "finest = { time = \"quarter\" }\npurpose = [\"strategic-analysis\"]",
     );
+    federation.install_policy("IT-AGENCY", &rows);
     let _nodes = federation.start_all();
     let officer = Officer::open(&federation.path().join("officer"));
     let fresh = || officer.request("IT-AGENCY", "2021..2025");
@@ -154,7 +153,8 @@ fn every_refusal_is_provoked() {
 #[test]
 fn an_id_that_was_used_and_a_finer_level_than_granted_are_refused() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
-    federation.edit("IT-AGENCY/node/grants.toml", "until", "finest = { drug = \"all\" }\nuntil");
+    let rows = federation.rows("IT-AGENCY").replace("until", "finest = { drug = \"all\" }\nuntil");
+    federation.install_policy("IT-AGENCY", &rows);
     let _nodes = federation.start_all();
     let officer = Officer::open(&federation.path().join("officer"));
     let mut body = officer.request("IT-AGENCY", "2021..2025");
@@ -170,7 +170,7 @@ fn an_id_that_was_used_and_a_finer_level_than_granted_are_refused() {
 #[test]
 fn what_may_not_be_discovered_looks_like_what_does_not_exist() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY"]);
-    std::fs::write(federation.path().join("IT-AGENCY/node/grants.toml"), "").unwrap();
+    federation.install_policy("IT-AGENCY", "");
     let _nodes = federation.start_all();
     let officer = Officer::open(&federation.path().join("officer"));
     let head = |table: u16| {

@@ -168,8 +168,7 @@ fn all_five_states_of_a_cell_are_reached() {
     let federation = Federation::new(&["ES-AGENCY", "IT-AGENCY", "PT-AGENCY"]);
     // Italy shows zeros; Portugal grants nothing any more.
     federation.edit("IT-AGENCY/node/node.toml", "zeros = \"hidden\"", "zeros = \"shown\"");
-    federation.edit("PT-AGENCY/node/grants.toml", "[[grant]]", "# [[grant]]");
-    std::fs::write(federation.path().join("PT-AGENCY/node/grants.toml"), "").unwrap();
+    federation.install_policy("PT-AGENCY", "");
     let _nodes = federation.start_all();
     assert_eq!(federation.operator("IT-AGENCY", &["edition", "publish"]).code, 0);
     let said = federation.officer(&[

@@ -21,6 +21,7 @@ mod imports;
 mod independent;
 mod keys_at_rest;
 mod kinds;
+mod policy;
 mod real_file;
 mod samples;
 mod second_implementation;

@@ -61,14 +61,14 @@ fn protocol_and_domain_do_no_io() {
         "crate::io",
         "crate::node",
     ];
-    for folder in ["protocol/src", "node/src/domain"] {
+    for folder in ["protocol/src", "protocol/policy/src", "node/src/domain"] {
         assert_eq!(mentions(folder, &effects), Vec::<String>::new());
     }
 }
 
 #[test]
 fn record_types_exist_in_the_node_alone() {
-    for folder in ["protocol/src", "protocol/edge/src", "admin-cli/src"] {
+    for folder in ["protocol/src", "protocol/edge/src", "protocol/policy/src", "admin-cli/src"] {
         assert_eq!(
             mentions(folder, &["SeizureLine", "struct Seizure", "domain::record", "accord_node"]),
             Vec::<String>::new()

@@ -8,6 +8,7 @@ use accord_protocol::{
     id::{Hash, NodeId, OfficerId},
     member_keys::{KeyRole, MemberKeys},
     officers::{Card, Officers, Purpose, Staff, StaffMember},
+    policy::PolicyDocument,
     signed::{Document, Label, Preamble, Verified},
     suspend::Target,
     time::{DAY_MS, UnixMs},
@@ -346,6 +347,7 @@ pub(super) fn propose(
         Label::MemberKeys => document.unverified::<MemberKeys>().is_ok_and(|keys| keys.node_id == of),
         Label::Officers => document.unverified::<Officers>().is_ok_and(|list| list.node_id == of),
         Label::Staff => document.unverified::<Staff>().is_ok_and(|list| list.node_id == of),
+        Label::Policy => document.unverified::<PolicyDocument>().is_ok_and(|policy| policy.node_id == of),
         // What a keys document is anchored in.
         Label::Roster | Label::Catalogue => true,
         _ => false,

@@ -20,6 +20,7 @@ mod lists;
 mod mapping;
 mod member;
 mod people;
+pub(crate) mod policy;
 mod profile;
 mod propose;
 mod publish;
@@ -134,6 +135,9 @@ pub(crate) enum Command {
     /// Preview, publish and show editions of the own node.
     #[command(subcommand)]
     Edition(edition::Edition),
+    /// Who may receive what: check, try, compare, have signed.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Show how the own node is.
     Status,
     /// Show who is trusted, and what needs attention; accept keys, learn news.
@@ -193,6 +197,7 @@ impl Command {
     /// The command's name in the JSON envelope.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
+            Self::Policy(_) => "policy",
             Self::Ask(_) => "ask",
             Self::History(_) => "history",
             Self::Tables(_) => "tables",
@@ -249,6 +254,7 @@ impl Cli {
             Command::Mapping(command) => command.run(global),
             Command::Coverage(command) => command.run(global),
             Command::Edition(command) => command.run(global),
+            Command::Policy(command) => command.run(global),
             Command::Status => status::show(global),
             Command::Trust(command) => command.run(global),
             Command::Root(command) => command.run(global),

@@ -141,9 +141,10 @@ impl NewProfile {
 
     fn write(&self, parts: &Parts, bundles: &[accord_protocol::bundle::Bundle]) -> anyhow::Result<()> {
         files::make_dir(&self.dir)?;
-        // Administrators keep the staff list too, which they go on from.
+        // Administrators keep staff list and policy too, which they go on from.
         let is_kept = |document: &&Document| {
-            travels(document) || (parts.role == KeyRole::Administrator && document.label() == Label::Staff)
+            travels(document)
+                || (parts.role == KeyRole::Administrator && matches!(document.label(), Label::Staff | Label::Policy))
         };
         let documents: Vec<Document> = parts.documents.iter().filter(is_kept).cloned().collect();
         TrustFolder::create(&self.dir.join("trust"), &parts.federation, &documents)?;

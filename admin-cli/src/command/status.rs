@@ -84,7 +84,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             )
         };
         format!(
-            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  {} grant(s)\n",
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n",
             text("/member"),
             text("/version"),
             text("/now"),
@@ -95,7 +95,8 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             text("/store/lines"),
             text("/store/imports"),
             text("/store/sequence"),
-            text("/grants"),
+            text("/policy/version"),
+            text("/policy/rows"),
         )
     }))
 }

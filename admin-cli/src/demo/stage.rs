@@ -235,6 +235,7 @@ impl Stage {
         let mut arguments = vec!["install".to_owned(), node.clone(), "--federation".to_owned(), federation.to_owned()];
         arguments.extend(self.files_of(member));
         arguments.push(staff);
+        arguments.extend(self.policy(member, federation)?);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.node(&arguments)?;
         if self.plan.primary_only {
@@ -243,6 +244,11 @@ impl Stage {
             let text = text.replace("accept_primary_only = false", "accept_primary_only = true");
             files::write_atomically(&settings, text.as_bytes())?;
         }
+        Ok(())
+    }
+
+    // The rows of a member that provides, signed by two of its administrators.
+    fn policy(&self, member: &str, federation: &str) -> anyhow::Result<Option<String>> {
         if member != self.asker() && self.plan.refuse.as_deref() != Some(member) {
             let catalogue = accord_protocol::catalogue::Catalogue::parse(accord_protocol::catalogue::SHIPPED)?;
             let tables: Vec<String> = catalogue.tables().iter().map(|table| format!("\"{}\"", table.name)).collect();
@@ -252,9 +258,16 @@ impl Stage {
                 "[[grant]]\npartner = [\"{}\"]\ntable = [{tables}]\npurpose = [\"strategic-analysis\", \"early-warning\"]\nuntil = \"{until}\"\n",
                 self.asker()
             );
-            files::write_atomically(&self.plan.dir.join(&node).join("grants.toml"), grant.as_bytes())?;
+            let rows = format!("{member}/node/grants.toml");
+            files::write_atomically(&self.plan.dir.join(&rows), grant.as_bytes())?;
+            let out = format!("{member}/policy.accord");
+            let rings = [1, 2].map(|number| format!("{member}/admin-{number}/admin.ring"));
+            let signing = ["--ring", &rings[0], "--ring", &rings[1], "--yes", "--out", &out];
+            let place = ["--with", "public/federation.accord", "--federation", federation, "--member", member];
+            self.accord(&[["policy", "apply", &rows].as_slice(), &place, &signing].concat())?;
+            return Ok(Some(out));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn start(&self, member: &str) -> anyhow::Result<Running> {

@@ -1,12 +1,17 @@
 //! What a document would change, in plain words: against the one in force that it continues.
 
+use std::collections::BTreeSet;
+
+use accord_edge::clock;
+use accord_policy::{Policy, Texts, World, differences};
 use accord_protocol::{
-    id::Hash,
+    id::{Hash, NodeId},
     member_keys::MemberKeys,
     officers::{Officers, Staff, StaffMember},
+    policy::PolicyDocument,
     root::Root,
     roster::{Member, Roster},
-    signed::{Document, Label},
+    signed::{Document, Label, Verified},
     time::UnixMs,
 };
 
@@ -15,7 +20,7 @@ use super::{
     desk::Desk,
     words::{keys_fingerprint, listed_keys, threshold_words},
 };
-use crate::output::Failure;
+use crate::{command::policy::difference_words, output::Failure};
 
 /// What would change; nothing for a document that continues none. Refuses what does not continue the one in force.
 pub(crate) fn changes(document: &Document, desk: &Desk, book: &Book) -> anyhow::Result<Option<Vec<String>>> {
@@ -25,6 +30,7 @@ pub(crate) fn changes(document: &Document, desk: &Desk, book: &Book) -> anyhow::
         Label::MemberKeys => of_keys(&document.unverified()?, desk)?,
         Label::Officers => of_officers(&document.unverified()?, desk, book)?,
         Label::Staff => of_staff(&document.unverified()?, desk, book)?,
+        Label::Policy => of_policy(&document.unverified()?, desk)?,
         _ => None,
     })
 }
@@ -58,6 +64,38 @@ fn instead_of(after: UnixMs, before: UnixMs) -> String {
     } else {
         format!("{} (was {})", after.date(), before.date())
     }
+}
+
+// What it decides otherwise than the one in force; the first one against none.
+fn of_policy(policy: &PolicyDocument, desk: &Desk) -> anyhow::Result<Option<Vec<String>>> {
+    let keys = desk.keys(&policy.node_id)?;
+    let before = desk.policy(&keys);
+    let version = before.as_ref().map_or(0, |before| before.policy_version);
+    let prev = before.as_ref().map_or(Hash::ZERO, Verified::hash);
+    // The one in force may be shown again.
+    let same = policy.policy_version == version;
+    if !same && (policy.policy_version != version + 1 || policy.prev_hash != prev) {
+        return Err(does_not_follow("policy", policy.policy_version, version));
+    }
+    let trust = desk.trust()?;
+    let members: BTreeSet<NodeId> = trust.roster().members.iter().map(|member| member.node_id.clone()).collect();
+    let read = |policy: &PolicyDocument, strict| {
+        let world = World { members: &members, catalogue: trust.catalogue(), strict };
+        Policy::new(Texts { rows: policy.rows(), cedar: policy.cedar() }, world).map_err(|refused| {
+            let message = format!("policy {}: {refused}", policy.policy_version);
+            anyhow::Error::new(Failure::refused(
+                "POLICY",
+                message,
+                "it would permit nothing; have it mended, and proposed anew",
+            ))
+        })
+    };
+    let (one, other) = (before.map(|before| read(&before, false)).transpose()?, read(policy, true)?);
+    let world = World { members: &members, catalogue: trust.catalogue(), strict: true };
+    let all = differences(one.as_ref(), Some(&other), (world, &policy.node_id), clock::now()).map_err(|fault| {
+        Failure::refused("POLICY", format!("it cannot be evaluated: {fault}"), "have it mended, and proposed anew")
+    })?;
+    Ok(Some(difference_words(&all, trust.catalogue())))
 }
 
 fn of_root(root: &Root, desk: &Desk) -> anyhow::Result<Option<Vec<String>>> {

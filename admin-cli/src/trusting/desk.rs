@@ -12,6 +12,7 @@ use accord_protocol::{
     id::NodeId,
     member_keys::{self, KeyClaim, MemberKeys},
     officers::{self, Card, Officers, Staff},
+    policy::PolicyDocument,
     root::{self, Root, Roots},
     signed::{Document, FederationId, Label, Verified},
     trust::Trust,
@@ -194,6 +195,17 @@ impl Desk {
                 |document| officers::verify_staff(document, self.federation(), keys).ok(),
                 |list| list.list_version,
             )
+        })
+    }
+
+    /// A member's policy in force.
+    pub(crate) fn policy(&self, keys: &Verified<MemberKeys>) -> Option<Verified<PolicyDocument>> {
+        let of_trust = self.trust.as_ref().and_then(Trust::policy).filter(|policy| policy.node_id == keys.node_id);
+        of_trust.cloned().or_else(|| {
+            let (admins, enough) = (keys.admin_keys.as_slice(), usize::from(keys.admin_threshold));
+            let believe =
+                |document: &Document| document.verify::<PolicyDocument>(self.federation(), admins, enough, &[]).ok();
+            self.highest(believe, |policy| policy.policy_version)
         })
     }
 

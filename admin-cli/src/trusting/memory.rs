@@ -8,6 +8,7 @@ use accord_protocol::{
     id::{Hash, NodeId},
     member_keys::MemberKeys,
     officers::{Officers, Staff},
+    policy::PolicyDocument,
     root::Root,
     roster::Roster,
     signed::{Document, FederationId, Label},
@@ -62,6 +63,10 @@ impl Signed {
             Label::Staff => {
                 let list: Staff = document.unverified()?;
                 (Some(list.node_id), 0, list.list_version)
+            }
+            Label::Policy => {
+                let policy: PolicyDocument = document.unverified()?;
+                (Some(policy.node_id), 0, policy.policy_version)
             }
             _ => return Ok(None),
         };

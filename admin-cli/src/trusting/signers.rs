@@ -6,6 +6,7 @@ use accord_protocol::{
     key::PublicKey,
     member_keys::{KeyRole, MemberKeys},
     officers::{Officers, Staff},
+    policy::PolicyDocument,
     root::Root,
     roster::Roster,
     signed::{Document, FederationId, Label},
@@ -72,6 +73,7 @@ pub(crate) fn name(document: &Document) -> String {
         Label::MemberKeys => document.unverified::<MemberKeys>().ok().map(|keys| keys.keys_version),
         Label::Officers => document.unverified::<Officers>().ok().map(|list| list.list_version),
         Label::Staff => document.unverified::<Staff>().ok().map(|list| list.list_version),
+        Label::Policy => document.unverified::<PolicyDocument>().ok().map(|policy| policy.policy_version),
         _ => None,
     };
     let version = version.map_or(String::new(), |version| format!(" {version}"));
@@ -136,6 +138,12 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
                     && list.people.iter().all(|person| before.people.as_slice().contains(person))
             });
             administrators(&keys, if shorter { 1 } else { usize::from(keys.admin_threshold) })
+        }
+        Label::Policy => {
+            let policy: PolicyDocument = document.unverified()?;
+            let keys = desk.keys(&policy.node_id)?;
+            // Whoever closes takes away only.
+            administrators(&keys, if policy.is_closed() { 1 } else { usize::from(keys.admin_threshold) })
         }
         Label::Suspend => {
             let suspend: Suspend = document.unverified()?;

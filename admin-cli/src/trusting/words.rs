@@ -6,6 +6,7 @@ use accord_protocol::{
     key::{PublicKey, fingerprint},
     member_keys::{KeyClaim, KeyRole, MemberKeys},
     officers::{Officers, Staff},
+    policy::PolicyDocument,
     root::{self, Root},
     roster::Roster,
     signed::{Document, Label},
@@ -116,6 +117,19 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
             let people = list.people.iter();
             lines.extend(people.map(|one| format!("  {} {}", one.role, one.key.fingerprint(one.role.as_str(), of))));
             lines.push(format!("  valid until {}", list.expires_at));
+        }
+        Label::Policy => {
+            let policy: PolicyDocument = document.unverified()?;
+            lines.push(format!("policy {} of {}", policy.policy_version, policy.node_id));
+            if policy.is_closed() {
+                lines.push("  nobody receives anything".to_owned());
+            }
+            // What is signed is read first, all of it.
+            lines.extend(policy.rows().lines().map(|line| format!("  | {line}")));
+            if !policy.cedar().is_empty() {
+                lines.push("  beside the rows, in Cedar:".to_owned());
+                lines.extend(policy.cedar().lines().map(|line| format!("  | {line}")));
+            }
         }
         Label::KeyClaim => {
             let claim: KeyClaim = document.unverified()?;

@@ -70,7 +70,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         return 3;
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::Config(_) | StartError::Identity(_) | StartError::Grants { .. }) => 3,
+        Some(StartError::Config(_) | StartError::Identity(_)) => 3,
         Some(StartError::Store(StoreError::Busy { .. } | StoreError::TooOld(_) | StoreError::TooNew(_))) => 3,
         Some(StartError::Store(_) | StartError::File(_)) | None => 4,
     }

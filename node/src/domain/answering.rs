@@ -21,7 +21,7 @@ use accord_protocol::{
 use bincode::{Decode, Encode};
 
 use super::{
-    access::Grants,
+    access::Access,
     edition::{Frozen, select},
     provide::{self, About, Checked, Denied, Peer, Speaker},
 };
@@ -134,8 +134,10 @@ pub struct Provider<'a> {
     pub me: &'a NodeId,
     /// The trust documents in force.
     pub trust: &'a Trust,
-    /// What is granted.
-    pub grants: &'a Grants,
+    /// The policy in force.
+    pub access: &'a Access,
+    /// What commits to it.
+    pub policy_commit: Hash,
     /// How answers must be handled.
     pub handling: &'a accord_protocol::answer::Handling,
     /// The node's signing key.
@@ -153,7 +155,7 @@ impl Provider<'_> {
     /// Answers a checked request. The same one twice at once must be kept apart by the caller.
     pub fn answer<S: Keeps>(&self, kept: &S, checked: &Checked) -> (SignedAnswer, Course) {
         let fault = |why: String| {
-            let denied = Denied { refusal: Refusal::Busy, why, about: checked.about() };
+            let denied = Denied { refusal: Refusal::Busy, why, about: checked.about(), alarm: false };
             (self.refuse(&denied, &checked.body.requester), Course::Fault(denied))
         };
         match self.remembered_or_new(kept, checked) {
@@ -173,12 +175,12 @@ impl Provider<'_> {
     /// A signed refusal of a stream whose bytes are no request at all.
     pub fn refuse_bytes(&self, requester: &NodeId, why: &str) -> (SignedAnswer, Denied) {
         let about = About { body_hash: Hash::ZERO, request_id: RequestId::ZERO, reply_class: 0 };
-        let denied = Denied { refusal: Refusal::Encoding, why: why.to_owned(), about };
+        let denied = Denied { refusal: Refusal::Encoding, why: why.to_owned(), about, alarm: false };
         (self.refuse(&denied, requester), denied)
     }
 
     fn speaker(&self) -> Speaker<'_> {
-        Speaker { me: self.me, trust: self.trust, now: self.now }
+        Speaker { me: self.me, trust: self.trust, policy: (self.access.version(), self.policy_commit), now: self.now }
     }
 
     fn sign(&self, head: &AnswerHead, slice: Vec<u8>, reply_class: u8) -> SignedAnswer {
@@ -246,8 +248,8 @@ impl Provider<'_> {
             return Err(checked.deny(Refusal::Unavailable, "the roster does not list this node as a provider").into());
         }
         let wanted = if body.edition == 0 { kept.latest() } else { Some(body.edition) };
-        // Nothing is loaded for whom nothing is granted.
-        let may_load = self.is_own(checked) || self.grants.anything(&body.requester, self.trust.catalogue(), self.now);
+        // Nothing is loaded for whom nothing is permitted.
+        let may_load = self.is_own(checked) || self.access.anything(&body.requester, self.trust.catalogue(), self.now);
         let edition = match wanted {
             Some(number) if may_load => kept.edition(number).map_err(Failure::Inside)?,
             Some(_) | None => None,
@@ -255,7 +257,7 @@ impl Provider<'_> {
         // Without an edition the catalogue in force decides what may be discovered, so that the order of checks is the same.
         let catalogue = edition.as_ref().map_or(self.trust.catalogue(), |edition| &edition.catalogue);
         self.refuse_stopped(checked, catalogue)?;
-        let permitted = provide::permit(checked, catalogue, self.me, self.grants, self.now)?;
+        let permitted = provide::permit(checked, catalogue, self.me, self.access, self.now)?;
         let (Some(edition), Some(table)) = (&edition, catalogue.table_by_id(permitted.table_id())) else {
             return Err(checked.deny(Refusal::Edition, "no such edition").into());
         };
@@ -285,6 +287,9 @@ impl Provider<'_> {
                 .map_err(Failure::Inside)?
                 .ok_or(Failure::Inconsistent("an answered edition is gone"))?;
             self.refuse_stopped(checked, &edition.catalogue)?;
+            // Nobody receives by repeating a request what the policy in force denies. It is not remembered, since it may be permitted
+            // again.
+            provide::permit(checked, &edition.catalogue, self.me, self.access, self.now)?;
             let table = edition
                 .catalogue
                 .table_by_id(checked.body.query.table_id)

@@ -2,9 +2,10 @@
 //!
 //! Everything here is decided from arguments; the node does the storing and sending in between.
 
+use accord_policy::{Ask, Decision, DenyReason, Way};
 use accord_protocol::{
     answer::{AnswerHead, Decision as Answered, Handling},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Table},
     codec::{Cap, decode},
     edition::EditionHeader,
     id::{Hash, NodeId, RequestId},
@@ -15,11 +16,11 @@ use accord_protocol::{
     roster::MemberRole,
     selection::{OffGrid, Selection},
     signed::{Label, Preamble, Signable, verify_message},
-    time::UnixMs,
+    time::{Months, Period, UnixMs},
     trust::Trust,
 };
 
-use super::access::{AccessRequest, Decision, Grants};
+use super::access::Access;
 
 /// Who hands the request on, and over what.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +63,14 @@ pub struct Denied {
     pub why: String,
     /// What it is about.
     pub about: About,
+    /// Whether somebody has to look at it: the policy could not be evaluated.
+    pub alarm: bool,
 }
 
 /// Checks a request's envelope and body. `payload` is the head's payload as received.
 pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: UnixMs) -> Result<Checked, Denied> {
     let mut about = About { body_hash: Hash::of(payload), request_id: RequestId::ZERO, reply_class: 0 };
-    let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about };
+    let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about, alarm: false };
 
     let signed: SignedBytes =
         decode(payload, Cap::Head).map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
@@ -134,7 +137,12 @@ impl Checked {
 
     /// A refusal of it.
     pub fn deny(&self, refusal: Refusal, why: impl Into<String>) -> Denied {
-        Denied { refusal, why: why.into(), about: self.about() }
+        Denied { refusal, why: why.into(), about: self.about(), alarm: false }
+    }
+
+    /// A refusal because the policy cannot be evaluated: for the peer it is one like any other.
+    pub fn alarm(&self, why: impl Into<String>) -> Denied {
+        Denied { alarm: true, ..self.deny(Refusal::Unavailable, why) }
     }
 }
 
@@ -157,13 +165,13 @@ impl Permitted {
     }
 }
 
-/// Decides a request by the grants, then resolves it. What may not be discovered looks exactly like what does not exist.
+/// Decides a request by the policy, then resolves it. What may not be discovered looks exactly like what does not exist.
 /// `catalogue` is that of the edition which would answer.
 pub fn permit(
     checked: &Checked,
     catalogue: &Catalogue,
     me: &NodeId,
-    grants: &Grants,
+    access: &Access,
     now: UnixMs,
 ) -> Result<Permitted, Denied> {
     let body = &checked.body;
@@ -171,8 +179,12 @@ pub fn permit(
     let Some(table) = catalogue.table_by_id(body.query.table_id) else {
         return Err(checked.deny(Refusal::Unavailable, "no such table"));
     };
-    if !own && !grants.discoverable(&body.requester, &table.name, now) {
-        return Err(checked.deny(Refusal::Unavailable, "no grant on this table"));
+    if !own {
+        match access.discoverable(&body.requester, table, now) {
+            Ok(true) => {}
+            Ok(false) => return Err(checked.deny(Refusal::Unavailable, "the policy does not show this table")),
+            Err(fault) => return Err(checked.alarm(DenyReason::Fault(fault).to_string())),
+        }
     }
     if body.view_hash != Hash::ZERO {
         return Err(checked.deny(Refusal::View, "views are not in force here"));
@@ -193,14 +205,33 @@ pub fn permit(
         return Err(checked.deny(Refusal::Encoding, "another reply class than the query's"));
     }
     if !own {
-        let request =
-            AccessRequest { principal: &body.requester, table, levels: &selection.levels, purpose: body.purpose };
-        match grants.decide(request, now) {
-            Decision::Permit => {}
-            Decision::Deny(reason) => return Err(checked.deny(Refusal::Unavailable, reason.as_str())),
-        }
+        decide(checked, table, &selection, access, now)?;
     }
     Ok(Permitted { selection, table_id: table.id })
+}
+
+fn decide(checked: &Checked, table: &Table, selection: &Selection, access: &Access, now: UnixMs) -> Result<(), Denied> {
+    let body = &checked.body;
+    let months = months(table, selection).ok_or_else(|| checked.deny(Refusal::Query, "no period is asked for"))?;
+    let ask = Ask { member: &body.requester, table, levels: &selection.levels, purpose: body.purpose, months, now };
+    match access.decide(ask) {
+        Decision::Permit(Way::AtOnce, _) => Ok(()),
+        Decision::Permit(way, _) => {
+            Err(checked.deny(Refusal::Unavailable, format!("answered {way} only, and nothing is held here")))
+        }
+        Decision::Deny(reason @ DenyReason::Fault(_)) => Err(checked.alarm(reason.to_string())),
+        Decision::Deny(reason) => Err(checked.deny(Refusal::Unavailable, reason.to_string())),
+    }
+}
+
+/// From the first month of the first period that is asked for to the last month of the last.
+fn months(table: &Table, selection: &Selection) -> Option<Months> {
+    let time = table.dimensions.iter().position(|dimension| dimension.list == "time")?;
+    let periods = selection.codes.get(time)?.iter().filter_map(|number| Period::from_number(*number));
+    let ends: Vec<_> = periods.map(Period::months).collect();
+    let first = ends.iter().map(|(first, _)| *first).min()?;
+    let last = ends.iter().map(|(_, last)| *last).max()?;
+    Months::new(first, last)
 }
 
 /// Statements that every answer carries.
@@ -210,6 +241,8 @@ pub struct Speaker<'a> {
     pub me: &'a NodeId,
     /// The trust documents in force, whose versions are stated.
     pub trust: &'a Trust,
+    /// Version of the policy in force, and what commits to it.
+    pub policy: (u64, Hash),
     /// Node time.
     pub now: UnixMs,
 }
@@ -227,8 +260,8 @@ impl Speaker<'_> {
             issued_at: self.now,
             epoch: self.trust.root().epoch,
             roster_version: self.trust.roster().roster_version,
-            policy_version: 0,
-            policy_commit: Hash::ZERO,
+            policy_version: self.policy.0,
+            policy_commit: self.policy.1,
             edition: 0,
             edition_commit: Hash::ZERO,
             slice_hash: Hash::of(&[]),

@@ -10,6 +10,7 @@ use accord_protocol::{
     codec::{Cap, decode},
     id::Hash,
     message::SignedBytes,
+    refusal::Refusal,
     request::RequestBody,
     signed::verify_message,
     trust::Trust,
@@ -113,6 +114,8 @@ impl Heads {
             let differs = match (decided.refusal(), answer.refusal()) {
                 // The stored reply goes out again byte for byte.
                 (None, None) => *first != signed,
+                // What was answered may be denied later: the policy has changed, a table was stopped. Never the other way round.
+                (None, Some(Refusal::Unavailable)) => answer.issued_at < decided.issued_at,
                 // Some refusals are not stored but found anew, with the time of the day in them.
                 (before, now) => before != now,
             };
@@ -128,7 +131,6 @@ impl Heads {
 
 // Answers, and refusals by decision. A refusal for the moment may be followed by an answer.
 fn is_final(answer: &AnswerHead) -> bool {
-    use accord_protocol::refusal::Refusal;
     match answer.refusal() {
         None => true,
         Some(

@@ -21,6 +21,7 @@ use accord_protocol::{
 };
 
 use super::keys::{BadRing, NodeKeys};
+use crate::domain::access::Access;
 
 /// Extension of cards.
 const CARD: &str = "card";
@@ -32,6 +33,8 @@ pub struct Standing {
     pub held: TrustFolder,
     /// Cards of this member's own officers, with the key of each.
     pub cards: Vec<Card>,
+    /// The policy that the documents hold, read for their roster and catalogue.
+    pub access: Access,
     me: NodeId,
 }
 
@@ -132,7 +135,24 @@ impl Standing {
             }
         }
         one_place_each(trust, &listed)?;
-        Ok(Self { held, cards: listed, me })
+        let access = Access::of(trust);
+        Ok(Self { held, cards: listed, access, me })
+    }
+
+    /// Whether a member may receive anything at all.
+    pub fn anything_for(&self, member: &NodeId, now: UnixMs) -> bool {
+        self.access.anything(member, self.held.trust.catalogue(), now)
+    }
+
+    /// Says in the log which policy is in force.
+    pub fn log_policy(&self) {
+        if let Some(fault) = self.access.fault() {
+            tracing::error!(fault, "ALARM: the policy cannot be read: nobody receives anything");
+        } else if self.access.version() == 0 {
+            tracing::warn!("no policy is signed: nobody receives anything (accord policy apply)");
+        } else {
+            tracing::info!(version = self.access.version(), rows = self.access.rows(), "a policy is in force");
+        }
     }
 
     /// Who is trusted.

@@ -6,10 +6,13 @@ use accord_edge::clock;
 use accord_protocol::{
     answer::AnswerHead,
     codec::{Cap, decode},
-    id::{NodeId, RequestId},
+    id::{Hash, NodeId, RequestId},
     key::PublicKey,
+    policy::policy_commit,
     refusal::Refusal,
 };
+
+use ring::hmac;
 
 use super::Node;
 use crate::{
@@ -32,8 +35,8 @@ impl Node {
     /// Answers one request. Blocks on the store: call it from a blocking task. Never fails: what goes wrong inside is `E_BUSY`
     /// outside.
     pub fn answer(&self, peer: Peer<'_>, payload: &[u8]) -> SignedAnswer {
-        let (standing, grants, voice) = (self.standing(), self.grants(), self.voice());
-        let provider = self.provider(&standing, &grants, &voice);
+        let (standing, voice) = (self.standing(), self.voice());
+        let provider = self.provider(&standing, &voice);
         let checked = match provider.check(peer, payload) {
             Ok(checked) => checked,
             Err(denied) => return self.refused(&provider, peer.member, &denied),
@@ -62,27 +65,35 @@ impl Node {
 
     /// A refusal for a stream whose bytes are no request at all.
     pub fn refuse_bytes(&self, peer: &NodeId, why: &str) -> SignedAnswer {
-        let (standing, grants, voice) = (self.standing(), self.grants(), self.voice());
-        let (answer, denied) = self.provider(&standing, &grants, &voice).refuse_bytes(peer, why);
+        let (standing, voice) = (self.standing(), self.voice());
+        let (answer, denied) = self.provider(&standing, &voice).refuse_bytes(peer, why);
         self.log_refusal(peer, &denied);
         self.door.count(&Course::Refused(denied));
         answer
     }
 
-    fn provider<'a>(
-        &'a self,
-        standing: &'a super::Standing,
-        grants: &'a crate::domain::access::Grants,
-        voice: &'a Voice,
-    ) -> Provider<'a> {
+    fn provider<'a>(&'a self, standing: &'a super::Standing, voice: &'a Voice) -> Provider<'a> {
         Provider {
             me: &self.config.member,
             trust: standing.trust(),
-            grants,
+            access: &standing.access,
+            policy_commit: self.policy_commit(standing),
             handling: &self.config.handling,
             key: &voice.sign,
             now: clock::now(),
         }
+    }
+
+    // With the key of editions: whoever knows the policy's hash cannot find out whether it is this one.
+    fn policy_commit(&self, standing: &super::Standing) -> Hash {
+        let hash = standing.access.hash();
+        if hash == Hash::ZERO {
+            return Hash::ZERO;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.keys().edition_key);
+        let mut salt = [0; 32];
+        salt.copy_from_slice(hmac::sign(&key, &[b"policy\0".as_slice(), &hash.0].concat()).as_ref());
+        policy_commit(standing.trust().federation(), &self.config.member, &salt, &hash)
     }
 
     fn refused(&self, provider: &Provider<'_>, peer: &NodeId, denied: &Denied) -> SignedAnswer {
@@ -93,8 +104,11 @@ impl Node {
 
     // A peer can provoke as many refusals as it likes; the log gets some of each kind, and how many were left out.
     fn log_refusal(&self, peer: &NodeId, denied: &Denied) {
+        if denied.alarm {
+            tracing::error!(%peer, request = %denied.about.request_id, why = %denied.why, "ALARM: nobody receives anything by this policy");
+        }
         if let Some(left_out) = self.door.may_log(peer, denied.refusal, self.since_start.ms()) {
-            let Denied { refusal, why, about } = denied;
+            let Denied { refusal, why, about, .. } = denied;
             tracing::info!(%peer, request = %about.request_id, %refusal, %why, left_out, "refused");
         }
     }

@@ -42,7 +42,6 @@ pub use records::Prepared;
 
 use crate::{
     domain::{
-        access::{Grants, GrantsError},
         answering::Course,
         clock_mark::ClockMark,
         contacts::Contacts,
@@ -65,8 +64,6 @@ use editions::LoadedEdition;
 
 /// How long a change waits for the one before it, in milliseconds.
 const ALONE_WITHIN_MS: u64 = 15_000;
-/// Largest grants file in bytes.
-const GRANTS_MAX: u64 = 1 << 20;
 
 /// A running node.
 #[derive(Debug)]
@@ -94,7 +91,6 @@ pub struct Node {
     store: Store,
     spool: PathBuf,
     records: Mutex<Records>,
-    grants: RwLock<Arc<Grants>>,
     quota: Mutex<Quota>,
     // Replies remembered for each member.
     replies: Mutex<BTreeMap<NodeId, usize>>,
@@ -172,15 +168,6 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The grants file.
-    #[error("{}", path.display())]
-    Grants {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: GrantsError,
-    },
     /// A file.
     #[error(transparent)]
     File(#[from] files::FileError),
@@ -193,7 +180,7 @@ impl Node {
         let standing = identity::load_trust(&config.trust_dir(), &config.member)?;
         standing.check_own_keys(&keys)?;
         let voice = own_keys::first_voice(&keys, &standing, &config.member)?;
-        let grants = load_grants(&config, &standing)?;
+        standing.log_policy();
         let spool = config.dir.join("spool");
         files::make_dir(&spool)?;
         empty_spool(&spool);
@@ -204,7 +191,6 @@ impl Node {
             offered: Mutex::default(),
             door: DoorLog::default(),
             since_start: Stopwatch::start(),
-            grants: RwLock::new(Arc::new(grants)),
             records: Mutex::new(Records {
                 index: Arc::new(stored.index),
                 coverage: stored.coverage,
@@ -240,14 +226,6 @@ impl Node {
             node.loaded_edition(number)?;
         }
         Ok(node)
-    }
-
-    /// Reads the grants again; on an error the grants in force stay.
-    pub fn reload_grants(&self) -> Result<usize, StartError> {
-        let grants = load_grants(&self.config, &self.standing())?;
-        let rows = grants.len();
-        *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(grants);
-        Ok(rows)
     }
 
     /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.
@@ -306,10 +284,6 @@ impl Node {
         self.replies.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn grants(&self) -> Arc<Grants> {
-        Arc::clone(&self.grants.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
     /// Nobody else changes records, coverage or editions until what comes back is dropped. Waits a while for whoever does; then it is
     /// told that somebody is at work, rather than that a command was done long after its tool had given up.
     fn alone(&self) -> Result<Alone<'_>, Box<Reply>> {
@@ -337,22 +311,6 @@ fn only_one<'a>(
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-}
-
-fn load_grants(config: &Config, standing: &Standing) -> Result<Grants, StartError> {
-    let path = config.dir.join("grants.toml");
-    let bytes = match files::read_limited(&path, GRANTS_MAX) {
-        Ok(bytes) => bytes,
-        // No file: nothing is granted.
-        Err(files::FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Grants::default());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let trust = standing.trust();
-    Grants::parse(&text, trust.catalogue(), |member| trust.member(member).is_some())
-        .map_err(|source| StartError::Grants { path, source })
 }
 
 /// A reply to a person.

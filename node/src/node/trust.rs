@@ -5,6 +5,7 @@ use accord_protocol::{
     key::PublicKey,
     message::{Fetch, Handed},
     officers::Card,
+    policy::PolicyDocument,
     roster::{Member, MemberState},
     signed::{Document, Label, Verified},
     suspend::Suspend,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Node, Reply, done, failed, notice};
 use crate::{
-    domain::greeting,
+    domain::{access, greeting},
     io::identity::{self, IdentityError},
 };
 
@@ -70,7 +71,10 @@ impl Node {
                 tracing::warn!(%remark, "trust documents");
             }
         }
-        let other_catalogue = before.trust().catalogue().hash != next.trust().catalogue().hash;
+        let other_policy = (before.access.hash(), before.access.fault()) != (next.access.hash(), next.access.fault());
+        if other_policy {
+            next.log_policy();
+        }
         if let Some(keys) = next.trust().keys(&self.config.member) {
             self.read_ring_for(keys);
         }
@@ -78,10 +82,6 @@ impl Node {
         self.choose_voice();
         if let Err(error) = self.mark_documents() {
             tracing::error!(%error, "the clock's mark cannot be kept");
-        }
-        if other_catalogue && let Err(error) = self.reload_grants() {
-            let error = accord_protocol::text::with_causes(&error);
-            tracing::error!(error, "the grants do not fit the new catalogue: those in force stay");
         }
         self.hints().forget();
         self.trust_changes.send_modify(|count| *count += 1);
@@ -163,10 +163,52 @@ impl Node {
         standing.trust().stops(clock::now()).map(about).collect()
     }
 
+    // A policy that names what does not exist is refused whole, before anything of what was handed in counts.
+    fn readable_policies(&self, documents: &[Document], cards: &[Card]) -> Result<(), Box<Reply>> {
+        let policies = documents.iter().filter(|document| document.label() == Label::Policy);
+        let policies = policies.filter(|document| !self.standing().held.holds(document));
+        for policy in policies.filter_map(|document| document.unverified::<PolicyDocument>().ok()) {
+            if policy.node_id != self.config.member {
+                let message = format!("policy {} is that of {}", policy.policy_version, policy.node_id);
+                let next = "a policy is handed to the node of its own member alone";
+                return Err(Box::new(failed(3, "POLICY", message, next)));
+            }
+            // For the roster and catalogue that come along with it.
+            let Ok(next) = self.standing().with(documents, cards) else { continue };
+            if let Err(refused) = access::read(&policy, next.trust(), true) {
+                let message = format!("policy {}: {}", policy.policy_version, refused.rule);
+                let mut reply = failed(3, "POLICY", message, "nothing was changed; look with accord policy check");
+                if let Some(error) = reply.error.as_mut() {
+                    error.place.file = Some(refused.part.to_string());
+                    error.place.line = u64::try_from(refused.line).ok();
+                    error.place.column = Some(refused.column.to_string());
+                }
+                return Err(Box::new(reply));
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy in force, for people.
+    pub(super) fn policy_json(&self) -> Value {
+        let standing = self.standing();
+        let (access, document) = (&standing.access, standing.trust().policy());
+        json!({
+            "version": access.version(),
+            "hash": (access.version() > 0).then(|| access.hash().to_string()),
+            "rows": access.rows(),
+            "signed_at": document.map(|document| document.issued_at.to_string()),
+            "fault": access.fault(),
+        })
+    }
+
     /// Takes documents that an operator hands in.
     pub(crate) fn publish_documents(&self, handed: &Handed) -> Reply {
         let documents: Vec<Document> = handed.documents.iter().map(|document| self.complete(document)).collect();
         let cards: Vec<Card> = handed.cards.as_slice().to_vec();
+        if let Err(refused) = self.readable_policies(&documents, &cards) {
+            return *refused;
+        }
         let taken = match self.take_documents(&documents, &cards) {
             Ok(taken) => taken,
             Err(error) => {

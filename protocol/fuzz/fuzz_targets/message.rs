@@ -14,6 +14,7 @@ use accord_protocol::{
     member_keys::{KeyClaim, MemberKeys},
     message::{AskCall, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Staff},
+    policy::PolicyDocument,
     request::{Request, RequestBody},
     root::Root,
     roster::Roster,
@@ -28,12 +29,13 @@ accord_fuzz::target!(message);
 type Decoder = fn(&[u8]) -> bool;
 
 /// Every decoder with the golden vector that it must take.
-const DECODERS: [(&str, Decoder); 23] = [
+const DECODERS: [(&str, Decoder); 24] = [
     ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
     ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
     ("officers", |bytes| signed::<Officers>(bytes, |_| Vec::new()).is_some()),
     ("staff", |bytes| signed::<Staff>(bytes, |staff| staff.people.iter().map(|person| person.key).collect()).is_some()),
+    ("policy", |bytes| signed::<PolicyDocument>(bytes, |_| Vec::new()).is_some()),
     ("key-claim", |bytes| {
         signed::<KeyClaim>(bytes, |claim| claim.keys.iter().map(|entry| entry.key).collect()).is_some()
     }),

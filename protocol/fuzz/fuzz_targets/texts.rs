@@ -12,7 +12,6 @@ use std::{
 use accord_edge::rows::{NotARow, RowSplitter, Split};
 use accord_fuzz::{edits::edit, federation::catalogue_text, input::Input};
 use accord_node::domain::{
-    access::{AccessRequest, Decision, Grants},
     import::{
         date::earliest,
         mapping::{self, Mapping, open_points},
@@ -21,6 +20,7 @@ use accord_node::domain::{
     rates::{RATES_MAX, Rates},
     record::Line,
 };
+use accord_policy::{Ask, Decision, Policy, Texts, World};
 use accord_protocol::{
     catalogue::{CELL_WIDTH_MAX, Catalogue, CatalogueDocument, SHIPPED, TABLE_CELLS_MAX},
     codec::{Bounded, Cap, decode, encode},
@@ -54,7 +54,7 @@ static READERS: LazyLock<[(Reader, Vec<String>); 8]> = LazyLock::new(|| {
         (catalogue, vec![SHIPPED.to_owned(), catalogue_text()]),
         (mapping, vec![unodc.to_owned(), purity.to_owned(), format!("{price}\0{price_row}")]),
         (rates, vec!["Date,USD,SEK\n2014-05-17,1.08,11.6\n2014-05-16,1.07,N/A\n".to_owned()]),
-        (grants, vec![GRANTS.to_owned()]),
+        (policy, vec![GRANTS.to_owned(), format!("{GRANTS}\0{CEDAR}")]),
         (dates, DATES.map(str::to_owned).to_vec()),
         (names, NAMES.map(str::to_owned).to_vec()),
         (calls, CALLS.map(str::to_owned).to_vec()),
@@ -76,6 +76,11 @@ table = ["seizures-year-drug"]
 finest = { time = "quarter", drug = "substance" }
 purpose = ["strategic-analysis", "test"]
 until = "2027-01-01"
+"#;
+
+const CEDAR: &str = r#"@id("not-italy")
+forbid (principal == Accord::Member::"IT-AGENCY", action in Accord::Action::"receive", resource)
+when { context.purpose == "test" && context.thisMonth - context.lastMonth > 24 };
 "#;
 
 const DATES: [&str; 6] =
@@ -233,19 +238,26 @@ fn rates(text: &str) -> bool {
     true
 }
 
-fn grants(text: &str) -> bool {
-    let Ok(grants) = Grants::parse(text, &CATALOGUE, |_| true) else { return false };
-    let principal: NodeId = "IT-AGENCY".parse().unwrap();
-    for table in CATALOGUE.tables() {
-        for set in table.level_sets() {
-            for purpose in Purpose::ALL {
-                let ask = AccessRequest { principal: &principal, table, levels: &set.levels, purpose: *purpose };
-                for now in [UnixMs(0), UnixMs(1_795_500_000_000), UnixMs(u64::MAX)] {
-                    let decision = grants.decide(ask, now);
-                    let discoverable = grants.discoverable(&principal, &table.name, now);
-                    assert!(decision != Decision::Permit || discoverable && now.0 < u64::MAX && !grants.is_empty());
-                }
+/// A policy: rows, and behind a zero byte Cedar. What rows alone decide is what each of them says by itself.
+fn policy(text: &str) -> bool {
+    let (rows, cedar) = text.split_once('\0').unwrap_or((text, ""));
+    let members = ["IT-AGENCY", "PT-AGENCY"].map(|name| name.parse::<NodeId>().unwrap());
+    let all = members.iter().cloned().collect();
+    let world = World { members: &all, catalogue: &CATALOGUE, strict: true };
+    let Ok(policy) = Policy::new(Texts { rows, cedar }, world) else { return false };
+    let table = CATALOGUE.table("seizures-year-drug").unwrap();
+    let months = Months::new((2024, 1), (2024, 12)).unwrap();
+    for (levels, purpose) in [([0, 1], Purpose::StrategicAnalysis), ([2, 2], Purpose::Test)] {
+        for now in [UnixMs(0), UnixMs(1_795_500_000_000), UnixMs(u64::MAX)] {
+            let ask = Ask { member: &members[0], table, levels: &levels, purpose, months, now };
+            let decision = policy.decide(ask);
+            let discoverable = policy.discoverable(&members[0], table, now) == Ok(true);
+            if cedar.is_empty() && now.0 < u64::MAX {
+                let covers = policy.explain(ask).iter().any(|verdict| verdict.lacks.is_empty());
+                assert_eq!(matches!(decision, Decision::Permit(..)), covers, "{decision:?}");
+                assert!(!covers || discoverable);
             }
+            assert!(now.0 < u64::MAX || !matches!(decision, Decision::Permit(..)), "outside the calendar");
         }
     }
     true

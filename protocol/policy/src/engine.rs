@@ -216,6 +216,14 @@ impl Policy {
         Ok(self.evaluate(DISCOVER, member, table, context)?.0)
     }
 
+    pub(crate) fn grants(&self) -> &[crate::rows::Grant] {
+        &self.rows.grants
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<&BTreeSet<NodeId>> {
+        self.rows.groups.get(name)
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows.grants.len()

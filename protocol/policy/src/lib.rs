@@ -8,6 +8,7 @@
 
 mod compile;
 mod engine;
+mod explain;
 mod groups;
 mod matrix;
 mod rows;
@@ -15,7 +16,8 @@ mod rows;
 mod tests;
 
 pub use engine::{Ask, Decision, DenyReason, Policy, Texts, World};
-pub use matrix::{AGES, Line, matrix};
+pub use explain::Verdict;
+pub use matrix::{AGES, Difference, Reach, Ways, differences, reach, ways_words};
 pub use rows::{Part, Refused, TEXT_MAX, Way};
 
 /// The schema that policies are held to.

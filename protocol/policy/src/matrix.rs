@@ -1,5 +1,7 @@
 //! The whole decision table of a policy: who may receive which levels of a table, for which purpose, how old, and how.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use accord_protocol::{
     catalogue::Table,
     id::NodeId,
@@ -8,32 +10,51 @@ use accord_protocol::{
 };
 
 use crate::{
-    engine::{Ask, Decision, Policy},
+    engine::{Ask, Decision, DenyReason, Policy, World},
     rows::Way,
 };
 
-/// Ages, in months since the end of the newest month asked for, at which decisions are taken: every month up to two years, then by years.
+/// Ages, in months since the end of the newest month asked for, at which decisions are taken: a row may name any age; these show it.
 pub const AGES: [u32; 14] = [0, 1, 3, 6, 9, 12, 18, 24, 36, 48, 60, 84, 120, 180];
 
-/// What a member may receive of a table at some levels for a purpose: a way for each of [`AGES`], or none.
+/// How something is answered at each of [`AGES`], or not at all.
+pub type Ways = [Option<Way>; AGES.len()];
+
+/// What a member may receive of a table for a purpose: levels that are decided alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Level of each dimension.
-    pub levels: Vec<u8>,
+pub struct Reach {
     /// Why.
     pub purpose: Purpose,
-    /// By age.
-    pub ways: [Option<Way>; AGES.len()],
+    /// How, by age.
+    pub ways: Ways,
+    /// Level of each dimension, as often as there are such combinations.
+    pub levels: Vec<Vec<u8>>,
 }
 
-/// All decisions of a policy about a member and a table, each for one month at its age; nothing if the table may not be discovered.
-///
-/// # Errors
-/// A policy that cannot be evaluated.
-pub fn matrix(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
+/// What two policies decide otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// About whom.
+    pub member: NodeId,
+    /// The table.
+    pub table: String,
+    /// Why it is asked for.
+    pub purpose: Purpose,
+    /// How, by age, under the one.
+    pub before: Ways,
+    /// And under the other.
+    pub after: Ways,
+    /// Level of each dimension, as often as there are such combinations.
+    pub levels: Vec<Vec<u8>>,
+}
+
+type Decided = BTreeMap<(Purpose, Vec<u8>), Ways>;
+
+// Every combination of levels and purpose that is answered at some age. A month is asked for at each.
+fn decided(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Result<Decided, String> {
+    let mut all = Decided::new();
     if !policy.discoverable(member, table, now)? {
-        return Ok(lines);
+        return Ok(all);
     }
     let today = now.date();
     let this = u32::from(today.year()) * 12 + u32::from(today.month()) - 1;
@@ -45,16 +66,93 @@ pub fn matrix(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> R
                 let ask = Ask { member, table, levels: &set.levels, purpose, months, now };
                 *way = match policy.decide(ask) {
                     Decision::Permit(how, _) => Some(how),
-                    Decision::Deny(crate::DenyReason::Fault(fault)) => return Err(fault),
+                    Decision::Deny(DenyReason::Fault(fault)) => return Err(fault),
                     Decision::Deny(_) => None,
                 };
             }
             if ways.iter().any(Option::is_some) {
-                lines.push(Line { levels: set.levels.clone(), purpose, ways });
+                all.insert((purpose, set.levels.clone()), ways);
             }
         }
     }
-    Ok(lines)
+    Ok(all)
+}
+
+/// What a member may receive of a table; nothing if it may not be discovered.
+///
+/// # Errors
+/// A policy that cannot be evaluated.
+pub fn reach(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Result<Vec<Reach>, String> {
+    let mut alike: BTreeMap<(Purpose, Ways), Vec<Vec<u8>>> = BTreeMap::new();
+    for ((purpose, levels), ways) in decided(policy, member, table, now)? {
+        alike.entry((purpose, ways)).or_default().push(levels);
+    }
+    Ok(alike.into_iter().map(|((purpose, ways), levels)| Reach { purpose, ways, levels }).collect())
+}
+
+/// What one policy decides otherwise than another, or than none, about all members but its own and all tables: own officers may
+/// always ask.
+///
+/// # Errors
+/// A policy that cannot be evaluated.
+pub fn differences(
+    before: Option<&Policy>,
+    after: Option<&Policy>,
+    (world, own): (World<'_>, &NodeId),
+    now: UnixMs,
+) -> Result<Vec<Difference>, String> {
+    let mut all = Vec::new();
+    let others = world.members.iter().filter(|member| *member != own);
+    for (member, table) in others.flat_map(|member| world.catalogue.tables().iter().map(move |table| (member, table))) {
+        let of = |policy: Option<&Policy>| {
+            policy.map_or_else(|| Ok(Decided::new()), |policy| decided(policy, member, table, now))
+        };
+        let (one, other) = (of(before)?, of(after)?);
+        let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+        let mut alike: BTreeMap<(Purpose, Ways, Ways), Vec<Vec<u8>>> = BTreeMap::new();
+        for key in keys {
+            let says = |all: &Decided| all.get(key).copied().unwrap_or_default();
+            let (before, after) = (says(&one), says(&other));
+            if before != after {
+                alike.entry((key.0, before, after)).or_default().push(key.1.clone());
+            }
+        }
+        all.extend(alike.into_iter().map(|((purpose, before, after), levels)| Difference {
+            member: member.clone(),
+            table: table.name.clone(),
+            purpose,
+            before,
+            after,
+            levels,
+        }));
+    }
+    Ok(all)
+}
+
+/// Ways in words: `at-once from 12 months on; after-approval below`.
+pub fn ways_words(ways: &Ways) -> String {
+    let mut runs: Vec<(Option<Way>, u32, Option<u32>)> = Vec::new();
+    for (way, age) in ways.iter().zip(AGES) {
+        match runs.last_mut() {
+            Some((last, _, _)) if last == way => {}
+            other => {
+                if let Some((_, _, end)) = other {
+                    *end = Some(age);
+                }
+                runs.push((*way, age, None));
+            }
+        }
+    }
+    let words = |(way, from, to): &(Option<Way>, u32, Option<u32>)| {
+        let way = way.map_or("denied", Way::as_str);
+        match (from, to) {
+            (0, None) => way.to_owned(),
+            (0, Some(to)) => format!("{way} below {to} months"),
+            (from, None) => format!("{way} from {from} months on"),
+            (from, Some(to)) => format!("{way} from {from} to {to} months"),
+        }
+    };
+    runs.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
 fn month(index: u32) -> Option<Months> {
@@ -64,13 +162,11 @@ fn month(index: u32) -> Option<Months> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use accord_protocol::catalogue::{Catalogue, SHIPPED};
     use expect_test::expect_file;
 
     use super::*;
-    use crate::{READY, Texts, World};
+    use crate::{READY, Texts};
 
     // Every decision of a policy as text: a line for each member, table, purpose and day, with the level sets that are decided alike.
     // A column for each age: `.` denied, `+` at once, `a` after an approval, `b` after two.
@@ -86,26 +182,24 @@ mod tests {
         for (member, day) in members.iter().flat_map(|member| ["2026-11-24", "2028-01-01"].map(|day| (member, day))) {
             for table in catalogue.tables() {
                 let now = format!("{day}T00:00:00Z").parse().unwrap();
-                let lines = matrix(&policy, member, table, now).unwrap();
                 let axes = table.axes("").unwrap();
-                let mut alike: BTreeMap<(String, Purpose), Vec<String>> = BTreeMap::new();
-                for line in &lines {
-                    let names = axes.iter().zip(&line.levels);
-                    let names = names.map(|(axis, level)| axis.level_names()[usize::from(*level)].clone());
-                    let ways = line.ways.iter().map(|way| match way {
-                        None => '.',
-                        Some(Way::AtOnce) => '+',
-                        Some(Way::AfterApproval) => 'a',
-                        Some(Way::AfterTwoApprovals) => 'b',
-                    });
-                    let key = (ways.collect(), line.purpose);
-                    alike.entry(key).or_default().push(names.collect::<Vec<_>>().join("/"));
-                }
-                if alike.is_empty() {
+                let reached = reach(&policy, member, table, now).unwrap();
+                if reached.is_empty() {
                     text += &format!("{member} {day} {}: nothing\n", table.name);
                 }
-                for ((ways, purpose), levels) in alike {
-                    text += &format!("{member} {day} {} {ways} {purpose}: {}\n", table.name, levels.join(" "));
+                for of in reached {
+                    let name = |levels: &Vec<u8>| {
+                        let names = axes.iter().zip(levels);
+                        let names = names.map(|(axis, level)| axis.level_names()[usize::from(*level)].clone());
+                        names.collect::<Vec<_>>().join("/")
+                    };
+                    let levels: Vec<String> = of.levels.iter().map(name).collect();
+                    let ways: String = of
+                        .ways
+                        .iter()
+                        .map(|way| way.map_or('.', |way| "?+ab".as_bytes()[usize::from(way.number())].into()))
+                        .collect();
+                    text += &format!("{member} {day} {} {ways} {}: {}\n", table.name, of.purpose, levels.join(" "));
                 }
             }
         }
@@ -118,5 +212,61 @@ mod tests {
         expect_file!["../golden/closed.txt"].assert_eq(&closed);
         expect_file!["../golden/eu-strategic-exchange.txt"].assert_eq(&eu);
         expect_file!["../golden/partner-yearly-totals.txt"].assert_eq(&partner);
+    }
+
+    #[test]
+    fn ways_are_told_in_words() {
+        let (now, later) = (Some(Way::AtOnce), Some(Way::AfterApproval));
+        let ways = |first: Option<Way>, from: usize, rest: Option<Way>| {
+            let mut ways = [first; AGES.len()];
+            ways[from..].fill(rest);
+            ways
+        };
+        for (ways, words) in [
+            (ways(now, 0, now), "at-once"),
+            (ways(None, 0, None), "denied"),
+            (ways(later, 5, now), "after-approval below 12 months, at-once from 12 months on"),
+            (ways(None, 5, now), "denied below 12 months, at-once from 12 months on"),
+            (
+                {
+                    let mut ways = ways(None, 5, now);
+                    ways[11..].fill(None);
+                    ways
+                },
+                "denied below 12 months, at-once from 12 to 84 months, denied from 84 months on",
+            ),
+        ] {
+            assert_eq!(ways_words(&ways), words);
+        }
+    }
+
+    #[test]
+    fn what_two_policies_decide_otherwise() {
+        let catalogue = Catalogue::parse(SHIPPED).unwrap();
+        let members: BTreeSet<NodeId> =
+            ["CO-AGENCY", "ES-AGENCY", "IT-AGENCY"].map(|name| name.parse().unwrap()).into_iter().collect();
+        let world = World { members: &members, catalogue: &catalogue, strict: true };
+        let read = |rows: &str| Policy::new(Texts { rows, cedar: "" }, world).unwrap();
+        let [closed, eu, partner] = READY.map(|(_, rows)| read(rows));
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let own = "ES-AGENCY".parse().unwrap();
+        let differ =
+            |before: Option<&Policy>, after: Option<&Policy>| differences(before, after, (world, &own), now).unwrap();
+        assert_eq!(differ(Some(&eu), Some(&eu)), []);
+        assert_eq!(differ(None, Some(&closed)), []);
+        let all = differ(None, Some(&partner));
+        let levels = vec![vec![0, 0], vec![0, 1]];
+        let [one] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!(
+            (one.member.as_str(), one.table.as_str(), &one.levels),
+            ("CO-AGENCY", "seizures-year-drug", &levels)
+        );
+        assert_eq!(ways_words(&one.after), "denied below 12 months, at-once from 12 months on");
+        // The other way round it is the same, taken away.
+        let back = differ(Some(&partner), None);
+        assert_eq!((back[0].before, back[0].after), (one.after, one.before));
+        let others = differ(Some(&partner), Some(&eu));
+        assert!(others.iter().any(|of| of.member.as_str() == "IT-AGENCY"));
+        assert!(others.iter().all(|of| of.member != own));
     }
 }

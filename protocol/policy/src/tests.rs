@@ -443,3 +443,36 @@ fn what_is_gone_is_left_out_of_a_policy_that_was_taken() {
     let gone = decide(&policy, ("AT-AGENCY", table, levels, why, when, at));
     assert!(matches!(gone, Decision::Deny(DenyReason::Fault(_))), "{gone:?}");
 }
+
+#[test]
+fn rows_say_what_they_do_not_cover() {
+    let (policy, catalogue) = (policy(ROWS, "").unwrap(), Catalogue::parse(SHIPPED).unwrap());
+    let mut shown = String::new();
+    let (who, table, levels, why, when, at) = ASKED;
+    for (who, table, levels, why, when, at) in [
+        ASKED,
+        ("AT-AGENCY", table, levels, why, when, at),
+        ("CO-AGENCY", "cases-year-drug-pair", [0, 0], "test", "2010", "2027-01-01T00:00:00Z"),
+        (who, table, [2, 3], why, "2026-09", at),
+        (who, table, [1, 1], why, "2026-Q2", at),
+    ] {
+        let (from, to) = when.parse::<Period>().unwrap().months();
+        let verdicts = policy.explain(Ask {
+            member: &who.parse().unwrap(),
+            table: catalogue.table(table).unwrap(),
+            levels: &levels,
+            purpose: Purpose::from_word(why).unwrap(),
+            months: Months::new(from, to).unwrap(),
+            now: at.parse().unwrap(),
+        });
+        let verdict = &verdicts[0];
+        shown += &format!("{who} {levels:?} {when}: row {}: {}\n", verdict.row, verdict.lacks.join("; "));
+    }
+    expect![[r#"
+        IT-AGENCY [0, 1] 2025: row 1: 
+        AT-AGENCY [0, 1] 2025: row 1: 
+        CO-AGENCY [0, 0] 2010: row 1: it does not name CO-AGENCY; it does not name cases-year-drug-pair; it is not for test; it begins with 2015-01; it ran out on 2027-01-01
+        IT-AGENCY [2, 3] 2026-09: row 1: its finest time is quarter; its finest drug is substance; it needs periods that ended 6 months ago or earlier
+        IT-AGENCY [1, 1] 2026-Q2: row 1: it needs periods that ended 6 months ago or earlier
+    "#]].assert_eq(&shown);
+}

@@ -141,6 +141,10 @@ def staff_fault(content):
     return "a key stands twice" if len(set(keys)) != len(keys) else list_fault(content)
 
 
+def policy_fault(content):
+    return version_fault(content["policy_version"])
+
+
 def suspend_fault(content):
     subject = content["subject"]
     fits = {
@@ -176,6 +180,7 @@ RULES = {
     "member-keys": member_keys_fault,
     "officers": list_fault,
     "staff": staff_fault,
+    "policy": policy_fault,
     "suspend": suspend_fault,
     "accept": accept_fault,
 }

@@ -99,6 +99,10 @@ ACCEPT = Struct(
     **head("accept"), federation=HASH, node_id=MEMBER, issued_at=MS,
     compared=List(Struct(member=MEMBER, keys=HASH), 64, lambda one: one["member"]),
 )
+POLICY = Struct(
+    **head("policy"), federation=HASH, node_id=MEMBER, policy_version=U64, prev_hash=HASH, issued_at=MS,
+    rows=Utf8(65_536), cedar=Utf8(65_536),
+)
 CATALOGUE = Struct(**head("catalogue"), text=Utf8(524_288))
 
 # Section 6.
@@ -168,6 +172,7 @@ STRUCTURES = {
     "key-claim": (KEY_CLAIM, 64 * KIB),
     "suspend": (SUSPEND, KIB),
     "accept": (ACCEPT, 64 * KIB),
+    "policy": (POLICY, MIB),
     "catalogue": (CATALOGUE, MIB),
     "edition": (EDITION, 64 * KIB),
     "withdraw": (WITHDRAWAL, KIB),

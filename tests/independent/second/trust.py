@@ -6,7 +6,7 @@ from second.documents import DAY_MS, SignedDocument, keys_in
 from second.encoding import Refused
 from second.keys import federation_id
 
-IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "catalogue", "suspend", "accept")
+IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "policy", "catalogue", "suspend", "accept")
 VERSIONS_READ = 1024
 SUSPENSIONS_KEPT = 64
 FEDERATION = "federation"
@@ -14,6 +14,11 @@ FEDERATION = "federation"
 # What a node or tool has beside the documents: its member, and the hash of the roster that was installed by hand.
 Ground = namedtuple("Ground", "member installed")
 Remark = namedtuple("Remark", "word label whose more refused", defaults=("", None))
+
+
+def version_of(content):
+    """The version of a list or policy."""
+    return content["policy_version"] if "policy_version" in content else content["list_version"]
 
 
 class Trust:
@@ -56,6 +61,7 @@ class Trust:
         self.officers = {name: one.content for name, one in self._officers.items() if one}
         if ground and ground.member in self._keys:
             self._latest("staff", ground.member)
+            self._latest("policy", ground.member)
         self.suspensions = self._suspensions()
         if ground is None:
             self._need_no_remark()
@@ -323,11 +329,11 @@ class Trust:
             if group[0].reads
             and (group[0].content["node_id"], group[0].content["federation"]) == (name, self.federation)
         ]
-        claims.sort(key=lambda group: (group[0].content["list_version"], group[0].hash))
+        claims.sort(key=lambda group: (version_of(group[0].content), group[0].hash))
         counting = {}
 
         def need(document):
-            version = document.content["list_version"]
+            version = version_of(document.content)
             if not self._is_shorter(document, keys, counting):
                 document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
             if label == "officers" and version < keys["officers_version_min"]:
@@ -337,8 +343,8 @@ class Trust:
             document = self._first_good(label, name, need, group)
             if document:
                 counting[document.hash] = document
-        highest = max((one.content["list_version"] for one in counting.values()), default=0)
-        last = [one for one in counting.values() if one.content["list_version"] == highest]
+        highest = max((version_of(one.content) for one in counting.values()), default=0)
+        last = [one for one in counting.values() if version_of(one.content) == highest]
         if len(last) > 1:
             self._remark("equivocation", label, name, highest)
         return last[0] if len(last) == 1 else None
@@ -351,7 +357,13 @@ class Trust:
         if not before or not document.has_threshold(keys["admin_keys"], 1):
             return False
         before = before.content
-        if content["list_version"] != before["list_version"] + 1 or content["expires_at"] > before["expires_at"]:
+        if version_of(content) != version_of(before) + 1:
+            return False
+        if "rows" in content:
+            # 4.5: nothing but remarks.
+            texts = (content["rows"], "#"), (content["cedar"], "//")
+            return all(not line.strip() or line.strip().startswith(mark) for text, mark in texts for line in text.split("\n"))
+        if content["expires_at"] > before["expires_at"]:
             return False
         if "cards" in content:
             return set(content["cards"]) <= set(before["cards"])

@@ -1,7 +1,5 @@
 //! Attacks on the seizures of one edition by asking: again, as somebody else, of several members, for errors and bytes.
 
-use std::fs;
-
 use accord_protocol::codec::Bounded;
 use accord_tests::{accord, member::Member, officer::Officer};
 use serde_json::{Value, json};
@@ -44,12 +42,10 @@ pub(super) fn second_officer(stage: &mut Stage) {
     done(&[["--profile", "pt-admin-1"].as_slice(), &add, &["--out", "second.accord"]].concat());
     done(&["--profile", "pt-admin-2", "federation", "sign", "second.accord", "--yes"]);
     assert_eq!(stage.federation.publish(PT, &["second.accord"]).code, 0);
-    let grants = path.join(IT).join("node/grants.toml");
-    let all = fs::read_to_string(&grants).unwrap();
+    let all = stage.federation.rows(IT);
     let tables = all.lines().find(|line| line.starts_with("table")).unwrap();
     let groups = all.replace(ES, PT).replace(tables, &format!("table = [\"{HUB}\"]\nfinest = {{ drug = \"group\" }}"));
-    fs::write(&grants, format!("{all}\n{groups}")).unwrap();
-    stage.restart(IT);
+    stage.federation.publish_policy(IT, &format!("{all}\n{groups}"));
     // The card comes when the officer asks for the first time.
     let card = || {
         let ask = ["--profile", "second", "ask", HUB, "--from", IT, "--period", "2001"];

@@ -6,7 +6,7 @@ use std::{
 };
 
 use accord_node::domain::{
-    access::Grants,
+    access::Access,
     edition::{Block, Frozen},
 };
 use accord_protocol::{
@@ -18,6 +18,7 @@ use accord_protocol::{
     key::{PublicKey, SigningKey},
     member_keys::MemberKeys,
     officers::{Card, Officers, Purpose},
+    policy::PolicyDocument,
     root::Root,
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Preamble, Signable},
@@ -40,7 +41,7 @@ pub(super) struct Agency {
     pub(super) sign: SigningKey,
     pub(super) officer: SigningKey,
     pub(super) card: Vec<u8>,
-    pub(super) grants: Grants,
+    pub(super) access: Access,
     /// Editions 1 and 2, with their signed headers.
     pub(super) editions: Vec<(Arc<Frozen>, Document)>,
 }
@@ -139,6 +140,28 @@ fn officers(id: &NodeId, index: usize, federation: Hash) -> Document {
     signed(&list, &[first, second], &federation)
 }
 
+// The policy of a member. The last one of all is granted nothing by anybody: it is refused.
+fn access(id: &NodeId, index: usize, documents: &[Document], federation: Hash) -> Access {
+    let rows = format!(
+        "[[grant]]\npartner = [\"AT-AGENCY\", \"ES-AGENCY\", \"IT-AGENCY\"]\ntable = [\"{TABLE}\"]\npurpose = [\"strategic-analysis\"]\nuntil = \"2030-01-01\"\n"
+    );
+    let policy = PolicyDocument {
+        preamble: Preamble,
+        federation,
+        node_id: id.clone(),
+        policy_version: 1,
+        prev_hash: Hash::ZERO,
+        issued_at: EPOCH,
+        rows: Bounded::new(rows.into_bytes()).unwrap(),
+        cedar: Bounded::default(),
+    };
+    let [first, second, ..] = seeds(index);
+    let with_policy = [documents, &[signed(&policy, &[first, second], &federation)]].concat();
+    let access = Access::of(&Trust::gather(&with_policy, Some(&federation), Some(id)).unwrap());
+    assert_eq!((access.version(), access.fault()), (1, None));
+    access
+}
+
 // Every number of the table has a value of its own, by member and edition.
 fn edition(index: usize, number: u64, catalogue: &Arc<Catalogue>, federation: &Hash) -> (Arc<Frozen>, Document) {
     let table = catalogue.table(TABLE).unwrap();
@@ -224,19 +247,13 @@ fn build() -> Fixture {
     };
     documents.extend([root, signed(&roster, &[1, 2], &federation), catalogue]);
     let trust = Trust::build(&documents, Some(&federation)).unwrap();
-    let agencies = ids.into_iter().enumerate().map(|(index, id)| {
-        // The last member is granted nothing by anybody: it is refused.
-        let grant = format!(
-            "[[grant]]\npartner = [\"AT-AGENCY\", \"ES-AGENCY\", \"IT-AGENCY\"]\ntable = [\"{TABLE}\"]\npurpose = [\"strategic-analysis\"]\nuntil = \"2030-01-01\"\n"
-        );
-        Agency {
-            sign: key(seeds(index)[3]),
-            officer: key(seeds(index)[6]),
-            card: card(index),
-            grants: Grants::parse(&grant, trust.catalogue(), |_| true).unwrap(),
-            editions: (1..=2).map(|number| edition(index, number, trust.catalogue(), &federation)).collect(),
-            id,
-        }
+    let agencies = ids.into_iter().enumerate().map(|(index, id)| Agency {
+        sign: key(seeds(index)[3]),
+        officer: key(seeds(index)[6]),
+        card: card(index),
+        access: access(&id, index, &documents, federation),
+        editions: (1..=2).map(|number| edition(index, number, trust.catalogue(), &federation)).collect(),
+        id,
     });
     let agencies = agencies.collect();
     let handling =

@@ -15,7 +15,7 @@ use accord_node::domain::{
     round::Heads,
 };
 use accord_protocol::{
-    id::{NodeId, RequestId},
+    id::{Hash, NodeId, RequestId},
     key::PublicKey,
     message::{Head, MessageKind},
     time::UnixMs,
@@ -103,7 +103,7 @@ impl Node {
     }
 
     /// Requests executed, with their count and the body that was.
-    pub(super) fn executed(&self) -> Vec<(u32, accord_protocol::id::Hash)> {
+    pub(super) fn executed(&self) -> Vec<(u32, Hash)> {
         let replies = self.replies.borrow();
         self.executions.borrow().iter().map(|(key, count)| (*count, replies[key].body_hash)).collect()
     }
@@ -121,7 +121,8 @@ impl Node {
         let provider = Provider {
             me: &agency.id,
             trust: &FIXTURE.trust,
-            grants: &agency.grants,
+            access: &agency.access,
+            policy_commit: Hash::of(agency.id.as_str().as_bytes()),
             handling: &FIXTURE.handling,
             key: &agency.sign,
             now: self.clock(now),
