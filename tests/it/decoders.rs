@@ -22,6 +22,7 @@ use accord_protocol::{
     message::{AskCall, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Staff},
     pattern,
+    policy::PolicyDocument,
     request::{Request, RequestBody},
     root::Root,
     roster::Roster,
@@ -46,12 +47,13 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 20] = [
+    let structures: [fn(&[u8]) -> bool; 21] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
         |bytes| one_spelling::<Officers>(bytes, Cap::Document),
         |bytes| one_spelling::<Staff>(bytes, Cap::Document),
+        |bytes| one_spelling::<PolicyDocument>(bytes, Cap::Document),
         |bytes| one_spelling::<KeyClaim>(bytes, Cap::Document),
         |bytes| one_spelling::<CatalogueDocument>(bytes, Cap::Document),
         |bytes| one_spelling::<Card>(bytes, Cap::Small),

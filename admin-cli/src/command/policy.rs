@@ -297,7 +297,7 @@ impl Scene {
     }
 }
 
-fn unevaluated(fault: String) -> anyhow::Error {
+fn unevaluated(fault: &str) -> anyhow::Error {
     Failure::refused(
         "POLICY",
         format!("it cannot be evaluated, so that it permits nothing: {fault}"),
@@ -311,7 +311,8 @@ impl Check {
         let scene = Scene::open(&self.place, global)?;
         let written = Written::read(&self.files.rows, self.files.cedar.as_deref())?;
         let rules = scene.rules(&written)?;
-        let all = differences(None, Some(&rules), scene.others()?, scene.ground.now).map_err(unevaluated)?;
+        let all =
+            differences(None, Some(&rules), scene.others()?, scene.ground.now).map_err(|fault| unevaluated(&fault))?;
         let reached: BTreeSet<&NodeId> = all.iter().map(|of| &of.member).collect();
         let members: Vec<&str> = reached.iter().map(|member| member.as_str()).collect();
         let whom = if members.is_empty() { "nobody".to_owned() } else { members.join(", ") };
@@ -324,7 +325,7 @@ impl Check {
         let written = Written::read(&self.files.rows, self.files.cedar.as_deref())?;
         let (before, after) = (scene.rules_in_force()?, scene.rules(&written)?);
         let all = differences(before.as_ref(), Some(&after), scene.others()?, scene.ground.now);
-        let all = all.map_err(unevaluated)?;
+        let all = all.map_err(|fault| unevaluated(&fault))?;
         let version = scene.in_force().map(|document| document.policy_version);
         let lines: Vec<String> = difference_words(&all, scene.catalogue()?);
         let text = if lines.is_empty() {
@@ -457,7 +458,8 @@ impl WhoCan {
         let of = find(scene.catalogue()?, &self.table)?;
         let (mut rows, mut all) = (Vec::new(), Vec::new());
         for member in scene.members.iter().filter(|member| **member != scene.ground.member) {
-            let reached: Vec<Reach> = reach(&rules, member, of, scene.ground.now).map_err(unevaluated)?;
+            let reached: Vec<Reach> =
+                reach(&rules, member, of, scene.ground.now).map_err(|fault| unevaluated(&fault))?;
             for one in reached {
                 rows.push(vec![
                     member.to_string(),
@@ -558,7 +560,7 @@ impl Explain {
         }
         let ask = asked.ask(of, scene.ground.now);
         let (word, why) = said(&rules.decide(ask));
-        let shown = rules.discoverable(&asked.member, of, scene.ground.now).map_err(unevaluated)?;
+        let shown = rules.discoverable(&asked.member, of, scene.ground.now).map_err(|fault| unevaluated(&fault))?;
         let verdicts = rules.explain(ask);
         let mut text = format!("{word}: {why}\n");
         if !shown {

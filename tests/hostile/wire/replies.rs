@@ -146,7 +146,7 @@ impl Awaited {
         let rules = [
             (head.responder == self.responder && head.requester == self.requester, "from or for somebody else"),
             (head.issued_at.abs_diff(self.now) <= 120_000, "not of now"),
-            (head.policy_version == 0 && head.policy_commit == [0; 32], "a policy, though there is none"),
+            (head.policy_version > 0 && head.policy_commit != [0; 32], "no policy, though there is one"),
             (head.provable_after == 0, "a log proof, though there is none"),
             (head.slice_len as usize == slice.len() && head.slice_hash == sha256(slice), "another slice"),
             (head.slice_len.is_multiple_of(9), "no whole numbers"),

@@ -13,6 +13,7 @@ LABELS = {
     "member-keys": 3,
     "officers": 4,
     "staff": 5,
+    "policy": 6,
     "catalogue": 7,
     "suspend": 8,
     "accept": 9,
@@ -26,7 +27,7 @@ LABELS = {
 }
 # Labels that decode and under which nothing is signed.
 RESERVED = {
-    "policy": 6, "topic": 10, "approval": 11, "standing": 12, "status": 19,
+    "topic": 10, "approval": 11, "standing": 12, "status": 19,
     "receipt": 20, "view": 22, "backup": 23, "break-glass": 24, "proposal": 25,
 }
 WITHOUT_FEDERATION = ("root", "key-claim")

@@ -48,6 +48,8 @@ pub(super) struct Agency {
 
 /// The federation.
 pub(super) struct Fixture {
+    /// The trust documents that everybody has.
+    pub(super) documents: Vec<Document>,
     pub(super) federation: FederationId,
     pub(super) trust: Trust,
     pub(super) agencies: Vec<Agency>,
@@ -145,6 +147,17 @@ fn access(id: &NodeId, index: usize, documents: &[Document], federation: Hash) -
     let rows = format!(
         "[[grant]]\npartner = [\"AT-AGENCY\", \"ES-AGENCY\", \"IT-AGENCY\"]\ntable = [\"{TABLE}\"]\npurpose = [\"strategic-analysis\"]\nuntil = \"2030-01-01\"\n"
     );
+    let access = signed_rows(id, index, documents, federation, &rows);
+    assert_eq!((access.version(), access.fault()), (1, None));
+    access
+}
+
+/// What other rows of a member come to, signed by its administrators.
+pub(super) fn access_by(index: usize, rows: &str) -> Access {
+    signed_rows(&FIXTURE.agencies[index].id, index, &FIXTURE.documents, FIXTURE.federation, rows)
+}
+
+fn signed_rows(id: &NodeId, index: usize, documents: &[Document], federation: Hash, rows: &str) -> Access {
     let policy = PolicyDocument {
         preamble: Preamble,
         federation,
@@ -152,14 +165,12 @@ fn access(id: &NodeId, index: usize, documents: &[Document], federation: Hash) -
         policy_version: 1,
         prev_hash: Hash::ZERO,
         issued_at: EPOCH,
-        rows: Bounded::new(rows.into_bytes()).unwrap(),
+        rows: Bounded::new(rows.as_bytes().to_vec()).unwrap(),
         cedar: Bounded::default(),
     };
     let [first, second, ..] = seeds(index);
     let with_policy = [documents, &[signed(&policy, &[first, second], &federation)]].concat();
-    let access = Access::of(&Trust::gather(&with_policy, Some(&federation), Some(id)).unwrap());
-    assert_eq!((access.version(), access.fault()), (1, None));
-    access
+    Access::of(&Trust::gather(&with_policy, Some(&federation), Some(id)).unwrap())
 }
 
 // Every number of the table has a value of its own, by member and edition.
@@ -258,5 +269,5 @@ fn build() -> Fixture {
     let agencies = agencies.collect();
     let handling =
         Handling { code: HandlingCode::H0, tlp: Tlp::Amber, embargo_until: UnixMs(0), recipients: Bounded::default() };
-    Fixture { federation, trust, agencies, handling }
+    Fixture { documents, federation, trust, agencies, handling }
 }

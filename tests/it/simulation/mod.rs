@@ -17,6 +17,7 @@ mod mischief;
 mod network;
 mod node;
 mod plan;
+mod policies;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
-//! How many decisions a second: `cargo run --profile ci -p accord-policy --example decisions [ROWS]`.
+//! How many decisions a second: `cargo run --profile ci -p accord-tests --example decisions [ROWS]`.
 //!
 //! A policy of that many rows (1, 10, 100 and 256 unless said) for 30 members, asked about in turn; each time what a node does for one
 //! request: may the table be discovered, and may this be answered.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement may end so")]
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
+use accord_edge::clock::Stopwatch;
 use accord_policy::{Ask, Decision, Policy, Texts, World};
 use accord_protocol::{
     catalogue::{Catalogue, SHIPPED},
@@ -27,27 +28,26 @@ fn main() {
             )
         };
         let rows: String = (0..size).map(row).collect();
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let policy = Policy::new(Texts { rows: &rows, cedar: "" }, world).unwrap();
-        let read = started.elapsed();
+        let read_us = started.us();
         let (table, now) = (catalogue.table("seizures-year-drug").unwrap(), UnixMs(1_795_500_000_000));
         let months = Months::new((2024, 1), (2024, 12)).unwrap();
-        let (started, mut asked, mut permitted) = (Instant::now(), 0u32, 0u32);
-        while started.elapsed().as_secs() < 2 {
+        let (started, mut asked, mut permitted) = (Stopwatch::start(), 0u64, 0u64);
+        while started.ms() < 2_000 {
             for member in &members {
                 let ask = Ask { member, table, levels: &[0, 1], purpose: Purpose::StrategicAnalysis, months, now };
                 let may = policy.discoverable(member, table, now).unwrap();
-                permitted += u32::from(may && matches!(policy.decide(ask), Decision::Permit(..)));
+                permitted += u64::from(may && matches!(policy.decide(ask), Decision::Permit(..)));
                 asked += 1;
             }
         }
-        let each = started.elapsed().as_secs_f64() / f64::from(asked);
+        let us = started.us();
         println!(
-            "{size:>4} rows: read in {:>6.1} ms; {:>7.0} requests decided a second ({:.1} us each), {:.0} % permitted",
-            read.as_secs_f64() * 1e3,
-            1.0 / each,
-            each * 1e6,
-            f64::from(permitted) / f64::from(asked) * 100.0
+            "{size:>4} rows: read in {} us; {} requests decided a second, {} % permitted",
+            read_us,
+            asked * 1_000_000 / us.max(1),
+            permitted * 100 / asked.max(1)
         );
     }
 }
