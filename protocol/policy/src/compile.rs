@@ -14,6 +14,10 @@ use crate::rows::{Bound, Grant, Partner, Rows, Way, axis};
 pub(crate) struct Compiled {
     pub(crate) id: String,
     pub(crate) text: String,
+    /// The row, by its index.
+    pub(crate) row: usize,
+    /// The only tables that it can be about.
+    pub(crate) tables: Vec<String>,
 }
 
 impl Way {
@@ -35,7 +39,7 @@ pub(crate) fn level_word(dimension: &str, level: &str) -> String {
 /// The policies of all rows. A row that names nobody, no table or no purpose permits nothing and becomes nothing.
 pub(crate) fn compile(rows: &Rows, catalogue: &Catalogue) -> Vec<Compiled> {
     let mut compiled = Vec::new();
-    for grant in &rows.grants {
+    for (index, grant) in rows.grants.iter().enumerate() {
         if grant.partners.is_empty() || grant.tables.is_empty() || grant.purposes.is_empty() {
             continue;
         }
@@ -48,7 +52,8 @@ pub(crate) fn compile(rows: &Rows, catalogue: &Catalogue) -> Vec<Compiled> {
         }
         for (part, (levels, tables)) in reach.iter().enumerate() {
             let id = if reach.len() == 1 { row.clone() } else { format!("{row}-{}", part + 1) };
-            compiled.push(Compiled { text: permit(grant, &id, levels, tables), id });
+            let text = permit(grant, &id, levels, tables);
+            compiled.push(Compiled { id, text, row: index, tables: tables.iter().map(ToString::to_string).collect() });
         }
         let tables: Vec<&str> = grant.tables.iter().map(String::as_str).collect();
         let id = format!("{row}-discover");
@@ -58,7 +63,7 @@ pub(crate) fn compile(rows: &Rows, catalogue: &Catalogue) -> Vec<Compiled> {
             resources(&tables),
             grant.until.0,
         );
-        compiled.push(Compiled { id, text });
+        compiled.push(Compiled { id, text, row: index, tables: grant.tables.iter().cloned().collect() });
     }
     compiled
 }

@@ -20,7 +20,7 @@ use miette::Diagnostic;
 
 use crate::{
     SCHEMA,
-    compile::{compile, level_word},
+    compile::{Compiled, compile, level_word},
     groups,
     rows::{Part, Refused, Rows, TEXT_MAX, Way},
 };
@@ -100,7 +100,8 @@ impl fmt::Display for DenyReason {
 
 /// A policy that is valid for a roster and a catalogue.
 pub struct Policy {
-    set: PolicySet,
+    // By member and table the policies that can be about them; all others are false there whatever the request is.
+    sets: HashMap<NodeId, HashMap<String, PolicySet>>,
     entities: Entities,
     schema: Schema,
     rows: Rows,
@@ -125,12 +126,15 @@ impl Policy {
         let ours = |what: &str, error: &dyn fmt::Display| Refused::at(Part::Rows, "", 0, format!("{what}: {error}"));
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| ours("the shipped schema", &error))?;
         let mut set = PolicySet::new();
+        let mut of_rows = Vec::new();
         for policy in compile(&rows, world.catalogue) {
             let parsed = cedar_policy::Policy::parse(Some(PolicyId::new(&policy.id)), &policy.text);
             let parsed = parsed.map_err(|error| ours(&policy.id, &error))?;
-            set.add(parsed).map_err(|error| ours(&policy.id, &error))?;
+            set.add(parsed.clone()).map_err(|error| ours(&policy.id, &error))?;
+            of_rows.push((policy, parsed));
         }
-        for policy in written(texts.cedar)? {
+        let written = written(texts.cedar)?;
+        for policy in written.iter().cloned() {
             if let Some(unknown) = unknown(&policy, &rows, world).filter(|_| world.strict) {
                 let place = texts.cedar.find(&format!("\"{}\"", unknown.id().escaped())).unwrap_or(0);
                 return Err(Refused::at(Part::Cedar, texts.cedar, place, format!("there is no {unknown}")));
@@ -145,7 +149,7 @@ impl Policy {
             return Err(Refused::at(Part::Cedar, texts.cedar, place(error), error.to_string()));
         }
         let mut policy = Self {
-            set,
+            sets: HashMap::new(),
             entities: Entities::empty(),
             schema,
             rows,
@@ -154,7 +158,32 @@ impl Policy {
             actions: BTreeMap::new(),
         };
         policy.settle(world).map_err(|error| ours("members and tables", &error))?;
+        policy.slice(world, &of_rows, &written).map_err(|error| ours("members and tables", &error))?;
         Ok(policy)
+    }
+
+    // A node asks thousands of times a second: policies of rows that name neither the member nor the table are left out beforehand.
+    // What people wrote stands in each set.
+    fn slice(
+        &mut self,
+        world: World<'_>,
+        of_rows: &[(Compiled, cedar_policy::Policy)],
+        written: &[cedar_policy::Policy],
+    ) -> Result<(), String> {
+        for member in world.members {
+            let named: Vec<bool> = self.rows.grants.iter().map(|grant| self.rows.names(grant, member)).collect();
+            for table in world.catalogue.tables() {
+                let mut set = PolicySet::new();
+                let can_be = of_rows.iter().filter(|(compiled, _)| {
+                    named.get(compiled.row) == Some(&true) && compiled.tables.contains(&table.name)
+                });
+                for policy in can_be.map(|(_, policy)| policy).chain(written) {
+                    set.add(policy.clone()).map_err(|error| error.to_string())?;
+                }
+                self.sets.entry(member.clone()).or_default().insert(table.name.clone(), set);
+            }
+        }
+        Ok(())
     }
 
     // Members, groups, tables and actions, as Cedar knows them.
@@ -220,8 +249,8 @@ impl Policy {
         &self.rows.grants
     }
 
-    pub(crate) fn group(&self, name: &str) -> Option<&BTreeSet<NodeId>> {
-        self.rows.groups.get(name)
+    pub(crate) const fn written_rows(&self) -> &Rows {
+        &self.rows
     }
 
     /// How many rows there are.
@@ -246,10 +275,12 @@ impl Policy {
     ) -> Result<(bool, Vec<String>), String> {
         let principal = self.members.get(member).ok_or("a member that is not on the roster")?;
         let resource = self.tables.get(&table.name).ok_or("a table that the catalogue in force does not have")?;
+        let set =
+            self.sets.get(member).and_then(|sets| sets.get(&table.name)).ok_or("a member or table without policies")?;
         let action = self.actions.get(action).ok_or("an action that the schema does not have")?;
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, Some(&self.schema));
         let request = request.map_err(|error| error.to_string())?;
-        let response = Authorizer::new().is_authorized(&request, &self.set, &self.entities);
+        let response = Authorizer::new().is_authorized(&request, set, &self.entities);
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(error.to_string());
         }

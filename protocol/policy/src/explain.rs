@@ -4,8 +4,7 @@ use accord_protocol::catalogue::Table;
 
 use crate::{
     engine::{Ask, Policy},
-    groups,
-    rows::{Bound, Grant, Partner, axis},
+    rows::{Bound, Grant, axis},
 };
 
 /// What a row says to a request.
@@ -28,12 +27,7 @@ impl Policy {
 
     fn lacks(&self, grant: &Grant, ask: Ask<'_>) -> Vec<String> {
         let mut lacks = Vec::new();
-        let is_named = |partner: &Partner| match partner {
-            Partner::Member(member) => member == ask.member,
-            Partner::Group(group) if groups::STANDING.contains(&group.as_str()) => groups::of(ask.member) == group,
-            Partner::Group(group) => self.group(group).is_some_and(|members| members.contains(ask.member)),
-        };
-        if !grant.partners.iter().any(is_named) {
+        if !self.written_rows().names(grant, ask.member) {
             lacks.push(format!("it does not name {}", ask.member));
         }
         if !grant.tables.contains(&ask.table.name) {

@@ -169,6 +169,17 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// Whether a row names a member, by itself or in a group.
+    pub(crate) fn names(&self, grant: &Grant, member: &NodeId) -> bool {
+        grant.partners.iter().any(|partner| match partner {
+            Partner::Member(named) => named == member,
+            Partner::Group(group) if groups::STANDING.contains(&group.as_str()) => groups::of(member) == group,
+            Partner::Group(group) => self.groups.get(group).is_some_and(|members| members.contains(member)),
+        })
+    }
+}
+
 impl RawGroup {
     fn check(&self, world: World<'_>) -> Result<(String, BTreeSet<NodeId>), Broken> {
         let name = self.name.get_ref();

@@ -476,3 +476,44 @@ fn rows_say_what_they_do_not_cover() {
         IT-AGENCY [1, 1] 2026-Q2: row 1: it needs periods that ended 6 months ago or earlier
     "#]].assert_eq(&shown);
 }
+
+// What rows compile to, taken as if people had written it, is looked at whole: the policies of each member and table decide the same.
+#[test]
+fn policies_are_left_out_only_where_they_say_nothing() {
+    let catalogue = Catalogue::parse(SHIPPED).unwrap();
+    let groups = "[[group]]\nname = \"friends\"\nmembers = [\"AT-AGENCY\", \"CO-AGENCY\"]\n";
+    let row = |partner: &str, table: &str, more: &str| {
+        format!(
+            "[[grant]]\npartner = [{partner}]\ntable = [{table}]\npurpose = [\"test\"]\nuntil = \"2027-01-01\"\n{more}\n"
+        )
+    };
+    let rows = [
+        groups.to_owned(),
+        row("\"@friends\"", "\"*\"", "finest = { time = \"quarter\", drug = \"group\" }"),
+        row("\"@eu-members\", \"CO-AGENCY\"", "\"seizures-year-drug\", \"sites-year-role\"", "newest = \"12 months\""),
+        row("\"@partner-countries\"", "\"cases-year-drug-pair\"", "answer = \"after-two-approvals\""),
+        row("\"IT-AGENCY\"", "\"purity-quarter-form-market\"", "oldest = \"2020\"\nanswer = \"after-approval\""),
+    ]
+    .concat();
+    let of_rows = policy(&rows, "").unwrap();
+    let whole = of_rows.cedar(Texts { rows: &rows, cedar: "" }, &catalogue).replace("grant-", "row-");
+    let written = policy(groups, &whole).unwrap();
+    let (mut asked, mut permitted) = (0, 0);
+    for member in members() {
+        for table in catalogue.tables() {
+            for now in [UnixMs(1_795_500_000_000), UnixMs(1_798_761_600_000)] {
+                assert_eq!(of_rows.discoverable(&member, table, now), written.discoverable(&member, table, now));
+                for (set, year) in table.level_sets().iter().flat_map(|set| [2019, 2024, 2026].map(|year| (set, year)))
+                {
+                    let months = Months::new((year, 1), (year, 12)).unwrap();
+                    let ask = Ask { member: &member, table, levels: &set.levels, purpose: Purpose::Test, months, now };
+                    let [one, other] = [&of_rows, &written].map(|policy| words(&policy.decide(ask)));
+                    assert_eq!(one.replace("grant-", "row-"), other, "{member} {} {:?} {year}", table.name, set.levels);
+                    asked += 1;
+                    permitted += u32::from(!one.starts_with("deny"));
+                }
+            }
+        }
+    }
+    assert!(permitted > 50 && asked > 2 * permitted, "{permitted} of {asked}");
+}
