@@ -340,22 +340,19 @@ impl Check {
 
 /// What two policies decide otherwise, for people: a line for each member and change, with the tables that change alike.
 pub(crate) fn difference_words(all: &[Difference], catalogue: &Catalogue) -> Vec<String> {
-    let mut alike: BTreeMap<(String, String), BTreeMap<(String, String), Vec<String>>> = BTreeMap::new();
+    // By member, change, purpose and levels.
+    let mut alike: BTreeMap<[String; 4], Vec<&str>> = BTreeMap::new();
     for of in all {
         let table = catalogue.table(&of.table);
         let every = table.is_some_and(|table| table.level_sets().len() == of.levels.len());
         let levels = if every { "every level".to_owned() } else { level_words(&of.levels, table, LEVELS_TOLD) };
         let change = format!("{} (was {})", ways_words(&of.after), ways_words(&of.before));
-        let changes = alike.entry((of.member.to_string(), change)).or_default();
-        changes.entry((of.purpose.to_string(), levels)).or_default().push(of.table.clone());
+        alike.entry([of.member.to_string(), change, of.purpose.to_string(), levels]).or_default().push(&of.table);
     }
-    let mut lines = Vec::new();
-    for ((member, change), places) in alike {
-        for ((purpose, levels), tables) in places {
-            lines.push(format!("{member} for {purpose}: {change}: {}, {levels}", tables.join(", ")));
-        }
-    }
-    lines
+    let line = |([member, change, purpose, levels], tables): (&[String; 4], &Vec<&str>)| {
+        format!("{member} for {purpose}: {change}: {}, {levels}", tables.join(", "))
+    };
+    alike.iter().map(line).collect()
 }
 
 // Combinations of levels that are listed for people, at most.
