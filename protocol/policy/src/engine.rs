@@ -19,7 +19,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::{
-    SCHEMA,
+    SCHEMA, bounds,
     compile::{Compiled, compile, level_word},
     groups,
     rows::{Part, Refused, Rows, TEXT_MAX, Way},
@@ -343,6 +343,7 @@ fn written(text: &str) -> Result<Vec<cedar_policy::Policy>, Refused> {
     if text.len() > TEXT_MAX {
         return Err(refused(0, format!("longer than {TEXT_MAX} bytes")));
     }
+    bounds::check(text)?;
     let set = PolicySet::from_str(text).map_err(|errors| {
         let first = errors.iter().next();
         let rule = first.map_or_else(|| errors.to_string(), ToString::to_string);

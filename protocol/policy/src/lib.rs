@@ -6,6 +6,7 @@
 //! ```
 //! Nothing here has a clock or a disk: whoever asks says what time it is.
 
+mod bounds;
 mod compile;
 mod engine;
 mod explain;

@@ -517,3 +517,34 @@ fn policies_are_left_out_only_where_they_say_nothing() {
     }
     assert!(permitted > 50 && asked > 2 * permitted, "{permitted} of {asked}");
 }
+
+// What nests as deep as the bounds let it is parsed, validated and decided on the small stack of a thread. An overflow would end the
+// process, so that there is nothing to assert but that this returns.
+#[test]
+fn the_deepest_texts_do_not_exhaust_the_stack() {
+    let when = |condition: &str| {
+        format!("permit (principal, action == Accord::Action::\"answer\", resource) when {{ {condition} }};")
+    };
+    let around =
+        |open: &str, times: usize, close: &str| when(&format!("{}true{}", open.repeat(times), close.repeat(times)));
+    for (text, valid) in [
+        (around("(", 30, ")"), true),
+        (around("!(", 30, ")"), true),
+        (around("if true then ", 170, " else true"), true),
+        (around("if true then true else ", 170, ""), true),
+        (when(&format!("true{}", " && true".repeat(490))), true),
+        (when(&format!("{}true", "true || ".repeat(490))), true),
+        (when(&format!("0{} == 0", " + 0".repeat(950))), true),
+        (when(&format!("context{} == 0", ".now".repeat(980))), false),
+        (when(&format!("[{}] == [1]", "1,".repeat(1_900))), false),
+        (format!("permit (principal, action, resource) {};", "when { true } ".repeat(280)), false),
+        (format!("{}permit (principal, action, resource);", "@a ".repeat(1_300)), false),
+    ] {
+        let read = policy(ROWS, &text);
+        assert!(read.is_ok() || !valid, "{:?}: {}", read.err(), text.chars().take(200).collect::<String>());
+        if let Ok(policy) = read {
+            let decision = decide(&policy, ("CO-AGENCY", "seizures-year-drug", [0, 1], "test", "2025", ASKED.5));
+            assert!(!matches!(decision, Decision::Deny(DenyReason::NotPermitted)), "{decision:?}");
+        }
+    }
+}
