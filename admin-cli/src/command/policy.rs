@@ -205,8 +205,8 @@ impl Written {
             accord_policy::Part::Rows => &self.rows_file,
             accord_policy::Part::Cedar => &self.cedar_file,
         };
-        let message = format!("{file}:{}:{}: {}", refused.line, refused.column, refused.rule);
-        let mut failure = Failure::refused("POLICY", message, "nothing was changed; see docs/policy.md").in_file(file);
+        let next = "nothing was changed; see docs/policy.md";
+        let mut failure = Failure::refused("POLICY", refused.rule.as_str(), next).in_file(file);
         failure.fault.place.line = u64::try_from(refused.line).ok();
         failure.fault.place.column = Some(refused.column.to_string());
         failure.into()
