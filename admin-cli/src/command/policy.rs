@@ -1,32 +1,27 @@
 //! `accord policy`: who may receive what. Checking and trying rows, seeing what they change, having them signed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 use accord_edge::files;
-use accord_policy::{
-    Ask, Decision, Difference, Policy as Rules, READY, Reach, Refused, SCHEMA, Texts, World, differences, reach,
-    ways_words,
-};
+use accord_policy::{Policy as Rules, READY, Reach, Refused, SCHEMA, Texts, World, differences, reach, ways_words};
 use accord_protocol::{
-    catalogue::{Catalogue, Table},
+    catalogue::Catalogue,
     codec::Bounded,
     id::{Hash, NodeId},
-    officers::Purpose,
     policy::{POLICY_TEXT_MAX, PolicyDocument},
     signed::{Preamble, Verified},
-    time::{Months, Period, UnixMs},
 };
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Global,
     lists::{Ground, propose},
-    member_id,
+    policy_trial,
+    policy_words::{LEVELS_TOLD, difference_json, difference_words, level_words, levels_json, ways_json},
     propose::{document, shown},
     tables::find,
 };
@@ -41,7 +36,7 @@ pub(crate) enum Policy {
     /// Look whether a policy holds: against the roster, the catalogue and the schema.
     Check(Check),
     /// Try a policy on requests that should be permitted or denied.
-    Test(Test),
+    Test(policy_trial::Test),
     /// Show the policy in force, or one in files; as Cedar, or a ready one.
     Show(Show),
     /// Show what a policy would decide otherwise than the one in force, member by member.
@@ -51,7 +46,7 @@ pub(crate) enum Policy {
     /// Show who may receive what of a table.
     WhoCan(WhoCan),
     /// Show what a policy says to one request, and why.
-    Explain(Explain),
+    Explain(policy_trial::Explain),
 }
 
 /// Where members, tables and the policy in force come from.
@@ -81,15 +76,6 @@ pub(crate) struct Check {
     files: Files,
     #[command(flatten)]
     place: Place,
-}
-
-/// `accord policy test`
-#[derive(Debug, Args)]
-pub(crate) struct Test {
-    /// Requests and what is expected of each (docs/policy.md).
-    cases: PathBuf,
-    #[command(flatten)]
-    one: One,
 }
 
 /// The policy in force, or one in files.
@@ -144,27 +130,6 @@ pub(crate) struct WhoCan {
     one: One,
 }
 
-/// `accord policy explain`
-#[derive(Debug, Args)]
-pub(crate) struct Explain {
-    /// The table.
-    table: String,
-    /// Who asks.
-    #[arg(long, value_name = "MEMBER")]
-    asker: String,
-    /// A period, or periods from one to another.
-    #[arg(long)]
-    period: String,
-    /// Levels, as in `accord ask`: DIM=LEVEL, separated by commas. Default: those that an officer gets who does not choose.
-    #[arg(long, value_delimiter = ',')]
-    by: Vec<String>,
-    /// What for.
-    #[arg(long, default_value = "strategic-analysis")]
-    purpose: String,
-    #[command(flatten)]
-    one: One,
-}
-
 impl Policy {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         match self {
@@ -179,8 +144,8 @@ impl Policy {
     }
 }
 
-// The texts of a policy, with where they come from.
-struct Written {
+/// The texts of a policy, with where they come from.
+pub(super) struct Written {
     rows: String,
     cedar: String,
     rows_file: String,
@@ -213,7 +178,7 @@ impl Written {
     }
 }
 
-fn text_of(path: &Path) -> anyhow::Result<String> {
+pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
     let bytes = files::read_limited(path, POLICY_TEXT_MAX as u64).map_err(|error| {
         let next = "name a file with rows, or a ready policy: accord policy show --ready NAME";
         Failure::usage("FILE", format!("{:#}", anyhow::Error::new(error)), next)
@@ -223,10 +188,10 @@ fn text_of(path: &Path) -> anyhow::Result<String> {
     })
 }
 
-// Whom and what a policy can be about, and the one in force.
-struct Scene {
-    ground: Ground,
-    members: BTreeSet<NodeId>,
+/// Whom and what a policy can be about, and the one in force.
+pub(super) struct Scene {
+    pub(super) ground: Ground,
+    pub(super) members: BTreeSet<NodeId>,
 }
 
 impl Scene {
@@ -236,7 +201,7 @@ impl Scene {
         Ok(Self { ground, members })
     }
 
-    fn catalogue(&self) -> anyhow::Result<&Catalogue> {
+    pub(super) fn catalogue(&self) -> anyhow::Result<&Catalogue> {
         Ok(self.ground.desk.trust()?.catalogue())
     }
 
@@ -269,8 +234,8 @@ impl Scene {
         Ok(Some(read.map_err(refused)?))
     }
 
-    // In files, or else in force.
-    fn one(one: &One, global: &Global) -> anyhow::Result<(Self, Written, Rules)> {
+    /// A policy in files, or else the one in force.
+    pub(super) fn one(one: &One, global: &Global) -> anyhow::Result<(Self, Written, Rules)> {
         let scene = Self::open(&one.place, global)?;
         let written = if let Some(rows) = &one.rows {
             Written::read(rows, one.cedar.as_deref())?
@@ -297,7 +262,7 @@ impl Scene {
     }
 }
 
-fn unevaluated(fault: &str) -> anyhow::Error {
+pub(super) fn unevaluated(fault: &str) -> anyhow::Error {
     Failure::refused(
         "POLICY",
         format!("it cannot be evaluated, so that it permits nothing: {fault}"),
@@ -336,66 +301,6 @@ impl Check {
         let changes: Vec<Value> = all.iter().map(|of| difference_json(of, scene.catalogue().ok())).collect();
         Ok(Outcome::done(json!({ "in_force": version, "changes": changes }), text))
     }
-}
-
-/// What two policies decide otherwise, for people: a line for each member and change, with the tables that change alike.
-pub(crate) fn difference_words(all: &[Difference], catalogue: &Catalogue) -> Vec<String> {
-    // By member, change, purpose and levels.
-    let mut alike: BTreeMap<[String; 4], Vec<&str>> = BTreeMap::new();
-    for of in all {
-        let table = catalogue.table(&of.table);
-        let every = table.is_some_and(|table| table.level_sets().len() == of.levels.len());
-        let levels = if every { "every level".to_owned() } else { level_words(&of.levels, table, LEVELS_TOLD) };
-        let change = format!("{} (was {})", ways_words(&of.after), ways_words(&of.before));
-        alike.entry([of.member.to_string(), change, of.purpose.to_string(), levels]).or_default().push(&of.table);
-    }
-    let line = |([member, change, purpose, levels], tables): (&[String; 4], &Vec<&str>)| {
-        format!("{member} for {purpose}: {change}: {}, {levels}", tables.join(", "))
-    };
-    alike.iter().map(line).collect()
-}
-
-// Combinations of levels that are listed for people, at most.
-const LEVELS_TOLD: usize = 8;
-
-fn level_names(levels: &[u8], of: Option<&Table>) -> Vec<(String, String)> {
-    let axes = of.and_then(|table| table.axes("").ok()).unwrap_or_default();
-    let dimensions = of.map(|table| table.dimensions.as_slice()).unwrap_or_default();
-    let named = dimensions.iter().zip(&axes).zip(levels);
-    named
-        .filter_map(|((dimension, axis), level)| {
-            Some((dimension.name.clone(), axis.level_names().get(usize::from(*level))?.clone()))
-        })
-        .collect()
-}
-
-fn level_words(levels: &[Vec<u8>], of: Option<&Table>, most: usize) -> String {
-    let word =
-        |levels: &Vec<u8>| level_names(levels, of).into_iter().map(|(_, level)| level).collect::<Vec<_>>().join("/");
-    let mut words: Vec<String> = levels.iter().take(most).map(word).collect();
-    if levels.len() > most {
-        words.push(format!("and {} more", levels.len() - most));
-    }
-    words.join(" ")
-}
-
-fn levels_json(levels: &[Vec<u8>], of: Option<&Table>) -> Vec<BTreeMap<String, String>> {
-    levels.iter().map(|levels| level_names(levels, of).into_iter().collect()).collect()
-}
-
-fn ways_json(ways: &accord_policy::Ways) -> Vec<Value> {
-    let ages = accord_policy::AGES.iter().zip(ways);
-    ages.map(|(age, way)| json!({ "months": age, "answer": way.map_or("denied", accord_policy::Way::as_str) }))
-        .collect()
-}
-
-fn difference_json(of: &Difference, catalogue: Option<&Catalogue>) -> Value {
-    let table = catalogue.and_then(|catalogue| catalogue.table(&of.table));
-    json!({
-        "member": of.member.as_str(), "table": of.table, "purpose": of.purpose.as_str(),
-        "levels": levels_json(&of.levels, table),
-        "before": ways_json(&of.before), "after": ways_json(&of.after),
-    })
 }
 
 impl Show {
@@ -485,159 +390,5 @@ impl WhoCan {
             table(&["member", "purpose", "how, by age of the data", "levels"].map(str::to_owned), &rows, &[])
         };
         Ok(Outcome::done(json!({ "table": of.name, "who": all }), text))
-    }
-}
-
-// A request in words, resolved.
-struct Asked {
-    member: NodeId,
-    levels: Vec<u8>,
-    purpose: Purpose,
-    months: Months,
-}
-
-impl Asked {
-    fn new(
-        of: &Table,
-        (asker, purpose, period): (&str, &str, &str),
-        by: &BTreeMap<String, String>,
-    ) -> anyhow::Result<Self> {
-        let purpose = Purpose::from_word(purpose).ok_or_else(|| {
-            let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
-            Failure::usage(
-                "PURPOSE",
-                format!("`{purpose}` is not a purpose"),
-                format!("purposes: {}", known.join(", ")),
-            )
-        })?;
-        let (from, to) = period.split_once("..").unwrap_or((period, period));
-        let read = |text: &str| {
-            text.parse::<Period>()
-                .map_err(|error| Failure::usage("PERIOD", error.to_string(), "for example 2020..2024"))
-        };
-        let (from, to) = (read(from)?, read(to)?);
-        let months = Months::new(from.months().0, to.months().1)
-            .ok_or_else(|| Failure::usage("PERIOD", "the last period is before the first", "for example 2020..2024"))?;
-        if let Some(name) = by.keys().find(|name| of.dimension(name).is_none()) {
-            let known: Vec<&str> = of.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-            let message = format!("{} has no dimension `{name}`", of.name);
-            return Err(Failure::usage("DIMENSION", message, format!("dimensions: {}", known.join(", "))).into());
-        }
-        let axes = of.axes("")?;
-        let mut levels = Vec::new();
-        for (dimension, axis) in of.dimensions.iter().zip(&axes) {
-            let own = (dimension.list == "time").then(|| from.level().as_str());
-            let name = by.get(&dimension.name).map(String::as_str).or(own).unwrap_or(&dimension.default);
-            levels.push(axis.level(name).ok_or_else(|| {
-                let message = format!("{} has no level `{name}`", dimension.name);
-                Failure::usage("LEVEL", message, format!("levels: {}", axis.level_names().join(", ")))
-            })?);
-        }
-        Ok(Self { member: member_id(asker)?, levels, purpose, months })
-    }
-
-    fn ask<'a>(&'a self, of: &'a Table, now: UnixMs) -> Ask<'a> {
-        Ask { member: &self.member, table: of, levels: &self.levels, purpose: self.purpose, months: self.months, now }
-    }
-}
-
-fn said(decision: &Decision) -> (&'static str, String) {
-    match decision {
-        Decision::Permit(way, by) => (way.as_str(), format!("by {}", by.join(", "))),
-        Decision::Deny(reason) => ("denied", reason.to_string()),
-    }
-}
-
-impl Explain {
-    fn run(&self, global: &Global) -> anyhow::Result<Outcome> {
-        let (scene, _, rules) = Scene::one(&self.one, global)?;
-        let of = find(scene.catalogue()?, &self.table)?;
-        let mut by = BTreeMap::new();
-        for pair in &self.by {
-            let (name, level) = pair.split_once('=').ok_or_else(|| {
-                Failure::usage("BY", format!("`{pair}` is not DIM=LEVEL"), "for example --by drug=group")
-            })?;
-            by.insert(name.to_owned(), level.to_owned());
-        }
-        let asked = Asked::new(of, (&self.asker, &self.purpose, &self.period), &by)?;
-        if !scene.members.contains(&asked.member) {
-            let message = format!("{} is not on the roster", asked.member);
-            return Err(Failure::usage("MEMBER", message, "accord trust shows the members").into());
-        }
-        let ask = asked.ask(of, scene.ground.now);
-        let (word, why) = said(&rules.decide(ask));
-        let shown = rules.discoverable(&asked.member, of, scene.ground.now).map_err(|fault| unevaluated(&fault))?;
-        let verdicts = rules.explain(ask);
-        let mut text = format!("{word}: {why}\n");
-        if !shown {
-            text += &format!("{} may not know that {} exists\n", asked.member, of.name);
-        }
-        for verdict in verdicts.iter().take(ROWS_TOLD) {
-            let what = if verdict.lacks.is_empty() { "covers it".to_owned() } else { verdict.lacks.join("; ") };
-            text += &format!("  row {}: {what}\n", verdict.row);
-        }
-        let rows: Vec<Value> =
-            verdicts.iter().map(|verdict| json!({ "row": verdict.row, "lacks": verdict.lacks })).collect();
-        let result = json!({ "decision": word, "why": why, "discoverable": shown, "rows": rows });
-        Ok(Outcome::done(result, text))
-    }
-}
-
-// Rows that are explained to people, the closest first.
-const ROWS_TOLD: usize = 5;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cases {
-    case: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    asker: String,
-    table: String,
-    period: String,
-    purpose: String,
-    #[serde(default)]
-    by: BTreeMap<String, String>,
-    at: Option<String>,
-    expect: String,
-}
-
-impl Test {
-    fn run(&self, global: &Global) -> anyhow::Result<Outcome> {
-        let (scene, _, rules) = Scene::one(&self.one, global)?;
-        let text = text_of(&self.cases)?;
-        let wrong =
-            |message: String| Failure::refused("CASES", message, "see docs/policy.md").in_file(shown(&self.cases));
-        let cases: Cases = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
-        let (mut lines, mut failed) = (Vec::new(), Vec::new());
-        for (index, case) in cases.case.iter().enumerate() {
-            let of = find(scene.catalogue()?, &case.table)?;
-            let asked = Asked::new(of, (&case.asker, &case.purpose, &case.period), &case.by)?;
-            let at = case.at.as_deref().map(|day| format!("{day}T00:00:00Z").parse::<UnixMs>()).transpose();
-            let now =
-                at.map_err(|error| wrong(format!("case {}: at: {error}", index + 1)))?.unwrap_or(scene.ground.now);
-            let known = ["denied", "at-once", "after-approval", "after-two-approvals"];
-            if !known.contains(&case.expect.as_str()) {
-                let message = format!("case {}: `{}` is no decision: {}", index + 1, case.expect, known.join(", "));
-                return Err(wrong(message).into());
-            }
-            let (word, why) = said(&rules.decide(asked.ask(of, now)));
-            if word != case.expect {
-                let number = index + 1;
-                lines.push(format!(
-                    "case {number}: {} {} {}: {word} ({why}), expected {}",
-                    case.asker, case.table, case.period, case.expect
-                ));
-                failed.push(json!({ "case": number, "decision": word, "why": why, "expected": case.expect }));
-            }
-        }
-        let total = cases.case.len();
-        lines.push(format!("{} of {total} cases are decided as expected", total - failed.len()));
-        let mut outcome = Outcome::done(json!({ "cases": total, "failed": failed }), format!("{}\n", lines.join("\n")));
-        outcome.exit = if lines.len() > 1 { 3 } else { 0 };
-        Ok(outcome)
     }
 }

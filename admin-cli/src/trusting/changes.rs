@@ -20,7 +20,7 @@ use super::{
     desk::Desk,
     words::{keys_fingerprint, listed_keys, threshold_words},
 };
-use crate::{command::policy::difference_words, output::Failure};
+use crate::{command::policy_words::difference_words, output::Failure};
 
 /// What would change; nothing for a document that continues none. Refuses what does not continue the one in force.
 pub(crate) fn changes(document: &Document, desk: &Desk, book: &Book) -> anyhow::Result<Option<Vec<String>>> {
