@@ -17,12 +17,13 @@ pub(crate) const ROLE_OFFICER: u8 = 7;
 pub(crate) const ROLE_OPERATOR: u8 = 8;
 
 /// Every label with its number, as `docs/wire.md` 4 lists those in use.
-pub(crate) const LABELS: [(&str, u16); 12] = [
+pub(crate) const LABELS: [(&str, u16); 13] = [
     ("root", 1),
     ("roster", 2),
     ("member-keys", 3),
     ("officers", 4),
     ("staff", 5),
+    ("policy", 6),
     ("catalogue", 7),
     ("withdraw", 13),
     ("key-claim", 14),
