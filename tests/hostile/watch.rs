@@ -9,8 +9,14 @@ pub(crate) const GROWTH_MAX_KIB: u64 = 64 << 10;
 /// How long a line may take to reach the log.
 const LOG_WITHIN: Duration = Duration::from_secs(3);
 /// Lines that honest peers and the harness cause; they count for no case.
-const ORDINARY: [&str; 5] =
-    ["running as root", " ready member=", "stopping", "connected peer=PT-AGENCY", "replies forgotten"];
+const ORDINARY: [&str; 6] = [
+    "running as root",
+    "a policy is in force",
+    " ready member=",
+    "stopping",
+    "connected peer=PT-AGENCY",
+    "replies forgotten",
+];
 
 /// The state of the victim when a case began.
 #[derive(Debug)]

@@ -197,12 +197,11 @@ const CHECKS: [Check; 23] = [
 /// Fewer grants than the stage's.
 fn narrow(stage: &mut Stage) {
     stage.stop(VICTIM);
-    stage.federation.edit("IT-AGENCY/node/grants.toml", "\"seizures-year-drug-weight\", ", "");
-    stage.federation.edit(
-        "IT-AGENCY/node/grants.toml",
+    let rows = stage.federation.rows(VICTIM).replace("\"seizures-year-drug-weight\", ", "").replace(
         "purpose = [\"strategic-analysis\", \"early-warning\"]",
         "finest = { time = \"quarter\" }\npurpose = [\"strategic-analysis\"]",
     );
+    stage.federation.install_policy(VICTIM, &rows);
     stage.start(VICTIM);
 }
 

@@ -363,7 +363,7 @@ fn contradictions(stage: &mut Stage) -> Outcome {
         }),
         Row::new("a refusal by decision", |forge, asked, number| match asked.before {
             0 => cut(forge, asked, number),
-            _ => refused(forge, asked, 6),
+            _ => refused(forge, asked, 7),
         }),
         Row::new("the same at another time", |forge, asked, number| match asked.before {
             0 => cut(forge, asked, number),
