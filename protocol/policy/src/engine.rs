@@ -10,6 +10,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Table},
     id::NodeId,
     officers::Purpose,
+    policy::POLICY_TEXT_MAX,
     time::{Months, UnixMs},
 };
 use cedar_policy::{
@@ -22,7 +23,7 @@ use crate::{
     SCHEMA, bounds,
     compile::{Compiled, compile, level_word},
     groups,
-    rows::{Part, Refused, Rows, TEXT_MAX, Way},
+    rows::{Part, Refused, Rows, Way},
 };
 
 /// Months that a context may name: year times 12 plus month minus 1, of the years 1900 to 9999.
@@ -340,8 +341,8 @@ fn bounded_now(now: UnixMs) -> Result<i64, String> {
 // The hand-written policies, each with a name of its own: what stands in `@id`, or `policy-N`.
 fn written(text: &str) -> Result<Vec<cedar_policy::Policy>, Refused> {
     let refused = |place: usize, rule: String| Refused::at(Part::Cedar, text, place, rule);
-    if text.len() > TEXT_MAX {
-        return Err(refused(0, format!("longer than {TEXT_MAX} bytes")));
+    if text.len() > POLICY_TEXT_MAX {
+        return Err(refused(0, format!("longer than {POLICY_TEXT_MAX} bytes")));
     }
     bounds::check(text)?;
     let set = PolicySet::from_str(text).map_err(|errors| {

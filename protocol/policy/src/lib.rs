@@ -19,7 +19,7 @@ mod tests;
 pub use engine::{Ask, Decision, DenyReason, Policy, Texts, World};
 pub use explain::Verdict;
 pub use matrix::{AGES, Difference, Reach, Ways, differences, reach, ways_words};
-pub use rows::{Part, Refused, TEXT_MAX, Way};
+pub use rows::{Part, Refused, Way};
 
 /// The schema that policies are held to.
 pub const SCHEMA: &str = include_str!("../data/accord.cedarschema");

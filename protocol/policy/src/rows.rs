@@ -9,6 +9,7 @@ use accord_protocol::{
     catalogue::{Axis, Table},
     id::NodeId,
     officers::Purpose,
+    policy::POLICY_TEXT_MAX,
     time::{DAY_MS, Date, Period, UnixMs},
 };
 use serde::Deserialize;
@@ -16,8 +17,6 @@ use toml::Spanned;
 
 use crate::{engine::World, groups};
 
-/// Bytes of either text, at most.
-pub const TEXT_MAX: usize = 64 * 1024;
 /// Rows and groups, at most.
 const ROWS_MAX: usize = 256;
 /// Ages of data, in months, at most: a hundred years.
@@ -146,8 +145,8 @@ impl Rows {
     /// Reads rows; one that names an unknown member, group, table, level or purpose refuses the whole text.
     pub(crate) fn parse(text: &str, world: World<'_>) -> Result<Self, Refused> {
         let refused = |(span, rule): Broken| Refused::at(Part::Rows, text, span.start, rule);
-        if text.len() > TEXT_MAX {
-            return Err(refused((0..0, format!("longer than {TEXT_MAX} bytes"))));
+        if text.len() > POLICY_TEXT_MAX {
+            return Err(refused((0..0, format!("longer than {POLICY_TEXT_MAX} bytes"))));
         }
         let raw: RawRows = toml::from_str(text)
             .map_err(|error| refused((error.span().unwrap_or_default(), error.message().to_owned())))?;
