@@ -146,20 +146,24 @@ fn a_policy_with_a_mistake_changes_nothing() {
     // The node takes a policy as a whole or not at all, whoever signed it: this one was signed for a roster that had France.
     let _nodes = federation.start_all();
     let one_ring = ["--ring", "IT-AGENCY/admin-1/admin.ring", "--yes"];
-    let with =
-        ["--with", "public/federation.accord,IT-AGENCY/policy.accord", "--federation", &federation.id, "--member", IT];
-    let apply = |rows: &str, out: &str| {
-        let said = accord(&path, &[["policy", "apply", rows].as_slice(), &with, &one_ring, &["--out", out]].concat());
-        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let apply_to = |held: &str, rows: &str, out: &str| {
+        let with = ["--with", held, "--federation", &federation.id, "--member", IT, "--json"];
+        let arguments = [["policy", "apply", rows].as_slice(), &with, &one_ring, &["--out", out]].concat();
+        done(&accord(&path, &arguments))["complete"].clone()
     };
-    // One administrator is not enough to permit anything, and enough to close.
-    apply("rows.toml", "one.accord");
+    let apply = |rows: &str, out: &str| apply_to("public/federation.accord,IT-AGENCY/policy.accord", rows, out);
+    let forget = || fs::remove_file(path.join("IT-AGENCY/admin-1/admin.signed")).unwrap();
+    // One administrator is not enough to permit anything, nor for a first policy, and enough to close the one in force.
+    forget();
+    assert_eq!(apply_to("public/federation.accord", "closed", "first.accord"), false);
+    forget();
+    assert_eq!(apply("rows.toml", "one.accord"), false);
     let said = federation.publish(IT, &["one.accord"]);
     assert_eq!(said.code, 1, "{}{}", said.stdout, said.stderr);
     let version = || done(&federation.operator(IT, &["status", "--json"]))["policy"]["version"].clone();
     assert_eq!(version(), 1);
-    fs::remove_file(path.join("IT-AGENCY/admin-1/admin.signed")).unwrap();
-    apply("closed", "closed.accord");
+    forget();
+    assert_eq!(apply("closed", "closed.accord"), true);
     assert_eq!(federation.publish(IT, &["closed.accord"]).code, 0);
     assert_eq!(version(), 2);
     // The one before does not come back.

@@ -142,8 +142,10 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
         Label::Policy => {
             let policy: PolicyDocument = document.unverified()?;
             let keys = desk.keys(&policy.node_id)?;
-            // Whoever closes takes away only.
-            administrators(&keys, if policy.is_closed() { 1 } else { usize::from(keys.admin_threshold) })
+            // Whoever closes what is in force takes away only; a first policy has nothing to take away.
+            let closes =
+                policy.is_closed() && desk.policy(&keys).is_some_and(|before| before.hash() == policy.prev_hash);
+            administrators(&keys, if closes { 1 } else { usize::from(keys.admin_threshold) })
         }
         Label::Suspend => {
             let suspend: Suspend = document.unverified()?;
