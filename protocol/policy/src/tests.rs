@@ -444,6 +444,26 @@ fn what_is_gone_is_left_out_of_a_policy_that_was_taken() {
     assert!(matches!(gone, Decision::Deny(DenyReason::Fault(_))), "{gone:?}");
 }
 
+// Of an old edition, whose catalogue had it: whoever asks for it provokes no alarm.
+#[test]
+fn a_table_that_is_gone_is_not_permitted_and_no_fault() {
+    let permit_all = r#"
+        permit (principal, action in Accord::Action::"receive", resource);
+        permit (principal, action == Accord::Action::"discover", resource);
+    "#;
+    let (member, now) = ("IT-AGENCY".parse().unwrap(), ASKED.5.parse().unwrap());
+    let mut gone = Catalogue::parse(SHIPPED).unwrap().table(ASKED.1).unwrap().clone();
+    "gone".clone_into(&mut gone.name);
+    for cedar in ["", permit_all] {
+        let policy = policy(ROWS, cedar).unwrap();
+        assert_eq!(policy.discoverable(&member, &gone, now), Ok(false));
+        let months = Months::new((2025, 1), (2025, 12)).unwrap();
+        let purpose = Purpose::StrategicAnalysis;
+        let ask = Ask { member: &member, table: &gone, levels: &ASKED.2, purpose, months, now };
+        assert_eq!(policy.decide(ask), Decision::Deny(DenyReason::NotPermitted));
+    }
+}
+
 #[test]
 fn rows_say_what_they_do_not_cover() {
     let (policy, catalogue) = (policy(ROWS, "").unwrap(), Catalogue::parse(SHIPPED).unwrap());
