@@ -104,11 +104,11 @@ impl Node {
 
     // A peer can provoke as many refusals as it likes; the log gets some of each kind, and how many were left out.
     fn log_refusal(&self, peer: &NodeId, denied: &Denied) {
-        if denied.alarm {
-            tracing::error!(%peer, request = %denied.about.request_id, why = %denied.why, "ALARM: nobody receives anything by this policy");
-        }
-        if let Some(left_out) = self.door.may_log(peer, denied.refusal, self.since_start.ms()) {
-            let Denied { refusal, why, about, .. } = denied;
+        let Some(left_out) = self.door.may_log(peer, denied, self.since_start.ms()) else { return };
+        let Denied { refusal, why, about, alarm } = denied;
+        if *alarm {
+            tracing::error!(%peer, request = %about.request_id, %why, left_out, "ALARM: nobody receives anything by this policy");
+        } else {
             tracing::info!(%peer, request = %about.request_id, %refusal, %why, left_out, "refused");
         }
     }

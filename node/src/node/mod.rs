@@ -33,7 +33,6 @@ use accord_protocol::{
     id::{NodeId, RequestId},
     key::PublicKey,
     message::{Fault, Notice, PersonReply, Where},
-    refusal::Refusal,
 };
 use serde_json::Value;
 
@@ -50,6 +49,7 @@ use crate::{
         freshness::{Freshness, Hints},
         import::index::Index,
         learning::Learning,
+        provide::Denied,
         quota::Quota,
     },
     io::{
@@ -151,8 +151,8 @@ impl DoorLog {
         self.lock().counts().clone()
     }
 
-    fn may_log(&self, member: &NodeId, refusal: Refusal, now_ms: u64) -> Option<u64> {
-        self.lock().may_log(member, refusal, now_ms)
+    fn may_log(&self, member: &NodeId, denied: &Denied, now_ms: u64) -> Option<u64> {
+        self.lock().may_log(member, denied, now_ms)
     }
 }
 
