@@ -1,5 +1,7 @@
 //! The roster: who is a member, and which keys document and catalogue are meant.
 
+use std::collections::BTreeSet;
+
 use bincode::{Decode, Encode};
 
 use crate::{
@@ -81,6 +83,13 @@ pub struct Roster {
     pub max_protocol: u16,
     /// The members, sorted by name, each once.
     pub members: Bounded<Member, 64>,
+}
+
+impl Roster {
+    /// Who is on it, whatever the state.
+    pub fn member_ids(&self) -> BTreeSet<NodeId> {
+        self.members.iter().map(|member| member.node_id.clone()).collect()
+    }
 }
 
 impl Signable for Roster {

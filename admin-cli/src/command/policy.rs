@@ -197,7 +197,7 @@ pub(super) struct Scene {
 impl Scene {
     fn open(place: &Place, global: &Global) -> anyhow::Result<Self> {
         let ground = Ground::open(&place.with, place.member.as_deref(), &[], global)?;
-        let members = ground.desk.trust()?.roster().members.iter().map(|member| member.node_id.clone()).collect();
+        let members = ground.desk.trust()?.roster().member_ids();
         Ok(Self { ground, members })
     }
 

@@ -1,11 +1,9 @@
 //! What a document would change, in plain words: against the one in force that it continues.
 
-use std::collections::BTreeSet;
-
 use accord_edge::clock;
 use accord_policy::{Policy, Texts, World, differences};
 use accord_protocol::{
-    id::{Hash, NodeId},
+    id::Hash,
     member_keys::MemberKeys,
     officers::{Officers, Staff, StaffMember},
     policy::PolicyDocument,
@@ -78,7 +76,7 @@ fn of_policy(policy: &PolicyDocument, desk: &Desk) -> anyhow::Result<Option<Vec<
         return Err(does_not_follow("policy", policy.policy_version, version));
     }
     let trust = desk.trust()?;
-    let members: BTreeSet<NodeId> = trust.roster().members.iter().map(|member| member.node_id.clone()).collect();
+    let members = trust.roster().member_ids();
     let read = |policy: &PolicyDocument, strict| {
         let world = World { members: &members, catalogue: trust.catalogue(), strict };
         Policy::new(Texts { rows: policy.rows(), cedar: policy.cedar() }, world).map_err(|refused| {

@@ -1,7 +1,5 @@
 //! The policy in force, as its administrators signed it, and what it says: denied unless permitted.
 
-use std::collections::BTreeSet;
-
 use accord_policy::{Ask, Decision, DenyReason, Policy, Texts, World};
 use accord_protocol::{
     catalogue::{Catalogue, Table},
@@ -25,7 +23,7 @@ pub struct Access {
 /// # Errors
 /// The first rule that is broken, with its place.
 pub fn read(document: &PolicyDocument, trust: &Trust, strict: bool) -> Result<Policy, accord_policy::Refused> {
-    let members: BTreeSet<NodeId> = trust.roster().members.iter().map(|member| member.node_id.clone()).collect();
+    let members = trust.roster().member_ids();
     let texts = Texts { rows: document.rows(), cedar: document.cedar() };
     Policy::new(texts, World { members: &members, catalogue: trust.catalogue(), strict })
 }
