@@ -159,13 +159,13 @@ impl Policy {
             actions: BTreeMap::new(),
         };
         policy.settle(world).map_err(|error| ours("members and tables", &error))?;
-        policy.slice(world, &of_rows, &written).map_err(|error| ours("members and tables", &error))?;
+        policy.fill_sets(world, &of_rows, &written).map_err(|error| ours("members and tables", &error))?;
         Ok(policy)
     }
 
     // A node asks thousands of times a second: policies of rows that name neither the member nor the table are left out beforehand.
     // What people wrote stands in each set.
-    fn slice(
+    fn fill_sets(
         &mut self,
         world: World<'_>,
         of_rows: &[(Compiled, cedar_policy::Policy)],
