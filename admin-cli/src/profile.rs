@@ -146,9 +146,14 @@ impl Profile {
         Ok((held.trust, held.documents))
     }
 
+    /// Whether the profile has trust documents yet.
+    pub(crate) fn has_trust(&self) -> bool {
+        self.dir.join("trust").join(FEDERATION_FILE).exists()
+    }
+
     /// The folder of trust documents, if the profile has one yet.
     pub(crate) fn trust_folder_if_there(&self) -> anyhow::Result<Option<TrustFolder>> {
-        if self.dir.join("trust").join(FEDERATION_FILE).exists() { self.trust_folder().map(Some) } else { Ok(None) }
+        if self.has_trust() { self.trust_folder().map(Some) } else { Ok(None) }
     }
 
     fn trust_folder(&self) -> anyhow::Result<TrustFolder> {

@@ -58,6 +58,8 @@ fn a_tool_without_profile_node_or_sense_says_so() {
         (vec!["--profile", "nowhere", "status"], 2, "name a profile with --profile DIR"),
         (vec!["evidence", "verify", "nothing.json", "--federation", "00"], 2, "64 hex digits"),
         (vec!["import", "-", "--profile", "nowhere"], 2, "standard input is not imported"),
+        (vec!["policy", "check", "closed"], 2, "accord --profile DIR policy check FILE"),
+        (vec!["--profile", "nowhere", "policy", "check", "closed"], 2, "name a profile with --profile DIR"),
         (vec!["frobnicate"], 2, "unrecognized subcommand"),
         (vec!["ask", "t", "--periood", "2012"], 2, "--period"),
         (vec!["demo", "--members", "ES"], 2, "at least two members"),

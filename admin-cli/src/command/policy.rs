@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     output::{Failure, Outcome, table},
+    profile::Profile,
     trusting::{desk::With, signing::Signing},
 };
 
@@ -196,6 +197,13 @@ pub(super) struct Scene {
 
 impl Scene {
     fn open(place: &Place, global: &Global) -> anyhow::Result<Self> {
+        let has_trust = Profile::open_if_there(global)?.is_some_and(|profile| profile.has_trust());
+        if !has_trust && place.with.files.is_empty() {
+            let message =
+                "a policy is checked against the federation's roster and catalogue, and no trust documents are at hand";
+            let next = "use a profile that has them: accord --profile DIR policy check FILE (after `accord join`, `accord-node install` puts them into the operator's, and `accord profile new` makes others), or name the files: --with FILE,FILE";
+            return Err(Failure::usage("PROFILE", message, next).into());
+        }
         let ground = Ground::open(&place.with, place.member.as_deref(), &[], global)?;
         let members = ground.desk.trust()?.roster().member_ids();
         Ok(Self { ground, members })
