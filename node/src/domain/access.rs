@@ -1,10 +1,13 @@
 //! The policy in force, as its administrators signed it, and what it says: denied unless permitted.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use accord_policy::{Ask, Decision, DenyReason, Policy, Texts, World};
 use accord_protocol::{
     catalogue::{Catalogue, Table},
     id::{Hash, NodeId},
     policy::PolicyDocument,
+    signed::Verified,
     time::UnixMs,
     trust::Trust,
 };
@@ -14,8 +17,27 @@ use accord_protocol::{
 pub struct Access {
     policy: Option<Policy>,
     version: u64,
-    hash: Hash,
     fault: Option<String>,
+    basis: Basis,
+}
+
+// What a policy is read from and for. While all of it is the same, so is what it says.
+#[derive(Debug, PartialEq, Eq)]
+struct Basis {
+    // Zero if there is none.
+    policy: Hash,
+    members: BTreeSet<NodeId>,
+    catalogue: Hash,
+}
+
+impl Basis {
+    fn of(trust: &Trust) -> Self {
+        Self {
+            policy: trust.policy().map_or(Hash::ZERO, Verified::hash),
+            members: trust.roster().member_ids(),
+            catalogue: trust.roster().catalogue_hash,
+        }
+    }
 }
 
 /// Reads a policy that is proposed, for a roster and a catalogue: as a whole or not at all.
@@ -31,14 +53,20 @@ pub fn read(document: &PolicyDocument, trust: &Trust, strict: bool) -> Result<Po
 impl Access {
     /// The policy that the trust documents hold. Without one, or with one that cannot be read, nobody receives anything.
     pub fn of(trust: &Trust) -> Self {
-        let Some(document) = trust.policy() else {
-            return Self { policy: None, version: 0, hash: Hash::ZERO, fault: None };
-        };
-        let (version, hash) = (document.policy_version, document.hash());
+        let basis = Basis::of(trust);
+        let Some(document) = trust.policy() else { return Self { policy: None, version: 0, fault: None, basis } };
+        let version = document.policy_version;
         match read(document, trust, false) {
-            Ok(policy) => Self { policy: Some(policy), version, hash, fault: None },
-            Err(refused) => Self { policy: None, version, hash, fault: Some(refused.to_string()) },
+            Ok(policy) => Self { policy: Some(policy), version, fault: None, basis },
+            Err(refused) => Self { policy: None, version, fault: Some(refused.to_string()), basis },
         }
+    }
+
+    /// The same with other trust documents. To read a policy takes up to half a second, and most documents change nothing that it
+    /// rests on: this one goes on then.
+    #[must_use]
+    pub fn under(self: &Arc<Self>, trust: &Trust) -> Arc<Self> {
+        if self.basis == Basis::of(trust) { Arc::clone(self) } else { Arc::new(Self::of(trust)) }
     }
 
     /// The version in force; 0 if there is none.
@@ -48,7 +76,7 @@ impl Access {
 
     /// SHA-256 of the policy in force; zero if there is none.
     pub const fn hash(&self) -> Hash {
-        self.hash
+        self.basis.policy
     }
 
     /// Why the policy in force cannot be read: nobody receives anything then, and it is an alarm.

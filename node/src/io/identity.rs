@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use accord_edge::{
@@ -34,7 +35,7 @@ pub struct Standing {
     /// Cards of this member's own officers, with the key of each.
     pub cards: Vec<Card>,
     /// The policy that the documents hold, read for their roster and catalogue.
-    pub access: Access,
+    pub access: Arc<Access>,
     me: NodeId,
 }
 
@@ -77,7 +78,7 @@ pub fn load_trust(dir: &Path, me: &NodeId) -> Result<Standing, IdentityError> {
     for remark in held.trust.remarks() {
         tracing::warn!(%remark, "trust documents");
     }
-    Ok(Standing::of(held, read_cards(dir)?, me.clone())?)
+    Ok(Standing::of(held, read_cards(dir)?, me.clone(), None)?)
 }
 
 // A key in two places is refused (`wire.md` D6): whoever held it would speak in two roles.
@@ -118,7 +119,7 @@ fn read_cards(dir: &Path) -> Result<Vec<Card>, FileError> {
 }
 
 impl Standing {
-    fn of(held: TrustFolder, cards: Vec<Card>, me: NodeId) -> Result<Self, TrustError> {
+    fn of(held: TrustFolder, cards: Vec<Card>, me: NodeId, before: Option<&Arc<Access>>) -> Result<Self, TrustError> {
         let trust = &held.trust;
         if trust.keys(&me).is_none() {
             return Err(TrustError::Inconsistent(format!("the roster does not list {me} with keys that are believed")));
@@ -135,7 +136,7 @@ impl Standing {
             }
         }
         one_place_each(trust, &listed)?;
-        let access = Access::of(trust);
+        let access = before.map_or_else(|| Arc::new(Access::of(trust)), |before| before.under(trust));
         Ok(Self { held, cards: listed, access, me })
     }
 
@@ -162,7 +163,8 @@ impl Standing {
 
     /// What would be trusted with more documents and cards; nothing is written.
     pub fn with(&self, documents: &[Document], cards: &[Card]) -> Result<Self, TrustError> {
-        Self::of(self.held.with(documents)?, [self.cards.as_slice(), cards].concat(), self.me.clone())
+        let cards = [self.cards.as_slice(), cards].concat();
+        Self::of(self.held.with(documents)?, cards, self.me.clone(), Some(&self.access))
     }
 
     /// Refuses to run without a key for handshakes and one for signatures that the roster lists (C117).

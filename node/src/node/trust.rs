@@ -164,7 +164,7 @@ impl Node {
     }
 
     // A policy that names what does not exist is refused whole, before anything of what was handed in counts.
-    fn readable_policies(&self, documents: &[Document], cards: &[Card]) -> Result<(), Box<Reply>> {
+    fn readable_policies(&self, documents: &[Document]) -> Result<(), Box<Reply>> {
         let policies = documents.iter().filter(|document| document.label() == Label::Policy);
         let policies = policies.filter(|document| !self.standing().held.holds(document));
         for policy in policies.filter_map(|document| document.unverified::<PolicyDocument>().ok()) {
@@ -174,8 +174,8 @@ impl Node {
                 return Err(Box::new(failed(3, "POLICY", message, next)));
             }
             // For the roster and catalogue that come along with it.
-            let Ok(next) = self.standing().with(documents, cards) else { continue };
-            if let Err(refused) = access::read(&policy, next.trust(), true) {
+            let Ok(next) = self.standing().held.with(documents) else { continue };
+            if let Err(refused) = access::read(&policy, &next.trust, true) {
                 let message = format!("policy {}: {}", policy.policy_version, refused.rule);
                 let mut reply = failed(3, "POLICY", message, "nothing was changed; look with accord policy check");
                 if let Some(error) = reply.error.as_mut() {
@@ -206,7 +206,7 @@ impl Node {
     pub(crate) fn publish_documents(&self, handed: &Handed) -> Reply {
         let documents: Vec<Document> = handed.documents.iter().map(|document| self.complete(document)).collect();
         let cards: Vec<Card> = handed.cards.as_slice().to_vec();
-        if let Err(refused) = self.readable_policies(&documents, &cards) {
+        if let Err(refused) = self.readable_policies(&documents) {
             return *refused;
         }
         let taken = match self.take_documents(&documents, &cards) {

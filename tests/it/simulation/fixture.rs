@@ -147,17 +147,32 @@ fn access(id: &NodeId, index: usize, documents: &[Document], federation: Hash) -
     let rows = format!(
         "[[grant]]\npartner = [\"AT-AGENCY\", \"ES-AGENCY\", \"IT-AGENCY\"]\ntable = [\"{TABLE}\"]\npurpose = [\"strategic-analysis\"]\nuntil = \"2030-01-01\"\n"
     );
-    let access = signed_rows(id, index, documents, federation, &rows);
+    let access = Access::of(&signed_rows(id, index, documents, federation, &rows));
     assert_eq!((access.version(), access.fault()), (1, None));
     access
 }
 
 /// What other rows of a member come to, signed by its administrators.
 pub(super) fn access_by(index: usize, rows: &str) -> Access {
-    signed_rows(&FIXTURE.agencies[index].id, index, &FIXTURE.documents, FIXTURE.federation, rows)
+    Access::of(&trust_by(index, rows, &[]))
 }
 
-fn signed_rows(id: &NodeId, index: usize, documents: &[Document], federation: Hash, rows: &str) -> Access {
+/// The trust documents of a member with such rows, and more of them.
+pub(super) fn trust_by(index: usize, rows: &str, more: &[Document]) -> Trust {
+    let documents = [FIXTURE.documents.as_slice(), more].concat();
+    signed_rows(&FIXTURE.agencies[index].id, index, &documents, FIXTURE.federation, rows)
+}
+
+/// The next roster, signed, after somebody changed it.
+pub(super) fn next_roster(change: impl FnOnce(&mut Roster)) -> Document {
+    let before = FIXTURE.trust.roster();
+    let mut roster =
+        Roster { roster_version: before.roster_version + 1, prev_hash: before.hash(), ..before.get().clone() };
+    change(&mut roster);
+    signed(&roster, &[1, 2], &FIXTURE.federation)
+}
+
+fn signed_rows(id: &NodeId, index: usize, documents: &[Document], federation: Hash, rows: &str) -> Trust {
     let policy = PolicyDocument {
         preamble: Preamble,
         federation,
@@ -170,7 +185,7 @@ fn signed_rows(id: &NodeId, index: usize, documents: &[Document], federation: Ha
     };
     let [first, second, ..] = seeds(index);
     let with_policy = [documents, &[signed(&policy, &[first, second], &federation)]].concat();
-    Access::of(&Trust::gather(&with_policy, Some(&federation), Some(id)).unwrap())
+    Trust::gather(&with_policy, Some(&federation), Some(id)).unwrap()
 }
 
 // Every number of the table has a value of its own, by member and edition.

@@ -3,26 +3,28 @@
 //! What a policy permits is worked out here from the parts that its rows are made of; the product goes by way of rows, Cedar, memory
 //! and selection.
 
+use std::sync::Arc;
+
 use accord_node::domain::{
     access::Access,
     answering::{Course, Provider},
     provide::Checked,
 };
 use accord_protocol::{
-    codec::{Cap, decode, encode},
+    codec::{Bounded, Cap, decode, encode},
     id::{Hash, RequestId},
     officers::Purpose,
     question::Question,
     refusal::Refusal,
     request::{LegalBasis, RequestBody},
     selection::Selection,
-    signed::Preamble,
+    signed::{Document, Preamble},
     time::{Period, TimeLevel, UnixMs},
 };
 use accord_tests::seeded::{Seeded, from_environment};
 
 use super::{
-    fixture::{EPOCH, FIXTURE, NAMES, TABLE, access_by},
+    fixture::{EPOCH, FIXTURE, NAMES, TABLE, access_by, next_roster, trust_by},
     node::Node,
 };
 
@@ -157,6 +159,24 @@ fn asked(random: &mut Seeded) -> Asked {
         drug: u8::try_from(drug).unwrap(),
         purpose,
     }
+}
+
+#[test]
+fn a_policy_is_read_anew_when_what_it_rests_on_is_another_and_not_before() {
+    let rows = Row::random(&mut Seeded::new(1)).text();
+    let access = Arc::new(Access::of(&trust_by(PROVIDER, &rows, &[])));
+    let goes_on = |rows: &str, roster: Option<Document>| {
+        let after = access.under(&trust_by(PROVIDER, rows, roster.as_slice()));
+        (after.rows(), Arc::ptr_eq(&access, &after))
+    };
+    let later = next_roster(|roster| roster.expires_at = roster.expires_at.plus(DAY_MS));
+    let fewer = next_roster(|roster| {
+        roster.members = Bounded::new(roster.members.as_slice()[..3].to_vec()).unwrap();
+    });
+    assert_eq!(goes_on(&rows, None), (1, true));
+    assert_eq!(goes_on(&rows, Some(later)), (1, true));
+    assert_eq!(goes_on(&rows, Some(fewer)), (1, false));
+    assert_eq!(goes_on("", None), (0, false));
 }
 
 #[test]
