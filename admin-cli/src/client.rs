@@ -12,7 +12,7 @@ use accord_protocol::{
     id::from_hex,
     key::PublicKey,
     member_keys::KeyRole,
-    message::{HelloReply, MessageKind, Notice, PersonReply, TrustCall},
+    message::{HelloReply, MessageKind, Notice, PersonReply, TrustCall, WatchEvent},
     officers::Card,
     signed::Document,
     signer::Signer,
@@ -27,6 +27,8 @@ use crate::{command::Global, output::Failure, profile::Profile};
 
 /// Longest time for a connection to one's own node.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A node that tells what happens gives a sign of life every ten seconds.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// A connection to one's own node.
 #[derive(Debug)]
@@ -181,6 +183,29 @@ impl Client {
                 }
             },
         )
+    }
+
+    /// Hears what happens to requests until the node ends it, or is silent for half a minute.
+    pub(crate) async fn watch(&self, mut heard: impl FnMut(WatchEvent)) -> anyhow::Result<()> {
+        let (signs, mut alive) = tokio::sync::watch::channel(());
+        let told = |said: Heard<'_>| {
+            if let Heard::Progress(message) = said
+                && let Ok(event) = serde_json::from_slice(message)
+            {
+                // The one who counts the signs of life is there as long as this is.
+                let _ = signs.send(());
+                heard(event);
+            }
+        };
+        let watching = stream::call(&self.connection, stream::Call::new(MessageKind::Watch, Vec::new()), NoBody, told);
+        let silent =
+            async { while tokio::time::timeout(SILENT, alive.changed()).await.is_ok_and(|sign| sign.is_ok()) {} };
+        tokio::select! {
+            _ = watching => {}
+            () = silent => {}
+        }
+        let next = "see accord status, then watch again";
+        Err(Failure::fault("ENDED", format!("your own node at {} tells nothing any more", self.node), next).into())
     }
 
     /// Says goodbye, so that the node does not wait.

@@ -10,6 +10,7 @@ mod output;
 mod profile;
 mod sheet;
 mod trusting;
+mod views;
 
 use std::process::ExitCode;
 

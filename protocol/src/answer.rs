@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 use crate::{
     codec::{Bounded, Cap},
     id::{Hash, NodeId, RequestId},
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     signed::{Label, Preamble, Signable},
     time::UnixMs,
 };
@@ -88,7 +88,7 @@ pub struct AnswerHead {
     pub requester: NodeId,
     /// Table or refusal.
     pub decision: Decision,
-    /// Number of the refusal; 0 for a table.
+    /// Number of the refusal; 0 for a table. Where a person said no, the high byte says why.
     pub code: u16,
     /// Node time of the responder.
     pub issued_at: UnixMs,
@@ -126,7 +126,13 @@ impl Signable for AnswerHead {
                 Err("an answer with a refusal code, or without an edition")
             }
             Decision::Answered => Ok(()),
-            Decision::Refused if Refusal::from_number(self.code).is_none() => Err("a refusal with an unknown code"),
+            Decision::Refused if self.refusal().is_none() => Err("a refusal with an unknown code"),
+            Decision::Refused if (self.code > 0xff) != (self.refusal() == Some(Refusal::Rejected)) => {
+                Err("a reason without a rejection, or a rejection without a reason")
+            }
+            Decision::Refused if self.code > 0xff && self.reason().is_none() => {
+                Err("a rejection with an unknown reason")
+            }
             Decision::Refused if self.slice_len != 0 || self.edition != 0 => Err("a refusal with a table"),
             Decision::Refused => Ok(()),
         }
@@ -138,8 +144,14 @@ impl AnswerHead {
     pub fn refusal(&self) -> Option<Refusal> {
         match self.decision {
             Decision::Answered => None,
-            Decision::Refused => Refusal::from_number(self.code),
+            Decision::Refused => Refusal::from_number(self.code & 0xff),
         }
+    }
+
+    /// Why a person said no, if one did.
+    pub fn reason(&self) -> Option<Reason> {
+        self.refusal().filter(|refusal| *refusal == Refusal::Rejected)?;
+        Reason::from_number(self.code.to_be_bytes()[0])
     }
 }
 

@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Cap, decode},
+    held::{Status, is_status},
     id::{NodeId, from_hex},
     key::Signature,
     pool::{PooledTable, Why, pool},
-    question::{Asked, Exchange, NotBelieved, RawReply, gather, question_id, verify_exchange, verify_request},
+    question::{
+        Asked, Exchange, NotBelieved, RawReply, gather, question_id, verify_exchange, verify_request, verify_waiting,
+        why_waiting,
+    },
     request::{RequestBody, SKEW_MS},
     selection::Selection,
     signed::{Document, FederationId, Verified},
@@ -103,7 +107,7 @@ pub struct BundleValue {
 pub struct Statement {
     /// Who said it.
     pub who: NodeId,
-    /// `answer` or `refusal`.
+    /// `answer` or `refusal`; where a person had to decide and nobody had, or it was over, `held`, `expired` or `withdrawn`.
     pub what: &'static str,
     /// To whom.
     pub to: NodeId,
@@ -234,7 +238,17 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
                 at: exchange.answer.issued_at,
                 edition: exchange.edition.as_ref().map(|edition| edition.number),
             }),
-            Err(why) => report.claims.push((one.body.audience.clone(), *why)),
+            Err(why) => match &one.waits {
+                Some(status) => report.statements.push(Statement {
+                    who: one.body.audience.clone(),
+                    what: status.state.as_str(),
+                    to: one.body.requester.clone(),
+                    officer: one.officer.clone(),
+                    at: status.at,
+                    edition: None,
+                }),
+                None => report.claims.push((one.body.audience.clone(), *why)),
+            },
         }
         asked.push(Asked {
             member: one.body.audience.clone(),
@@ -253,7 +267,9 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
 
 struct One {
     body: Verified<RequestBody>,
+    officer: String,
     reply: Result<Exchange, Why>,
+    waits: Option<Verified<Status>>,
 }
 
 // All requests are of one question: one officer, one purpose, each asked once, and the identifier follows from them.
@@ -292,14 +308,14 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let card = bytes(&exchange.officer_card, part)?;
     let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: with_causes(&error) };
     let Some(reply) = &exchange.reply else {
-        let (body, _) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
+        let (body, card) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
         // Without a signed reply the asker can claim no more than that none came, or none that could be believed.
         let why = match exchange.without_reply.as_deref() {
             Some("unreachable") => Why::Unreachable,
             Some("not_verified") => Why::NotVerified,
             _ => return Err(Failed { part: part.to_owned(), rule: "a claim that needs a signed reply".into() }),
         };
-        return Ok(One { body, reply: Err(why) });
+        return Ok(One { body, officer: card.officer_id.to_string(), reply: Err(why), waits: None });
     };
     if exchange.without_reply.is_some() {
         return Err(Failed { part: part.to_owned(), rule: "a reply, and a word that there was none".into() });
@@ -310,6 +326,13 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
         slice: bytes(&reply.slice, part)?,
         edition: reply.edition.as_deref().map(|text| document(text, part)).transpose()?,
     };
+    if is_status(&raw.head) {
+        let said = verify_waiting(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
+        let (_, card) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
+        let why = why_waiting(said.1.state);
+        return Ok(One { body: said.0, officer: card.officer_id.to_string(), reply: Err(why), waits: Some(said.1) });
+    }
     let verified = verify_exchange(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
-    Ok(One { body: verified.body.clone(), reply: Ok(verified) })
+    let officer = verified.card.officer_id.to_string();
+    Ok(One { body: verified.body.clone(), officer, reply: Ok(verified), waits: None })
 }

@@ -5,8 +5,8 @@
 //!
 //! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`], [`signer`] (who said it);
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
-//! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`refusal`], [`message`] (the
-//! exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
+//! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`refusal`], [`message`], [`view`],
+//! [`held`], [`approval`] (the exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
 // Documents made for tests are those of the vectors, which name this crate from outside.
 #[cfg(test)]
@@ -14,6 +14,7 @@ extern crate self as accord_protocol;
 
 pub mod accept;
 pub mod answer;
+pub mod approval;
 pub mod bundle;
 pub mod catalogue;
 pub mod cell;
@@ -25,6 +26,7 @@ pub mod edition;
 pub mod evidence;
 pub mod frame;
 pub mod greeting;
+pub mod held;
 pub mod id;
 pub mod key;
 pub mod layout;
@@ -47,6 +49,7 @@ pub mod suspend;
 pub mod text;
 pub mod time;
 pub mod trust;
+pub mod view;
 
 /// The protocol version that this crate speaks; first field of every signed message.
 pub const PROTOCOL: u16 = 1;

@@ -8,6 +8,7 @@ use crate::{
     cell::{CELL_LEN, Released},
     codec::{Bounded, Cap, decode},
     edition::EditionHeader,
+    held::{HeldState, Status},
     id::{Hash, NodeId, QuestionId},
     key::Signature,
     officers::Card,
@@ -192,6 +193,32 @@ impl Question {
             return Err(CannotAsk::Period("more than 1200 periods: ask a shorter range or a coarser level".into()));
         }
         Ok(list)
+    }
+
+    /// The question that one provider was asked by these queries; nothing if they are not parts of one.
+    pub fn of_queries(queries: &[Query], table: &Table, country: &str) -> Option<Self> {
+        let first = queries.first()?;
+        let axes = table.axes(country).ok()?;
+        let rest = |query: &Query| query.dims.iter().skip(1).cloned().collect::<Vec<_>>();
+        let is_part = |query: &&Query| {
+            (query.table_id, query.table_version, query.measures) == (table.id, table.version, first.measures)
+                && rest(query) == rest(first)
+        };
+        if queries.iter().filter(is_part).count() != queries.len() {
+            return None;
+        }
+        let times = queries.iter().filter_map(|query| query.dims.iter().next());
+        let mut periods: Vec<Period> =
+            times.flat_map(|dim| dim.codes.iter()).filter_map(|code| Period::from_number(*code)).collect();
+        periods.sort_by_key(|period| period.number());
+        periods.dedup();
+        let mut only = BTreeMap::new();
+        for (index, dim) in first.dims.iter().enumerate().skip(1).filter(|(_, dim)| !dim.codes.as_slice().is_empty()) {
+            let axis = axes.get(index)?;
+            only.insert(index, dim.codes.iter().map(|code| axis.name(dim.level, *code)).collect::<Option<Vec<_>>>()?);
+        }
+        let measures = (0..table.measures.len()).filter(|bit| first.measures >> bit & 1 == 1).collect();
+        Some(Self { levels: first.dims.iter().map(|dim| dim.level).collect(), periods, only, measures })
     }
 
     /// The queries for one provider, split along time so that each fits one request and one reply.
@@ -442,6 +469,45 @@ pub fn verify_exchange(
         ),
     };
     Ok(Exchange { body, card, answer, edition, selection, cells })
+}
+
+/// Verifies a partner's word of how a request stands that a person has to decide. `now` bounds its time from above.
+///
+/// # Errors
+/// Why it is not believed.
+pub fn verify_waiting(
+    trust: &Trust,
+    body: &[u8],
+    officer_signature: &Signature,
+    card: &[u8],
+    reply: &RawReply,
+    now: UnixMs,
+) -> Result<(Verified<RequestBody>, Verified<Status>), NotBelieved> {
+    let (body, _) = verify_request(trust, body, officer_signature, card)?;
+    if trust.provider(&body.audience, body.issued_at).is_none() {
+        return Err(NotBelieved::Answer("the partner was not an active provider then"));
+    }
+    let sign_keys = trust.sign_keys(&body.audience, body.issued_at);
+    let status: Verified<Status> = verify_message(trust.federation(), &sign_keys, &reply.head, &reply.signature)
+        .map_err(|source| NotBelieved::Part { part: "the partner's signature on where it stands", source })?;
+    if status.body_hash != body.hash() || status.request_id != body.request_id {
+        return Err(NotBelieved::Answer("it belongs to another request"));
+    }
+    if status.at.plus(SKEW_MS) < body.issued_at || status.at > now.plus(SKEW_MS) {
+        return Err(NotBelieved::Answer("its time does not fit the request"));
+    }
+    if body.wanted_until.0 == 0 || !reply.slice.is_empty() || reply.edition.is_some() {
+        return Err(NotBelieved::Answer("a word of waiting where none was wanted, or with a table"));
+    }
+    Ok((body, status))
+}
+
+/// Why there is no number of a partner whose word of a request is that it is not answered.
+pub const fn why_waiting(state: HeldState) -> Why {
+    match state {
+        HeldState::Received | HeldState::Held => Why::Held,
+        HeldState::Withdrawn | HeldState::Expired => Why::Refused,
+    }
 }
 
 /// Finds a catalogue by its hash among documents and believes it by the root keys.

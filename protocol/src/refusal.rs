@@ -64,3 +64,41 @@ impl Refusal {
         }
     }
 }
+
+crate::codes! {
+    /// Why a person said no. Nothing in it depends on data.
+    pub enum Reason: u8 {
+        /// Why it is asked for is not clear enough.
+        Purpose = 1 "purpose",
+        /// The legal basis does not cover it.
+        LegalBasis = 2 "legal-basis",
+        /// It is more than the purpose needs.
+        Scope = 3 "scope",
+        /// A case under way forbids it for now.
+        OngoingCase = 4 "ongoing-case",
+        /// The numbers are not good enough yet.
+        Quality = 5 "quality",
+        /// It has to be asked through another channel.
+        OtherChannel = 6 "other-channel",
+        /// Somebody whose decision it needs has not given it.
+        Authority = 7 "authority",
+        /// None is given.
+        Other = 8 "other",
+    }
+}
+
+impl Reason {
+    /// In words for the asker.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Purpose => "why you ask is not clear enough",
+            Self::LegalBasis => "the legal basis does not cover it",
+            Self::Scope => "it is more than the purpose needs: ask coarser levels or fewer periods",
+            Self::OngoingCase => "a case under way forbids it for now",
+            Self::Quality => "the numbers are not good enough yet",
+            Self::OtherChannel => "it has to be asked through another channel",
+            Self::Authority => "somebody whose decision it needs has not given it",
+            Self::Other => "no reason was given",
+        }
+    }
+}

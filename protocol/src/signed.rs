@@ -37,11 +37,11 @@ crate::codes! {
         Accept = 9 "accept",
         /// An approved line of inquiry.
         Topic = 10 "topic",
-        /// An approver's yes to one slice.
+        /// An approver's verdict on one request: yes to one slice, or no.
         Approval = 11 "approval",
-        /// A standing request.
+        /// An approver's yes to a partner, table and purpose for a time.
         Standing = 12 "standing",
-        /// The withdrawal of an edition.
+        /// The withdrawal of an edition by its provider, or of a request by its officer.
         Withdraw = 13 "withdraw",
         /// A claim to keys, with proof of possession.
         KeyClaim = 14 "key-claim",

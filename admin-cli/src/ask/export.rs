@@ -148,7 +148,7 @@ pub(crate) fn write_evidence(
     let mut exchanges = Vec::new();
     for asked in &answers.asked {
         let (reply, without_reply) = match &asked.reply {
-            Replied::Verified(_, raw) => {
+            Replied::Verified(_, raw) | Replied::Waits(_, raw) => {
                 let edition = raw.edition.as_ref().map(encode).transpose()?.map(|bytes| to_hex(&bytes));
                 let reply = BundleReply {
                     head: to_hex(&raw.head),

@@ -292,6 +292,12 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
                     value.insert("handling".into(), handling(&exchange.answer.handling));
                 }
             }
+            Replied::Waits(said, _) => {
+                value.insert("signed_by".into(), json!(said.signers().first().map(ToString::to_string)));
+                let state =
+                    json!({ "state": said.state.as_str(), "state_seq": said.state_seq, "at": said.at.to_string() });
+                value.insert("waits".into(), state);
+            }
             Replied::NotVerified(error) | Replied::Unreachable(error) => {
                 value.insert("error".into(), json!(error));
             }
@@ -301,7 +307,11 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
         value.insert("error".into(), json!(MIXED));
     }
     if let PartnerStatus::Refused(refusal) = status {
-        value.insert("refusal".into(), json!({ "code": refusal.as_str(), "after_seconds": refusal.after_seconds() }));
+        let reason = answers.reason(member).map(accord_protocol::refusal::Reason::as_str);
+        value.insert(
+            "refusal".into(),
+            json!({ "code": refusal.as_str(), "after_seconds": refusal.after_seconds(), "reason": reason }),
+        );
     }
     if let Some(next) = next_step(status, member) {
         value.insert("next".into(), json!(next));
@@ -314,6 +324,11 @@ pub(super) fn next_step(status: PartnerStatus, member: &NodeId) -> Option<String
     match status {
         PartnerStatus::Answered => None,
         PartnerStatus::Refused(refusal) => Some(refusal.next().replace("{member}", member.as_str())),
+        PartnerStatus::Held => Some(format!(
+            "a person at {member} has to decide; `accord watch` tells when, `accord history collect` fetches the answer then"
+        )),
+        PartnerStatus::Expired => Some(format!("nobody at {member} decided in time: ask again, or call its liaison")),
+        PartnerStatus::Withdrawn => Some("you took it back".to_owned()),
         PartnerStatus::Unreachable => Some(format!("try again later, or call {member}'s operator")),
         PartnerStatus::NotVerified => {
             Some(format!("do not use anything from {member}; check the trust documents with its administrators"))

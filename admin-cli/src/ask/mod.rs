@@ -13,6 +13,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Table},
     codec::{Bounded, Cap, decode, encode},
     edition::Protection,
+    held::{HeldState, Status, is_status},
     id::{Hash, NodeId, QuestionId, RequestId},
     key::Signature,
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, Notice, RelayCall},
@@ -20,11 +21,12 @@ use accord_protocol::{
     pool::{PooledTable, Why, pool},
     question::{
         self, Exchange, Question, RawReply, gather, given, is_mixed, question_id, verified_catalogue, verify_exchange,
+        verify_waiting,
     },
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     request::{DELIVER_WITHIN_MS, LegalBasis, Query, RequestBody},
     selection::Selection,
-    signed::{Document, Label, Preamble},
+    signed::{Document, Label, Preamble, Verified},
     signer::{Domain, Signer},
     time::UnixMs,
     trust::Trust,
@@ -35,6 +37,7 @@ use crate::{
     command::Global,
     output::{Failure, Outcome},
     profile::Profile,
+    views,
 };
 
 /// What every output of an edition that is not audited says.
@@ -55,6 +58,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) edition: u64,
     pub(crate) card: &'a Card,
     pub(crate) card_bytes: &'a [u8],
+    /// How long an answer is wanted that a person must allow first, in milliseconds; 0 = it is not.
+    pub(crate) wait_ms: u64,
 }
 
 /// How to show the answer.
@@ -84,6 +89,8 @@ pub(crate) struct Asked {
 pub(crate) enum Replied {
     /// A reply that verifies: an answer or a refusal.
     Verified(Box<Exchange>, RawReply),
+    /// A signed word of how it stands: a person has to decide, or nobody did.
+    Waits(Box<Verified<Status>>, RawReply),
     /// A reply that does not verify.
     NotVerified(String),
     /// No reply.
@@ -95,6 +102,12 @@ pub(crate) enum Replied {
 pub(crate) enum PartnerStatus {
     Answered,
     Refused(Refusal),
+    /// A person at the partner has to decide.
+    Held,
+    /// Nobody decided while the answer was wanted.
+    Expired,
+    /// Its officer took it back.
+    Withdrawn,
     Unreachable,
     NotVerified,
     NotComparable,
@@ -105,6 +118,9 @@ impl PartnerStatus {
         match self {
             Self::Answered => "answered",
             Self::Refused(_) => "refused",
+            Self::Held => "held",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
             Self::Unreachable => "unreachable",
             Self::NotVerified => "not_verified",
             Self::NotComparable => "not_comparable",
@@ -132,9 +148,10 @@ pub(crate) async fn run(asking: &Asking<'_>, questions: &[Question], global: &Gl
     let asked_at = client.node_time();
     let mut requests = Vec::new();
     for member in asking.partners {
+        let view = views::kept(asking.profile, asking.trust, member).map_or(Hash::ZERO, |view| view.hash());
         for question in questions {
             for query in question.queries(asking.table, member.country())? {
-                requests.push(request(asking, member, query, asked_at, key.as_ref())?);
+                requests.push(request(asking, (member, view), query, asked_at, key.as_ref())?);
             }
         }
     }
@@ -148,22 +165,65 @@ pub(crate) async fn run(asking: &Asking<'_>, questions: &[Question], global: &Gl
     } else {
         indicatif::ProgressBar::hidden()
     };
-    let mut asked = Vec::new();
-    // As many at once as the connection has streams; each waits for its own partner alone.
-    let mut waiting = requests.into_iter();
-    let mut running = Vec::new();
-    for request in waiting.by_ref() {
-        running.push(ask_one(asking, &client, request, global.deadline, &progress));
-    }
-    for answer in join_all(running).await {
-        asked.push(answer?);
-    }
+    let mut asked = ask_each(asking, &client, requests, global.deadline, &progress).await?;
+    let looked_again = look_again(asking, &client, &mut asked, (key.as_ref(), global.deadline), &progress).await?;
     progress.finish_and_clear();
     let catalogues = other_catalogues(asking, &client, &asked).await;
     let question_id = question_id(asked.iter().map(|asked| asked.body.as_slice()));
-    let warnings = client.warnings.clone();
+    let warnings = client.warnings.iter().cloned().chain(looked_again).collect();
     client.close().await;
     Ok(Answers { question_id, asked_at, asked, catalogues, elapsed_ms: watch.ms(), warnings })
+}
+
+// As many at once as the connection has streams; each waits for its own partner alone.
+async fn ask_each(
+    asking: &Asking<'_>,
+    client: &Client,
+    requests: Vec<Prepared>,
+    deadline: u32,
+    progress: &indicatif::ProgressBar,
+) -> anyhow::Result<Vec<Asked>> {
+    let running = requests.into_iter().map(|request| ask_one(asking, client, request, deadline, progress)).collect();
+    join_all(running).await.into_iter().collect()
+}
+
+// What a partner shows may have changed since it was looked at, with a new edition for one: then it is looked at again, and asked from
+// what it shows now. The officer is told.
+async fn look_again(
+    asking: &Asking<'_>,
+    client: &Client,
+    asked: &mut [Asked],
+    (key, deadline): (&dyn Signer, u32),
+    progress: &indicatif::ProgressBar,
+) -> anyhow::Result<Vec<Notice>> {
+    let mut told = Vec::new();
+    for member in asking.partners {
+        let has_changed = |asked: &&mut Asked| {
+            let Replied::Verified(exchange, _) = &asked.reply else { return false };
+            asked.member == *member && exchange.answer.refusal() == Some(Refusal::View)
+        };
+        let changed: Vec<&mut Asked> = asked.iter_mut().filter(has_changed).collect();
+        if changed.is_empty() {
+            continue;
+        }
+        let Ok(view) = views::fetch(asking.profile, asking.trust, client, member).await else { continue };
+        progress.inc_length(changed.len() as u64);
+        let mut requests = Vec::new();
+        for asked in &changed {
+            let from = (member, view.hash());
+            requests.push(request(asking, from, asked.query.clone(), client.node_time(), key)?);
+        }
+        let again = ask_each(asking, client, requests, deadline, progress).await?;
+        for (asked, again) in changed.into_iter().zip(again) {
+            *asked = again;
+        }
+        let edition = view.edition.as_slice().first().map_or("none".to_owned(), |edition| edition.number.to_string());
+        let message = format!(
+            "what {member} shows you has changed since you looked (its edition is {edition} now); it was asked from what it shows now: see accord tables --from {member}"
+        );
+        told.push(Notice { code: "VIEW-CHANGED".into(), message });
+    }
+    Ok(told)
 }
 
 // A small join: all futures advance whenever any is woken; there are at most a few dozen.
@@ -198,7 +258,7 @@ struct Prepared {
 
 fn request(
     asking: &Asking<'_>,
-    member: &NodeId,
+    (member, view_hash): (&NodeId, Hash),
     query: Query,
     now: UnixMs,
     key: &dyn Signer,
@@ -219,10 +279,14 @@ fn request(
         audience: member.clone(),
         issued_at: now,
         deliver_by: now.plus(DELIVER_WITHIN_MS),
-        wanted_until: UnixMs(0),
+        wanted_until: if asking.wait_ms == 0 || *member == asking.profile.member {
+            UnixMs(0)
+        } else {
+            now.plus(asking.wait_ms)
+        },
         epoch: asking.trust.root().epoch,
         roster_version: asking.trust.roster().roster_version,
-        view_hash: Hash::ZERO,
+        view_hash,
         edition: asking.edition,
         purpose: asking.purpose,
         legal_basis: asking.legal_basis,
@@ -284,20 +348,26 @@ fn believe(asking: &Asking<'_>, client: &Client, prepared: &Prepared, head: AskR
             };
             let raw =
                 RawReply { head: answer.payload.as_slice().to_vec(), signature: answer.signature, slice, edition };
-            let exchange = verify_exchange(
-                asking.trust,
-                &prepared.bytes,
-                &prepared.signature,
-                asking.card_bytes,
-                &raw,
-                client.node_time(),
-            );
-            match exchange {
-                Ok(exchange) => Replied::Verified(Box::new(exchange), raw),
-                Err(error) => Replied::NotVerified(format!("{:#}", anyhow::Error::new(error))),
-            }
+            let said = (prepared.bytes.as_slice(), &prepared.signature, asking.card_bytes);
+            believe_reply(asking.trust, said, raw, client.node_time())
         }
     }
+}
+
+/// Verifies a reply to a request, of whichever kind. `said` is the request's body, its officer's signature and card.
+pub(crate) fn believe_reply(
+    trust: &Trust,
+    (body, signature, card): (&[u8], &Signature, &[u8]),
+    raw: RawReply,
+    now: UnixMs,
+) -> Replied {
+    let believed = if is_status(&raw.head) {
+        verify_waiting(trust, body, signature, card, &raw, now).map(|(_, status)| Replied::Waits(Box::new(status), raw))
+    } else {
+        verify_exchange(trust, body, signature, card, &raw, now)
+            .map(|exchange| Replied::Verified(Box::new(exchange), raw))
+    };
+    believed.unwrap_or_else(|error| Replied::NotVerified(format!("{:#}", anyhow::Error::new(error))))
 }
 
 // An edition may have been made under an older catalogue: then its terms are fetched, to see what may be compared.
@@ -337,7 +407,7 @@ impl Answers {
         let ours = asking.trust.catalogue().hash;
         let hash = self.of(member).find_map(|asked| match &asked.reply {
             Replied::Verified(exchange, _) => exchange.edition.as_ref().map(|edition| edition.catalogue_hash),
-            Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+            Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
         });
         hash.filter(|hash| *hash != ours).map(|hash| verified_catalogue(asking.trust, &self.catalogues, &hash))
     }
@@ -347,7 +417,7 @@ impl Answers {
     pub(crate) fn is_mixed(&self, member: &NodeId) -> bool {
         is_mixed(self.of(member).filter_map(|asked| match &asked.reply {
             Replied::Verified(exchange, _) => Some(&**exchange),
-            Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+            Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
         }))
     }
 
@@ -363,6 +433,13 @@ impl Answers {
                     None => {}
                     Some(refusal) => status = PartnerStatus::Refused(refusal),
                 },
+                Replied::Waits(said, _) => {
+                    status = match said.state {
+                        HeldState::Received | HeldState::Held => PartnerStatus::Held,
+                        HeldState::Withdrawn => PartnerStatus::Withdrawn,
+                        HeldState::Expired => PartnerStatus::Expired,
+                    }
+                }
                 Replied::NotVerified(_) => return PartnerStatus::NotVerified,
                 Replied::Unreachable(_) => return PartnerStatus::Unreachable,
             }
@@ -388,6 +465,14 @@ impl Answers {
         }
     }
 
+    /// Why a person at a partner said no, if one did.
+    pub(crate) fn reason(&self, member: &NodeId) -> Option<Reason> {
+        self.of(member).find_map(|asked| match &asked.reply {
+            Replied::Verified(exchange, _) => exchange.answer.reason(),
+            Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+        })
+    }
+
     /// The pooled table.
     pub(crate) fn pool(&self, asking: &Asking<'_>) -> anyhow::Result<PooledTable> {
         let mut all = Vec::new();
@@ -395,6 +480,7 @@ impl Answers {
             let selection = Selection::new(&asked.query, asking.table, asked.member.country())?;
             let reply = match &asked.reply {
                 Replied::Verified(exchange, _) => Ok(&**exchange),
+                Replied::Waits(said, _) => Err(question::why_waiting(said.state)),
                 Replied::NotVerified(_) => Err(Why::NotVerified),
                 Replied::Unreachable(_) => Err(Why::Unreachable),
             };
@@ -409,7 +495,7 @@ impl Answers {
             Replied::Verified(exchange, _) => {
                 exchange.edition.as_ref().is_some_and(|edition| edition.protection == Protection::PrimaryOnly)
             }
-            Replied::NotVerified(_) | Replied::Unreachable(_) => false,
+            Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => false,
         })
     }
 
@@ -419,7 +505,7 @@ impl Answers {
         for member in asking.partners {
             let edition = self.of(member).find_map(|asked| match &asked.reply {
                 Replied::Verified(exchange, _) => exchange.edition.as_ref(),
-                Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+                Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
             });
             if let Some(edition) = edition {
                 let hash: String = edition.commit.to_string().chars().take(16).collect();
@@ -474,6 +560,9 @@ pub(crate) fn outcome(
         let refusal = statuses.iter().find_map(|status| match status {
             PartnerStatus::Refused(refusal) => Some(*refusal),
             PartnerStatus::Answered
+            | PartnerStatus::Held
+            | PartnerStatus::Expired
+            | PartnerStatus::Withdrawn
             | PartnerStatus::Unreachable
             | PartnerStatus::NotVerified
             | PartnerStatus::NotComparable => None,

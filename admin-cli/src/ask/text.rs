@@ -62,6 +62,7 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
                         );
                     }
                 }
+                Replied::Waits(said, _) => detail = format!("since {}", said.at),
                 Replied::NotVerified(error) | Replied::Unreachable(error) => detail.clone_from(error),
             }
         }
@@ -70,6 +71,9 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
         }
         if let PartnerStatus::Refused(refusal) = status {
             detail = refusal.to_string();
+            if let Some(reason) = answers.reason(member) {
+                detail += &format!(", {}", reason.words());
+            }
         }
         if let Some(next) = json::next_step(status, member) {
             detail = if detail.is_empty() { next } else { format!("{detail}: {next}") };

@@ -10,7 +10,7 @@ use accord_protocol::{
     question::{CannotAsk, Question, nearest},
     request::LegalBasis,
     roster::MemberRole,
-    time::{TimeLevel, UnixMs},
+    time::{DAY_MS, TimeLevel, UnixMs},
     trust::Trust,
 };
 use clap::Args;
@@ -56,6 +56,9 @@ pub(crate) struct Ask {
     /// Exactly this edition; without it the latest.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     edition: Option<u64>,
+    /// Days for which an answer is still wanted where a person at the partner must look first; 0 = only what is answered at once.
+    #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u64).range(0..=30))]
+    wait: u64,
     /// Write all cells as CSV to this file.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -117,6 +120,7 @@ impl Ask {
             edition: self.edition.unwrap_or(0),
             card: &card,
             card_bytes: &card_bytes,
+            wait_ms: self.wait * DAY_MS,
         };
         let answers = block_on(ask::run(&asking, std::slice::from_ref(&question), global))?;
         let pooled = answers.pool(&asking)?;

@@ -37,8 +37,9 @@ pub(crate) struct Forecast {
     /// What partners show of the table at each combination of levels. They count it as answers.
     #[arg(long = "forecast", id = "forecast", requires = "table", requires = "period")]
     wanted: bool,
-    /// Partners to ask; without it every other provider of the federation.
-    #[arg(long, value_delimiter = ',', value_name = "MEMBER,...", requires = "forecast")]
+    /// What this partner shows your agency: what may be asked, and how it is answered. With --forecast the partners to ask; without it
+    /// every other provider of the federation.
+    #[arg(long, value_delimiter = ',', value_name = "MEMBER,...")]
     from: Vec<String>,
     /// Calendar years: 2024 or 2011..2016.
     #[arg(long, value_name = "A..B", requires = "forecast")]
@@ -72,6 +73,11 @@ impl Forecast {
         self.wanted
     }
 
+    /// The partners whose view is asked for, where it is no forecast.
+    pub(crate) fn looks_at(&self) -> &[String] {
+        if self.wanted { &[] } else { &self.from }
+    }
+
     pub(crate) fn run(&self, table: &Table, profile: &Profile, global: &Global) -> anyhow::Result<Outcome> {
         catch_up(profile, global);
         let (trust, documents) = profile.trust()?;
@@ -102,6 +108,7 @@ impl Forecast {
             edition: 0,
             card: &card,
             card_bytes: &card_bytes,
+            wait_ms: 0,
         };
         let answers = block_on(ask::run(&asking, &questions, global))?;
         let of_partner = |member| {

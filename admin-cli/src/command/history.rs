@@ -18,7 +18,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Global, evidence::verify_file, status::ask_node};
+use super::{Global, evidence::verify_file, late, status::ask_node};
 use crate::{
     ask::{Answers, Asking, export::write_evidence},
     output::{Failure, Outcome, table},
@@ -45,6 +45,8 @@ pub(crate) enum History {
         /// The beginning of its id, as listed.
         id: String,
     },
+    /// Fetch what partners have decided since, for answers in which somebody held a request; the answers are made anew with it.
+    Collect,
     /// Verify the evidence of one answer.
     Verify {
         /// The beginning of its id, as listed.
@@ -58,10 +60,10 @@ pub(crate) enum History {
 }
 
 /// One answer that was kept.
-struct Kept {
-    dir: PathBuf,
-    id: String,
-    answer: Value,
+pub(super) struct Kept {
+    pub(super) dir: PathBuf,
+    pub(super) id: String,
+    pub(super) answer: Value,
 }
 
 /// Keeps an answer: the result, the table as it was shown, the evidence. All of it or nothing.
@@ -71,20 +73,37 @@ pub(super) fn keep(
     pooled: &PooledTable,
     outcome: &Outcome,
 ) -> anyhow::Result<()> {
-    let folder = folder(asking.profile);
-    files::make_dir(&folder)?;
     let at: String = answers.asked_at.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
     let id: String = answers.question_id.to_string().chars().take(12).collect();
-    let name = format!("{at}-{id}");
+    keep_as(&format!("{at}-{id}"), asking, answers, pooled, outcome)
+}
+
+/// Keeps an answer under a name, in the place of what has it.
+pub(super) fn keep_as(
+    name: &str,
+    asking: &Asking<'_>,
+    answers: &Answers,
+    pooled: &PooledTable,
+    outcome: &Outcome,
+) -> anyhow::Result<()> {
+    let folder = folder(asking.profile);
+    files::make_dir(&folder)?;
     let unfinished = folder.join(format!(".{name}"));
     files::make_dir(&unfinished)?;
     let result = outcome.result.clone().unwrap_or(Value::Null);
     files::write_atomically(&unfinished.join("answer.json"), &serde_json::to_vec(&result)?)?;
     files::write_atomically(&unfinished.join("answer.txt"), outcome.text.as_bytes())?;
     write_evidence(&unfinished.join("evidence.json"), asking, answers, pooled)?;
-    fs::rename(&unfinished, folder.join(&name))
-        .with_context(|| format!("cannot keep the answer in {}", folder.display()))?;
+    let cannot = || format!("cannot keep the answer in {}", folder.display());
+    let (place, before) = (folder.join(name), folder.join(format!(".{name}.before")));
+    if place.exists() {
+        fs::rename(&place, &before).with_context(cannot)?;
+    }
+    fs::rename(&unfinished, &place).with_context(cannot)?;
     files::sync_dir(&folder)?;
+    if before.exists() {
+        fs::remove_dir_all(&before).with_context(cannot)?;
+    }
     Ok(())
 }
 
@@ -114,6 +133,7 @@ impl History {
                 warn(&mut outcome, &withdrawn);
                 Ok(outcome)
             }
+            Self::Collect => late::collect(&profile, global),
             Self::Verify { id } => verify_file(&find(&profile, &id)?.dir.join("evidence.json"), global),
             Self::Remove { id } => {
                 let kept = find(&profile, &id)?;
@@ -170,7 +190,7 @@ fn warn(outcome: &mut Outcome, withdrawn: &[String]) {
     }
 }
 
-fn partners(answer: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn partners(answer: &Value) -> impl Iterator<Item = &Value> {
     answer.get("partners").and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -189,7 +209,7 @@ fn withdrawn(answer: &Value, told: &[Withdrawal]) -> Vec<String> {
         .collect()
 }
 
-fn kept(profile: &Profile) -> anyhow::Result<Vec<Kept>> {
+pub(super) fn kept(profile: &Profile) -> anyhow::Result<Vec<Kept>> {
     let folder = folder(profile);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,

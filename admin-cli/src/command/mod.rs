@@ -12,8 +12,10 @@ mod federation;
 mod forecast;
 mod history;
 mod import;
+mod inbox;
 mod join;
 mod key;
+mod late;
 mod leaver;
 mod listing;
 mod lists;
@@ -28,14 +30,17 @@ mod propose;
 mod publish;
 mod records;
 mod reissue;
+mod requests;
 mod root;
 mod roster;
 mod sheet;
+mod shown;
 mod status;
 mod suspend;
 mod tables;
 mod trust;
 mod unlock;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -140,6 +145,14 @@ pub(crate) enum Command {
     /// Who may receive what: check, try, compare, have signed.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Requests that wait for a person here: look, approve, hold, reject.
+    #[command(subcommand)]
+    Inbox(inbox::Inbox),
+    /// Own requests that wait for a person elsewhere.
+    #[command(subcommand)]
+    Requests(requests::Requests),
+    /// Follow what happens to requests, as it happens.
+    Watch(watch::Watch),
     /// Show how the own node is.
     Status,
     /// Show who is trusted, and what needs attention; accept keys, learn news.
@@ -211,6 +224,9 @@ impl Command {
             Self::Mapping(_) => "mapping",
             Self::Coverage(_) => "coverage",
             Self::Edition(_) => "edition",
+            Self::Inbox(_) => "inbox",
+            Self::Requests(_) => "requests",
+            Self::Watch(_) => "watch",
             Self::Status => "status",
             Self::Trust(_) => "trust",
             Self::Root(_) => "root",
@@ -257,6 +273,9 @@ impl Cli {
             Command::Coverage(command) => command.run(global),
             Command::Edition(command) => command.run(global),
             Command::Policy(command) => command.run(global),
+            Command::Inbox(command) => command.run(global),
+            Command::Requests(command) => command.run(global),
+            Command::Watch(command) => command.run(global),
             Command::Status => status::show(global),
             Command::Trust(command) => command.run(global),
             Command::Root(command) => command.run(global),

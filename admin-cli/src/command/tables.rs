@@ -9,7 +9,7 @@ use accord_protocol::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Global, forecast::Forecast};
+use super::{Global, forecast::Forecast, shown};
 use crate::{
     output::{Failure, Outcome, table},
     profile::Profile,
@@ -38,6 +38,14 @@ pub(crate) fn find<'a>(catalogue: &'a Catalogue, name: &str) -> anyhow::Result<&
 
 impl Tables {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        match self.forecast.looks_at() {
+            [] => {}
+            [from] => return shown::show(from, self.table.as_deref(), global),
+            [_, ..] => {
+                let message = "one partner is looked at at a time";
+                return Err(Failure::usage("ONE-MEMBER", message, "name one with --from").into());
+            }
+        }
         if let Some(name) = self.table.as_ref().filter(|_| self.forecast.is_wanted()) {
             let profile = Profile::open(global)?;
             let (trust, _) = profile.trust()?;
@@ -93,7 +101,7 @@ fn codes_at(axis: &Axis, level: u8) -> Vec<(String, String)> {
         .collect()
 }
 
-fn describe(table: &Table, country: &str, with_codes: bool) -> Value {
+pub(super) fn describe(table: &Table, country: &str, with_codes: bool) -> Value {
     let axes = table.axes(country).unwrap_or_default();
     let dimensions: Vec<Value> = table
         .dimensions

@@ -78,10 +78,13 @@ impl Run {
                 _ = interrupt.recv() => break,
                 _ = hourly.tick() => {
                     let node = Arc::clone(&node);
-                    tokio::task::spawn_blocking(move || match node.forget_replies() {
-                        Ok(0) => {}
-                        Ok(count) => tracing::info!(count, "replies forgotten"),
-                        Err(error) => tracing::error!(%error, "old replies stay"),
+                    tokio::task::spawn_blocking(move || {
+                        match node.forget_replies() {
+                            Ok(0) => {}
+                            Ok(count) => tracing::info!(count, "replies forgotten"),
+                            Err(error) => tracing::error!(%error, "old replies stay"),
+                        }
+                        node.forget_requests();
                     });
                 }
                 // Settings are read at start, and documents count as soon as they are handed in.

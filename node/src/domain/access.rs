@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use accord_policy::{Ask, Decision, DenyReason, Policy, Texts, World};
+use accord_policy::{Ask, Decision, DenyReason, Policy, Reach, Texts, World, reach};
 use accord_protocol::{
     catalogue::{Catalogue, Table},
     id::{Hash, NodeId},
@@ -100,6 +100,14 @@ impl Access {
     /// A policy that cannot be evaluated.
     pub fn discoverable(&self, member: &NodeId, table: &Table, now: UnixMs) -> Result<bool, String> {
         self.policy.as_ref().map_or(Ok(false), |policy| policy.discoverable(member, table, now))
+    }
+
+    /// What a member may receive of a table; nothing if it may not be discovered.
+    ///
+    /// # Errors
+    /// A policy that cannot be evaluated.
+    pub fn reach(&self, member: &NodeId, table: &Table, now: UnixMs) -> Result<Vec<Reach>, String> {
+        self.policy.as_ref().map_or_else(|| Ok(Vec::new()), |policy| reach(policy, member, table, now))
     }
 
     /// Decides one request.

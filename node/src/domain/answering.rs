@@ -1,15 +1,19 @@
 //! A checked request to a signed answer: memory, selection, signature, durability - in that order (`wire.md` D4, D15).
 //!
-//! What a node keeps is behind [`Keeps`], so that the same decisions run over a disk in a node and over a simulated disk in a test.
+//! What a person must decide first is held here and decided in [`super::deciding`]. What a node keeps is behind [`Keeps`], so that the same decisions run over a disk in a node and over a simulated disk in a test.
 
 use std::{fmt::Display, sync::Arc};
 
+use accord_policy::Way;
 use accord_protocol::{
     answer::{AnswerHead, HEAD_MAX},
     catalogue::Catalogue,
     codec::{Bounded, Cap, decode, encode},
+    held::{HeldState, is_status},
     id::{Hash, NodeId, RequestId},
     key::{PublicKey, Signature, SigningKey},
+    message::SignedBytes,
+    officers::Purpose,
     refusal::Refusal,
     request::SKEW_MS,
     selection::Selection,
@@ -23,6 +27,7 @@ use bincode::{Decode, Encode};
 use super::{
     access::Access,
     edition::{Frozen, select},
+    inbox::Held,
     provide::{self, About, Checked, Denied, Peer, Speaker},
 };
 
@@ -40,6 +45,13 @@ pub struct SignedAnswer {
     pub slice: Vec<u8>,
     /// Size class of the whole reply.
     pub reply_class: u8,
+}
+
+impl SignedAnswer {
+    /// Head and signature as they go into the reply's head; nothing for a head that is too long.
+    pub fn signed_bytes(&self) -> Option<SignedBytes> {
+        Some(SignedBytes { payload: Bounded::new(self.head.clone())?, signature: self.signature })
+    }
 }
 
 /// A reply that was decided once.
@@ -70,6 +82,10 @@ pub struct Decided<'a> {
     pub reply: &'a Remembered,
     /// The edition that a partner receives by it: whoever received one is told if it is withdrawn.
     pub edition: Option<u64>,
+    /// The table that is asked for.
+    pub table_id: u16,
+    /// The request itself, where a person has to decide it, or has.
+    pub held: Option<&'a Held>,
 }
 
 /// What a node keeps for answering.
@@ -86,6 +102,9 @@ pub trait Keeps {
     /// Remembers a reply; durable when it returns.
     fn remember(&self, decided: Decided<'_>) -> Result<(), Self::Error>;
 
+    /// Keeps how a held request stands, where nothing is said of it; durable when it returns.
+    fn keep_held(&self, held: &Held) -> Result<(), Self::Error>;
+
     /// The number of the latest edition.
     fn latest(&self) -> Option<u64>;
 
@@ -94,6 +113,15 @@ pub trait Keeps {
 
     /// Whether an edition was withdrawn.
     fn is_withdrawn(&self, number: u64) -> Result<bool, Self::Error>;
+
+    /// Whether one more request of this member can wait for a person.
+    fn has_room_to_hold(&self, member: &NodeId) -> bool;
+
+    /// How many approvers have said yes in advance, to a partner, table and purpose.
+    fn in_advance(&self, partner: &NodeId, table_id: u16, purpose: Purpose) -> Result<usize, Self::Error>;
+
+    /// The hash of what a member may see now; nothing if that cannot be said.
+    fn view_hash(&self, member: &NodeId) -> Option<Hash>;
 }
 
 /// How an answer came about, for the node's log.
@@ -106,6 +134,11 @@ pub enum Course {
         /// The edition's number.
         edition: u64,
     },
+    /// A person has to decide it.
+    Held {
+        /// The table's name.
+        table: String,
+    },
     /// Decided before; the same bytes again.
     Again,
     /// Refused.
@@ -115,9 +148,12 @@ pub enum Course {
 }
 
 /// Why a decision was not taken: the peer's fault, or ours.
-enum Failure<E> {
+pub(super) enum Failure<E> {
+    /// The request is refused.
     Denied(Denied),
+    /// What is kept cannot be read or written.
     Inside(E),
+    /// What is kept contradicts itself.
     Inconsistent(&'static str),
 }
 
@@ -125,6 +161,21 @@ impl<E> From<Denied> for Failure<E> {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
     }
+}
+
+/// What would leave: permitted, and selected.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The table's name.
+    pub table: String,
+    /// Its number.
+    pub table_id: u16,
+    /// How the policy has it answered.
+    pub way: Way,
+    /// The edition.
+    pub edition: Arc<Frozen>,
+    /// The cells.
+    pub slice: Vec<u8>,
 }
 
 /// A node that answers, at one moment.
@@ -152,13 +203,14 @@ impl Provider<'_> {
         provide::check(self.trust, self.me, peer, payload, self.now)
     }
 
-    /// Answers a checked request. The same one twice at once must be kept apart by the caller.
-    pub fn answer<S: Keeps>(&self, kept: &S, checked: &Checked) -> (SignedAnswer, Course) {
+    /// Answers a checked request; `envelope` is the signed request as it came, which is kept where a person has to decide. The same one
+    /// twice at once must be kept apart by the caller.
+    pub fn answer<S: Keeps>(&self, kept: &S, checked: &Checked, envelope: &[u8]) -> (SignedAnswer, Course) {
         let fault = |why: String| {
             let denied = Denied { refusal: Refusal::Busy, why, about: checked.about(), alarm: false };
             (self.refuse(&denied, &checked.body.requester), Course::Fault(denied))
         };
-        match self.remembered_or_new(kept, checked) {
+        match self.remembered_or_new(kept, checked, envelope) {
             Ok(answered) => answered,
             Err(Failure::Denied(denied)) => (self.refuse(&denied, &checked.body.requester), Course::Refused(denied)),
             Err(Failure::Inside(error)) => fault(error.to_string()),
@@ -179,11 +231,11 @@ impl Provider<'_> {
         (self.refuse(&denied, requester), denied)
     }
 
-    fn speaker(&self) -> Speaker<'_> {
+    pub(super) fn speaker(&self) -> Speaker<'_> {
         Speaker { me: self.me, trust: self.trust, policy: (self.access.version(), self.policy_commit), now: self.now }
     }
 
-    fn sign(&self, head: &AnswerHead, slice: Vec<u8>, reply_class: u8) -> SignedAnswer {
+    pub(super) fn sign(&self, head: &AnswerHead, slice: Vec<u8>, reply_class: u8) -> SignedAnswer {
         let head = encode(head).unwrap_or_default();
         let signature = self.key.sign(Label::Answer, self.trust.federation(), &head);
         SignedAnswer { head, signature, slice, reply_class }
@@ -194,6 +246,7 @@ impl Provider<'_> {
         &self,
         kept: &S,
         checked: &Checked,
+        envelope: &[u8],
     ) -> Result<(SignedAnswer, Course), Failure<S::Error>> {
         let body = &checked.body;
         // Before memory: nobody is answered from a table that is stopped, not even what was answered once. It is not remembered
@@ -208,28 +261,55 @@ impl Provider<'_> {
         if !self.is_own(checked) && !kept.has_room_for(&body.requester) {
             return Err(checked.deny(Refusal::Quota, "the memory of this member's requests is full").into());
         }
-        let (answer, course, edition) = match self.decide(kept, checked) {
-            Ok((answer, table, edition)) => (answer, Course::Answered { table, edition }, Some(edition)),
+        let mut held = None;
+        let (answer, course, edition) = match self.choose(kept, checked) {
+            Ok(chosen) if self.may_leave(kept, checked, &chosen)? => {
+                let edition = chosen.edition.header.number;
+                (self.give(checked, &chosen), Course::Answered { table: chosen.table, edition }, Some(edition))
+            }
+            Ok(chosen) if body.wanted_until > self.now && !self.is_own(checked) => {
+                if !kept.has_room_to_hold(&body.requester) {
+                    return Err(checked
+                        .deny(Refusal::Quota, "too many requests of this member wait for a person")
+                        .into());
+                }
+                let new = self.hold(checked, envelope)?;
+                let answer = self.say(&new, HeldState::Held);
+                held = Some(new);
+                (answer, Course::Held { table: chosen.table }, None)
+            }
+            Ok(chosen) => {
+                let why = format!("answered {} only, and no answer is wanted later", chosen.way);
+                let denied = checked.deny(Refusal::Unavailable, why);
+                (self.refuse(&denied, &body.requester), Course::Refused(denied), None)
+            }
             // A refusal by policy is a decision like any other: remembered, and the same ever after.
             Err(Failure::Denied(denied)) => (self.refuse(&denied, &body.requester), Course::Refused(denied), None),
             Err(fault) => return Err(fault),
         };
-        let reply = Remembered {
-            body_hash: checked.body_hash,
-            head: Bounded::new(answer.head.clone()).unwrap_or_default(),
-            signature: answer.signature,
-            reply_class: answer.reply_class,
-            keep_until: self.now.plus(REMEMBER_MS).max(body.deliver_by.max(body.wanted_until).plus(SKEW_MS)),
-        };
+        let wanted = body.deliver_by.max(body.wanted_until);
+        let reply = self.remembered(&checked.about(), wanted, &answer, REMEMBER_MS);
         let decided = Decided {
             officer: &checked.card.key,
             request: &body.request_id,
             requester: &body.requester,
             reply: &reply,
             edition: edition.filter(|_| !self.is_own(checked)),
+            table_id: body.query.table_id,
+            held: held.as_ref(),
         };
         kept.remember(decided).map_err(Failure::Inside)?;
         Ok((answer, course))
+    }
+
+    pub(super) fn remembered(&self, about: &About, wanted: UnixMs, answer: &SignedAnswer, for_ms: u64) -> Remembered {
+        Remembered {
+            body_hash: about.body_hash,
+            head: Bounded::new(answer.head.clone()).unwrap_or_default(),
+            signature: answer.signature,
+            reply_class: about.reply_class,
+            keep_until: self.now.plus(for_ms).max(wanted.plus(SKEW_MS)),
+        }
     }
 
     fn refuse_stopped(&self, checked: &Checked, catalogue: &Catalogue) -> Result<(), Denied> {
@@ -242,7 +322,18 @@ impl Provider<'_> {
         checked.body.requester == *self.me
     }
 
-    fn decide<S: Keeps>(&self, kept: &S, checked: &Checked) -> Result<(SignedAnswer, String, u64), Failure<S::Error>> {
+    // What would leave, if it may: permitted, and selected from the edition that answers.
+    fn choose<S: Keeps>(&self, kept: &S, checked: &Checked) -> Result<Chosen, Failure<S::Error>> {
+        let view = || kept.view_hash(&checked.body.requester);
+        self.choose_from(kept, checked, view)
+    }
+
+    pub(super) fn choose_from<S: Keeps>(
+        &self,
+        kept: &S,
+        checked: &Checked,
+        view: impl FnOnce() -> Option<Hash>,
+    ) -> Result<Chosen, Failure<S::Error>> {
         let body = &checked.body;
         if !self.is_own(checked) && self.trust.provider(self.me, self.now).is_none() {
             return Err(checked.deny(Refusal::Unavailable, "the roster does not list this node as a provider").into());
@@ -257,7 +348,7 @@ impl Provider<'_> {
         // Without an edition the catalogue in force decides what may be discovered, so that the order of checks is the same.
         let catalogue = edition.as_ref().map_or(self.trust.catalogue(), |edition| &edition.catalogue);
         self.refuse_stopped(checked, catalogue)?;
-        let permitted = provide::permit(checked, catalogue, self.me, self.access, self.now)?;
+        let permitted = provide::permit(checked, catalogue, (self.me, self.access, self.now), view)?;
         let (Some(edition), Some(table)) = (&edition, catalogue.table_by_id(permitted.table_id())) else {
             return Err(checked.deny(Refusal::Edition, "no such edition").into());
         };
@@ -267,21 +358,31 @@ impl Provider<'_> {
         }
         let slice = select(table, self.me.country(), permitted.selection(), |year| edition.block(table.id, year))
             .map_err(|_| Failure::Inconsistent("the edition does not hold what its layout says"))?;
-        let head = self.speaker().answer(checked, &edition.header, &slice, self.handling);
-        Ok((self.sign(&head, slice, body.reply_class), table.name.clone(), number))
+        let (table, table_id, way) = (table.name.clone(), table.id, permitted.way());
+        Ok(Chosen { table, table_id, way, edition: Arc::clone(edition), slice })
+    }
+
+    pub(super) fn give(&self, checked: &Checked, chosen: &Chosen) -> SignedAnswer {
+        let head = self.speaker().answer(checked, &chosen.edition.header, &chosen.slice, self.handling);
+        self.sign(&head, chosen.slice.clone(), checked.body.reply_class)
     }
 
     // The stored head with the slice selected again from the frozen edition: byte-identical, because neither can change.
-    fn again<S: Keeps>(
+    pub(super) fn again<S: Keeps>(
         &self,
         kept: &S,
         checked: &Checked,
         entry: &Remembered,
     ) -> Result<SignedAnswer, Failure<S::Error>> {
-        let head: AnswerHead = decode(entry.head.as_slice(), Cap::Head)
-            .map_err(|_| Failure::Inconsistent("a remembered head does not decode"))?;
         let mut slice = Vec::new();
-        if head.refusal().is_none() {
+        // Where a request stands that a person has to decide is said again as it is.
+        let head: Option<AnswerHead> = if is_status(entry.head.as_slice()) {
+            None
+        } else {
+            let head = decode(entry.head.as_slice(), Cap::Head);
+            Some(head.map_err(|_| Failure::Inconsistent("a remembered head does not decode"))?)
+        };
+        if let Some(head) = head.filter(|head| head.refusal().is_none()) {
             let edition = kept
                 .edition(head.edition)
                 .map_err(Failure::Inside)?
@@ -289,7 +390,8 @@ impl Provider<'_> {
             self.refuse_stopped(checked, &edition.catalogue)?;
             // Nobody receives by repeating a request what the policy in force denies. It is not remembered, since it may be permitted
             // again.
-            provide::permit(checked, &edition.catalogue, self.me, self.access, self.now)?;
+            let answered_from = || Some(checked.body.view_hash);
+            provide::permit(checked, &edition.catalogue, (self.me, self.access, self.now), answered_from)?;
             let table = edition
                 .catalogue
                 .table_by_id(checked.body.query.table_id)

@@ -42,6 +42,7 @@ impl Door {
     pub fn count(&mut self, course: &Course) {
         self.add(match course {
             Course::Answered { .. } => "answered",
+            Course::Held { .. } => "held",
             Course::Again => "answered_again",
             Course::Refused(denied) | Course::Fault(denied) => denied.refusal.as_str(),
         });

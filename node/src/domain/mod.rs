@@ -3,7 +3,8 @@
 //! Data walks through it in this order: [`import`] (rows to records), [`record`], [`contribution`] (records to lines with their
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing; what was frozen
 //! is put right by [`revision`]), [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request),
-//! [`answering`] (one request to one answer). On the other side, [`round`] hands one request to one partner. Whether any of it happens
+//! [`answering`] (one request to one answer), [`view`] (what a partner may see before it asks),
+//! [`inbox`] and [`deciding`] (what a person decides), [`outbox`] (what waits elsewhere). On the other side, [`round`] hands one request to one partner. Whether any of it happens
 //! now is for [`learning`], [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and
 //! [`catching_up`] see to it that a node knows the trust documents that the others know.
 
@@ -17,6 +18,7 @@ pub mod clock_mark;
 pub mod contacts;
 pub mod contribution;
 pub mod coverage;
+pub mod deciding;
 pub mod disclosure;
 pub mod door;
 pub mod edition;
@@ -24,7 +26,9 @@ pub mod erasure;
 pub mod freshness;
 pub mod greeting;
 pub mod import;
+pub mod inbox;
 pub mod learning;
+pub mod outbox;
 pub mod own_keys;
 pub mod provide;
 pub mod quota;
@@ -34,3 +38,4 @@ pub mod revision;
 pub mod round;
 pub mod standstill;
 pub mod tabulate;
+pub mod view;

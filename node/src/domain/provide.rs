@@ -11,7 +11,7 @@ use accord_protocol::{
     id::{Hash, NodeId, RequestId},
     message::SignedBytes,
     officers::Card,
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     request::{Request, RequestBody},
     roster::MemberRole,
     selection::{OffGrid, Selection},
@@ -40,6 +40,33 @@ pub struct Checked {
     pub body_hash: Hash,
     /// The officer.
     pub card: Card,
+}
+
+/// Checks a request that was kept for a person once more, at `now`: its member may still ask, its officer is still vouched for and may
+/// still ask for the purpose. The times and the connection were those of its arrival.
+///
+/// # Errors
+/// Why it cannot be answered now.
+pub fn check_again(trust: &Trust, me: &NodeId, envelope: &SignedBytes, now: UnixMs) -> Result<Checked, Denied> {
+    let mut about = About { body_hash: Hash::ZERO, request_id: RequestId::ZERO, reply_class: 0 };
+    let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about, alarm: false };
+    let claimed: Request = decode(envelope.payload.as_slice(), Cap::Head)
+        .map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    about.body_hash = Hash::of(claimed.body.as_slice());
+    let body: RequestBody = decode(claimed.body.as_slice(), Cap::Head)
+        .map_err(|error| deny(Refusal::Encoding, &error.to_string(), about))?;
+    about = About { request_id: body.request_id, reply_class: body.reply_class, ..about };
+    let member = trust.active(&body.requester, now);
+    if member.is_none_or(|(member, _)| !member.roles.as_slice().contains(&MemberRole::Requester)) {
+        return Err(deny(Refusal::Auth, "its member is not active any more, or may not ask", about));
+    }
+    let Some(card) = trust.officer(&body.requester, claimed.officer_card.as_slice(), now) else {
+        return Err(deny(Refusal::Auth, "its officer is not vouched for any more", about));
+    };
+    if body.audience != *me || !card.purposes.as_slice().contains(&body.purpose) {
+        return Err(deny(Refusal::Unavailable, "its officer may not ask for this purpose any more", about));
+    }
+    Ok(Checked { body, body_hash: about.body_hash, card })
 }
 
 /// What a refusal needs to know of the request it refuses.
@@ -151,6 +178,7 @@ impl Checked {
 pub struct Permitted {
     selection: Selection,
     table_id: u16,
+    way: Way,
 }
 
 impl Permitted {
@@ -163,16 +191,21 @@ impl Permitted {
     pub const fn table_id(&self) -> u16 {
         self.table_id
     }
+
+    /// How it is answered: at once, or after people have said yes.
+    pub const fn way(&self) -> Way {
+        self.way
+    }
 }
 
 /// Decides a request by the policy, then resolves it. What may not be discovered looks exactly like what does not exist.
-/// `catalogue` is that of the edition which would answer.
+/// `catalogue` is that of the edition which would answer; `view` the hash of what the asker may see now, which is only looked at for a
+/// request that names one.
 pub fn permit(
     checked: &Checked,
     catalogue: &Catalogue,
-    me: &NodeId,
-    access: &Access,
-    now: UnixMs,
+    (me, access, now): (&NodeId, &Access, UnixMs),
+    view: impl FnOnce() -> Option<Hash>,
 ) -> Result<Permitted, Denied> {
     let body = &checked.body;
     let own = body.requester == *me;
@@ -186,8 +219,8 @@ pub fn permit(
             Err(fault) => return Err(checked.alarm(DenyReason::Fault(fault).to_string())),
         }
     }
-    if body.view_hash != Hash::ZERO {
-        return Err(checked.deny(Refusal::View, "views are not in force here"));
+    if body.view_hash != Hash::ZERO && view() != Some(body.view_hash) {
+        return Err(checked.deny(Refusal::View, "it was made from another view than the present one"));
     }
     let selection = Selection::new(&body.query, table, me.country()).map_err(|error| {
         let refusal = match error {
@@ -204,21 +237,22 @@ pub fn permit(
     if selection.reply_class != body.reply_class {
         return Err(checked.deny(Refusal::Encoding, "another reply class than the query's"));
     }
-    if !own {
-        decide(checked, table, &selection, access, now)?;
-    }
-    Ok(Permitted { selection, table_id: table.id })
+    let way = if own { Way::AtOnce } else { decide(checked, table, &selection, access, now)? };
+    Ok(Permitted { selection, table_id: table.id, way })
 }
 
-fn decide(checked: &Checked, table: &Table, selection: &Selection, access: &Access, now: UnixMs) -> Result<(), Denied> {
+fn decide(
+    checked: &Checked,
+    table: &Table,
+    selection: &Selection,
+    access: &Access,
+    now: UnixMs,
+) -> Result<Way, Denied> {
     let body = &checked.body;
     let months = months(table, selection).ok_or_else(|| checked.deny(Refusal::Query, "no period is asked for"))?;
     let ask = Ask { member: &body.requester, table, levels: &selection.levels, purpose: body.purpose, months, now };
     match access.decide(ask) {
-        Decision::Permit(Way::AtOnce, _) => Ok(()),
-        Decision::Permit(way, _) => {
-            Err(checked.deny(Refusal::Unavailable, format!("answered {way} only, and nothing is held here")))
-        }
+        Decision::Permit(way, _) => Ok(way),
         Decision::Deny(reason @ DenyReason::Fault(_)) => Err(checked.alarm(reason.to_string())),
         Decision::Deny(reason) => Err(checked.deny(Refusal::Unavailable, reason.to_string())),
     }
@@ -269,6 +303,12 @@ impl Speaker<'_> {
             handling: Handling::strictest(),
             provable_after: UnixMs(0),
         }
+    }
+
+    /// The head of a person's no.
+    pub fn reject(&self, about: &About, requester: &NodeId, reason: Reason) -> AnswerHead {
+        let code = u16::from_be_bytes([reason.number(), 0]) | Refusal::Rejected.number();
+        AnswerHead { code, ..self.head(about, requester) }
     }
 
     /// The head of a refusal.

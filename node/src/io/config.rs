@@ -1,6 +1,7 @@
 //! Settings: `node.toml` to values that hold; all errors at start, none at run time.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -8,7 +9,7 @@ use std::{
 use accord_edge::{files, tls::KeyExchange};
 use accord_protocol::{
     answer::{Handling, HandlingCode, Tlp},
-    codec::Bounded,
+    codec::{Bounded, Text},
     id::NodeId,
     time::UnixMs,
 };
@@ -44,6 +45,10 @@ pub struct Config {
     pub rules: Rules,
     /// How answers must be handled.
     pub handling: Handling,
+    /// Whom partners call, and how the numbers of a table came about: what a partner's view says beside the tables.
+    pub words: Words,
+    /// Program that is run when a request waits for a person here, or an own one was decided; empty for none.
+    pub notify: Vec<String>,
     /// How much a partner and its officers may ask.
     pub quota: Rates,
     /// Largest import in bytes.
@@ -78,12 +83,27 @@ pub enum ConfigError {
     },
 }
 
+/// What a node says of itself in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Whom partners call.
+    pub contact: Text<200>,
+    /// Notes of method by table name.
+    pub notes: BTreeMap<String, Text<400>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     member: String,
     listen_members: SocketAddr,
     listen_people: SocketAddr,
+    #[serde(default)]
+    contact: String,
+    #[serde(default)]
+    notify: Vec<String>,
+    #[serde(default)]
+    notes: BTreeMap<String, String>,
     #[serde(default = "prefer")]
     post_quantum: String,
     #[serde(default)]
@@ -170,6 +190,15 @@ impl Default for RawLimits {
     }
 }
 
+impl Words {
+    fn read(contact: &str, notes: BTreeMap<String, String>) -> Result<Self, (&'static str, &'static str)> {
+        let contact = Text::new(contact).ok_or(("contact", "at most 200 printable ASCII characters on one line"))?;
+        let too_long = ("notes", "at most 400 printable ASCII characters on one line");
+        let read = |(table, note): (String, String)| Text::new(&note).map(|note| (table, note)).ok_or(too_long);
+        Ok(Self { contact, notes: notes.into_iter().map(read).collect::<Result<_, _>>()? })
+    }
+}
+
 /// The settings file that `accord-node init` writes.
 pub fn sample(member: &NodeId, listen_members: SocketAddr, listen_people: SocketAddr) -> String {
     // With the setting's name, so that one address is never taken for a part of the other.
@@ -218,6 +247,10 @@ impl Config {
         if raw.limits.import_bytes == 0 || raw.limits.import_bytes > 4 << 30 {
             return Err(bad("limits.import_bytes", "from 1 to 4 GiB".into()));
         }
+        let words = Words::read(&raw.contact, raw.notes).map_err(|(field, rule)| bad(field, rule.to_owned()))?;
+        if raw.notify.len() > 16 || raw.notify.first().is_some_and(|program| !Path::new(program).is_absolute()) {
+            return Err(bad("notify", "a program by its absolute path, and at most 15 arguments".into()));
+        }
         if raw.listen_members == raw.listen_people {
             return Err(bad("listen_people", "must differ from listen_members".into()));
         }
@@ -230,6 +263,8 @@ impl Config {
             accept_primary_only: raw.accept_primary_only,
             publish_delay_days: raw.publish_delay_days,
             rules,
+            words,
+            notify: raw.notify,
             handling: Handling { code, tlp, embargo_until: UnixMs(0), recipients: Bounded::default() },
             quota,
             import_bytes_max: raw.limits.import_bytes,
@@ -293,6 +328,8 @@ mod tests {
             ("127.0.0.1:4434", "127.0.0.1:4433", "must differ"),
             ("127.0.0.1:4434", "127.0.0.1:65536", "listen_people"),
             ("tlp = \"AMBER\"", "tlp = \"PINK\"", "handling.tlp"),
+            ("contact = \"\"", "contact = \"M\u{fc}ller\"", "contact"),
+            ("notify = []", "notify = [\"mail\"]", "notify"),
         ] {
             let text = shipped();
             assert!(text.contains(from), "{from}");

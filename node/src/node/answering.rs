@@ -8,6 +8,7 @@ use accord_protocol::{
     codec::{Cap, decode},
     id::{Hash, NodeId, RequestId},
     key::PublicKey,
+    officers::Purpose,
     policy::policy_commit,
     refusal::Refusal,
 };
@@ -19,11 +20,12 @@ use crate::{
     domain::{
         answering::{Course, Decided, Keeps, Provider, Remembered, SignedAnswer},
         edition::Frozen,
+        inbox::{self, Held},
         provide::{Denied, Peer},
     },
     io::{
         keys::Voice,
-        store::{Batch, StoreError},
+        store::{Batch, ReceivedEntry, StoreError},
     },
 };
 
@@ -49,10 +51,14 @@ impl Node {
             return self.refused(&provider, peer.member, &checked.deny(Refusal::Quota, "token bucket empty"));
         }
         let _flight = self.in_flight.enter((checked.card.key, checked.body.request_id));
-        let (answer, course) = provider.answer(self, &checked);
+        let (answer, course) = provider.answer(self, &checked, payload);
         let (peer, request) = (peer.member, checked.body.request_id);
         match &course {
             Course::Answered { table, edition } => tracing::info!(%peer, %request, %table, edition, "answered"),
+            Course::Held { table } => {
+                tracing::info!(%peer, %request, %table, "held: a person has to decide");
+                self.tell_of_inbox(&checked.body_hash);
+            }
             Course::Again => tracing::info!(%peer, %request, "the same bytes again"),
             Course::Refused(denied) => self.log_refusal(peer, denied),
             Course::Fault(denied) => {
@@ -72,7 +78,7 @@ impl Node {
         answer
     }
 
-    fn provider<'a>(&'a self, standing: &'a super::Standing, voice: &'a Voice) -> Provider<'a> {
+    pub(super) fn provider<'a>(&'a self, standing: &'a super::Standing, voice: &'a Voice) -> Provider<'a> {
         Provider {
             me: &self.config.member,
             trust: standing.trust(),
@@ -96,7 +102,7 @@ impl Node {
         policy_commit(standing.trust().federation(), &self.config.member, &salt, &hash)
     }
 
-    fn refused(&self, provider: &Provider<'_>, peer: &NodeId, denied: &Denied) -> SignedAnswer {
+    pub(super) fn refused(&self, provider: &Provider<'_>, peer: &NodeId, denied: &Denied) -> SignedAnswer {
         self.log_refusal(peer, denied);
         self.door.count(&Course::Refused(denied.clone()));
         provider.refuse(denied, peer)
@@ -131,8 +137,18 @@ impl Keeps for Node {
         batch.put_replay(decided.officer, decided.request, decided.reply);
         if let Some(edition) = decided.edition {
             batch.put_received(edition, member);
+            let entry = ReceivedEntry { table_id: decided.table_id, edition, first: clock::now() };
+            if !self.store.has_history(member, decided.officer, entry)? {
+                batch.put_history(member, decided.officer, entry);
+            }
+        }
+        if let Some(held) = decided.held {
+            batch.put_held(held);
         }
         self.store.commit(batch)?;
+        if let Some(held) = decided.held {
+            self.inbox().enter(held);
+        }
         *self.replies().entry(member.clone()).or_default() += 1;
         // An edition that was withdrawn meanwhile: whoever withdrew it did not see this member among those to tell.
         if let Some(edition) = decided.edition
@@ -143,6 +159,24 @@ impl Keeps for Node {
             self.store.commit(batch)?;
         }
         Ok(())
+    }
+
+    fn keep_held(&self, held: &Held) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.put_held(held);
+        self.store.commit(batch)?;
+        self.inbox().enter(held);
+        Ok(())
+    }
+
+    fn has_room_to_hold(&self, member: &NodeId) -> bool {
+        self.inbox().has_room_for(member)
+    }
+
+    fn in_advance(&self, partner: &NodeId, table_id: u16, purpose: Purpose) -> Result<usize, StoreError> {
+        let (standing, approvals) = (self.standing(), self.store.standing()?);
+        let about = (partner, table_id, purpose);
+        Ok(inbox::in_advance(standing.trust(), &self.config.member, &approvals, about, clock::now()))
     }
 
     fn latest(&self) -> Option<u64> {
@@ -156,16 +190,26 @@ impl Keeps for Node {
     fn is_withdrawn(&self, number: u64) -> Result<bool, StoreError> {
         Ok(self.store.withdrawn(number)?.is_some())
     }
+
+    fn view_hash(&self, member: &NodeId) -> Option<Hash> {
+        match self.current_view(member) {
+            Ok(kept) => Some(kept.hash()),
+            Err(error) => {
+                tracing::error!(peer = %member, %error, "a view cannot be made");
+                None
+            }
+        }
+    }
 }
 
-/// Who asked, by a remembered reply.
+/// Who asked, by a remembered reply; nothing for one that a person still has to decide, which is counted elsewhere.
 pub(super) fn requester_of(reply: &Remembered) -> Option<NodeId> {
     decode::<AnswerHead>(reply.head.as_slice(), Cap::Head).ok().map(|head| head.requester)
 }
 
 impl super::InFlight {
     /// Waits until nobody else decides the same request; leaving is dropping what comes back.
-    fn enter(&self, key: (PublicKey, RequestId)) -> Flight<'_> {
+    pub(super) fn enter(&self, key: (PublicKey, RequestId)) -> Flight<'_> {
         let mut keys = self.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while !keys.insert(key) {
             keys = self.done.wait(keys).unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -174,7 +218,7 @@ impl super::InFlight {
     }
 }
 
-struct Flight<'a> {
+pub(super) struct Flight<'a> {
     all: &'a super::InFlight,
     key: (PublicKey, RequestId),
 }

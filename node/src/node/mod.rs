@@ -6,8 +6,12 @@ mod contradictions;
 mod edition_diff;
 mod edition_view;
 mod editions;
+mod events;
 mod greeting;
+mod inbox;
+mod inbox_view;
 mod mappings;
+mod outbox;
 mod own_keys;
 mod publishing;
 mod rates;
@@ -16,11 +20,12 @@ mod standstill;
 mod status;
 mod trust;
 mod unpublished;
+mod views;
 mod way_back;
 mod withdrawals;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock},
 };
@@ -36,7 +41,9 @@ use accord_protocol::{
 };
 use serde_json::Value;
 
+pub use events::Event;
 pub use mappings::mappings;
+pub use outbox::{NotKept, Unsettled};
 pub use records::Prepared;
 
 use crate::{
@@ -48,7 +55,9 @@ use crate::{
         door::Door,
         freshness::{Freshness, Hints},
         import::index::Index,
+        inbox::Inbox,
         learning::Learning,
+        outbox::Outbox,
         provide::Denied,
         quota::Quota,
     },
@@ -62,6 +71,8 @@ use crate::{
 };
 use editions::LoadedEdition;
 
+/// Events that one who watches may lag behind.
+const EVENTS_MAX: usize = 1_024;
 /// How long a change waits for the one before it, in milliseconds.
 const ALONE_WITHIN_MS: u64 = 15_000;
 
@@ -99,6 +110,19 @@ pub struct Node {
     /// Since when it runs: the monotonic clock of all rates.
     pub since_start: Stopwatch,
     loaded: Mutex<BTreeMap<u64, Arc<LoadedEdition>>>,
+    views: Mutex<BTreeMap<NodeId, Arc<views::Kept>>>,
+    inbox: Mutex<Inbox>,
+    outbox: Mutex<Outbox>,
+    // One statement about own requests at a time.
+    hearing: Mutex<()>,
+    /// What happens to requests, for whoever watches.
+    pub events: tokio::sync::broadcast::Sender<Event>,
+    /// There is something to collect, or to take back.
+    pub to_collect: tokio::sync::Notify,
+    // Members to whom a decision is to be announced.
+    nudges: Mutex<BTreeSet<NodeId>>,
+    /// There is somebody to whom a decision is to be announced.
+    pub to_nudge: tokio::sync::Notify,
     in_flight: InFlight,
     offered: Mutex<agreements::Offered>,
     /// One change of records or coverage at a time.
@@ -198,6 +222,14 @@ impl Node {
                 editions: stored.editions,
             }),
             loaded: Mutex::new(BTreeMap::new()),
+            views: Mutex::default(),
+            inbox: Mutex::default(),
+            outbox: Mutex::default(),
+            hearing: Mutex::default(),
+            events: tokio::sync::broadcast::Sender::new(EVENTS_MAX),
+            to_collect: tokio::sync::Notify::new(),
+            nudges: Mutex::default(),
+            to_nudge: tokio::sync::Notify::new(),
             in_flight: InFlight::default(),
             importing: tokio::sync::Mutex::new(()),
             publishing: tokio::sync::Mutex::new(()),
@@ -222,6 +254,7 @@ impl Node {
         node.choose_voice();
         node.mark_documents()?;
         node.forget_replies()?;
+        node.open_boxes()?;
         if let Some(number) = node.current_number() {
             node.loaded_edition(number)?;
         }
@@ -289,6 +322,14 @@ impl Node {
     fn alone(&self) -> Result<Alone<'_>, Box<Reply>> {
         let watch = Stopwatch::start();
         Ok(Alone { _publishing: only_one(&self.publishing, &watch)?, _importing: only_one(&self.importing, &watch)? })
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     // A poisoned lock means that another request panicked while it held plain data that is whole at every moment.

@@ -18,7 +18,7 @@ mod tests;
 
 pub use engine::{Ask, Decision, DenyReason, Policy, Texts, World};
 pub use explain::Verdict;
-pub use matrix::{AGES, Difference, Reach, Ways, differences, reach, ways_words};
+pub use matrix::{AGES, Difference, Reach, Ways, answer_words, differences, reach, ways_words};
 pub use rows::{Part, Refused, Way};
 
 /// The schema that policies are held to.

@@ -131,8 +131,13 @@ pub fn differences(
 
 /// Ways in words: `at-once from 12 months on; after-approval below`.
 pub fn ways_words(ways: &Ways) -> String {
+    answer_words(&AGES, ways)
+}
+
+/// The same at other ages.
+pub fn answer_words(ages: &[u32], ways: &[Option<Way>]) -> String {
     let mut runs: Vec<(Option<Way>, u32, Option<u32>)> = Vec::new();
-    for (way, age) in ways.iter().zip(AGES) {
+    for (way, age) in ways.iter().zip(ages.iter().copied()) {
         match runs.last_mut() {
             Some((last, _, _)) if last == way => {}
             other => {

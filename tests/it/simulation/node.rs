@@ -10,6 +10,7 @@ use accord_node::domain::{
     answering::{Course, Decided, Keeps, Provider, Remembered, SignedAnswer},
     bucket::Rate,
     edition::Frozen,
+    inbox::Held,
     provide::Peer,
     quota::{Quota, Rates},
     round::Heads,
@@ -18,6 +19,7 @@ use accord_protocol::{
     id::{Hash, NodeId, RequestId},
     key::PublicKey,
     message::{Head, MessageKind},
+    officers::Purpose,
     time::UnixMs,
 };
 
@@ -56,6 +58,8 @@ pub(super) struct Node {
     quota: Quota,
     /// Replies on disk.
     replies: RefCell<BTreeMap<(PublicKey, RequestId), Remembered>>,
+    /// Requests that a person has to decide, or has, on disk.
+    held: RefCell<BTreeMap<Hash, Held>>,
     /// How often each became durable: more than once is an execution too many.
     executions: RefCell<BTreeMap<(PublicKey, RequestId), u32>>,
     disk: Cell<Disk>,
@@ -80,6 +84,7 @@ impl Node {
             slots: BTreeMap::new(),
             quota: Quota::new(RATES),
             replies: RefCell::default(),
+            held: RefCell::default(),
             executions: RefCell::default(),
             disk: Cell::new(Disk::Works),
         }
@@ -143,7 +148,7 @@ impl Node {
             return refused((provider.refuse(&denied, asker), denied));
         }
         self.disk.set(disk);
-        let (answer, course) = provider.answer(&*self, &checked);
+        let (answer, course) = provider.answer(&*self, &checked, head.payload.as_slice());
         // A request that is known already touches no disk.
         let died = matches!(self.disk.replace(Disk::Works), Disk::DiesBefore | Disk::DiesAfter);
         if died && !matches!(course, Course::Again) { Served::Died } else { Served::Reply(Box::new((answer, course))) }
@@ -169,8 +174,24 @@ impl Keeps for Node {
         }
         let key = (*decided.officer, *decided.request);
         self.replies.borrow_mut().insert(key, decided.reply.clone());
+        if let Some(held) = decided.held {
+            self.held.borrow_mut().insert(held.body_hash, held.clone());
+        }
         *self.executions.borrow_mut().entry(key).or_default() += 1;
         Ok(())
+    }
+
+    fn keep_held(&self, held: &Held) -> Result<(), Self::Error> {
+        self.held.borrow_mut().insert(held.body_hash, held.clone());
+        Ok(())
+    }
+
+    fn has_room_to_hold(&self, _: &NodeId) -> bool {
+        true
+    }
+
+    fn in_advance(&self, _: &NodeId, _: u16, _: Purpose) -> Result<usize, Self::Error> {
+        Ok(0)
     }
 
     fn latest(&self) -> Option<u64> {
@@ -184,5 +205,9 @@ impl Keeps for Node {
 
     fn is_withdrawn(&self, _: u64) -> Result<bool, Self::Error> {
         Ok(false)
+    }
+
+    fn view_hash(&self, _: &NodeId) -> Option<Hash> {
+        None
     }
 }

@@ -226,7 +226,7 @@ fn no_sequence_of_policies_yields_an_answer_that_the_policy_in_force_denies() {
                 card: decode(&FIXTURE.agencies[ASKER].card, Cap::Small).unwrap(),
             };
             let permitted = rows.iter().any(|row| row.permits(request, now));
-            let (answer, course) = provider.answer(&node, &checked);
+            let (answer, course) = provider.answer(&node, &checked, &[]);
             let said = decode::<accord_protocol::answer::AnswerHead>(&answer.head, Cap::Head).unwrap().refusal();
             let about = || format!("seed {seed} step {step}: {course:?}, permitted {permitted}");
             match said {

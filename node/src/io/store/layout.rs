@@ -43,6 +43,16 @@ accord_protocol::codes! {
         Greeted = 0x68 "greeted",
         /// The mark that the clock must not fall behind.
         ClockMark = 0x74 "clock-mark",
+        /// Parts of requests that a person here decides: `g`, body hash, part.
+        Held = 0x67 "held",
+        /// Parts of own requests that may have to wait elsewhere: `o`, body hash, part.
+        Sent = 0x6f "sent",
+        /// Parts of the cells that an own request was answered with: `l`, body hash, part.
+        Slice = 0x6c "slice",
+        /// Standing approvals: `s`, hash.
+        Standing = 0x73 "standing",
+        /// What officers have received: `u`, member, `/`, officer key, table, edition.
+        History = 0x75 "history",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
     }

@@ -9,6 +9,7 @@ mod clock;
 mod compact;
 mod contradictions;
 mod greetings;
+mod held;
 mod layout;
 mod manifest;
 mod open;
@@ -27,6 +28,7 @@ use std::{
 
 pub use agreements::{AgreementEntry, Course};
 pub use contradictions::ContradictionEntry;
+pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
 pub use tables::{EditionDetail, EditionEntry};

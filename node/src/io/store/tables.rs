@@ -96,7 +96,7 @@ impl Batch {
 }
 
 impl Store {
-    fn parts(&self, kind: KeyKind, hash: &Hash) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn parts(&self, kind: KeyKind, hash: &Hash) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         for entry in self.scan_prefix(&key(kind, &[&hash.0])) {
             bytes.extend(entry?.1);

@@ -11,9 +11,10 @@ use accord_edge::{
     stream::{self, StreamError},
 };
 use accord_protocol::{
-    answer::class_size,
+    answer::{class_size, reply_class},
     codec::{Bounded, Cap, decode, encode},
-    id::NodeId,
+    held::Collect,
+    id::{Hash, NodeId},
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
     text::with_causes,
@@ -31,6 +32,8 @@ use crate::{
 const OLD_CONNECTION_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time for sending one reply.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
+/// Stream bytes of a list of requests that wait, however long it is.
+const LIST_SIZE: usize = 64 << 10;
 /// Answers to one member that are made or sent at once: a member that does not read pins at most so many replies of 4 MiB.
 const ANSWERS_AT_ONCE: usize = 4;
 
@@ -214,6 +217,13 @@ impl Call {
                 Err(error) => self.refuse(send, &format!("a notice: {error}")).await,
             },
             MessageKind::Greet => self.serve_greeting(send, head.payload.as_slice().to_vec()).await,
+            MessageKind::View => self.serve_view(send).await,
+            MessageKind::Collect | MessageKind::Receipt | MessageKind::Recall | MessageKind::Nudge => {
+                if !exchanges_data(&self.node, &self.connection, &self.member) {
+                    return self.refuse(send, "nothing is exchanged with this member now").await;
+                }
+                self.serve_waiting(send, head.kind, head.payload.as_slice()).await
+            }
             MessageKind::Hello
             | MessageKind::Ask
             | MessageKind::Relay
@@ -225,6 +235,9 @@ impl Call {
             | MessageKind::Notices
             | MessageKind::Rates
             | MessageKind::Mapping
+            | MessageKind::Inbox
+            | MessageKind::Requests
+            | MessageKind::Watch
             | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }
@@ -243,6 +256,10 @@ impl Call {
     }
 
     async fn send_answer(&self, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {
+        self.send_as(send, MessageKind::Request, answer).await
+    }
+
+    async fn send_as(&self, send: &mut SendStream, kind: MessageKind, answer: SignedAnswer) -> Result<(), StreamError> {
         // Once more before anything leaves: a member that was removed or suspended while its request ran gets nothing.
         let still = answer.slice.is_empty() || exchanges_data(&self.node, &self.connection, &self.member);
         if !still || member_of(&self.node, &self.connection).as_ref() != Some(&self.member) {
@@ -252,7 +269,7 @@ impl Call {
         let payload = Bounded::new(answer.head).ok_or(StreamError::DoesNotFit)?;
         let head = encode(&SignedBytes { payload, signature: answer.signature })?;
         let size = class_size(answer.reply_class);
-        within(stream::reply(send, MessageKind::Request, head, Some(&answer.slice), size)).await
+        within(stream::reply(send, kind, head, Some(&answer.slice), size)).await
     }
 
     async fn serve_fetch(&self, send: &mut SendStream, fetch: Fetch) -> Result<(), StreamError> {
@@ -277,6 +294,20 @@ impl Call {
         within(stream::reply(send, MessageKind::Fetch, vec![u8::from(found.is_some())], Some(&body), None)).await
     }
 
+    // In a size class like an answer, so that its length says nothing of how much is shown.
+    async fn serve_view(&self, send: &mut SendStream) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        let serves = exchanges_data(&self.node, &self.connection, &self.member);
+        let found = tokio::task::spawn_blocking(move || if serves { worker.view_document(&peer) } else { None });
+        let found = found.await.map_err(|_| StreamError::Closed)?;
+        let body = match &found {
+            Some(document) => encode(document)?,
+            None => Vec::new(),
+        };
+        let size = reply_class(body.len()).and_then(class_size);
+        within(stream::reply(send, MessageKind::View, vec![u8::from(found.is_some())], Some(&body), size)).await
+    }
+
     async fn serve_greeting(&self, send: &mut SendStream, payload: Vec<u8>) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
         let heard = tokio::task::spawn_blocking(move || (worker.hear(&peer, &payload), worker.hello()));
@@ -292,6 +323,40 @@ impl Call {
             }
             (Err(error), _) => self.refuse(send, &error.to_string()).await,
         }
+    }
+
+    // What passes about requests that wait for a person.
+    async fn serve_waiting(&self, send: &mut SendStream, kind: MessageKind, payload: &[u8]) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        if kind == MessageKind::Nudge {
+            self.node.to_collect.notify_one();
+            return within(stream::reply(send, kind, Vec::new(), None, None)).await;
+        }
+        if kind == MessageKind::Collect {
+            let collect: Collect = match decode(payload, Cap::Small) {
+                Ok(collect) => collect,
+                Err(error) => return self.refuse(send, &format!("a collect: {error}")).await,
+            };
+            if collect.body_hash == Hash::ZERO {
+                let list = encode(&self.node.listed_for(&self.member))?;
+                return within(stream::reply(send, kind, list, Some(&[]), Some(LIST_SIZE))).await;
+            }
+            let collecting = tokio::task::spawn_blocking(move || worker.collected_by(&peer, &collect.body_hash));
+            let answer = collecting.await.map_err(|_| StreamError::Closed)?;
+            return self.send_as(send, kind, answer).await;
+        }
+        let signed: SignedBytes = match decode(payload, Cap::Small) {
+            Ok(signed) => signed,
+            Err(error) => return self.refuse(send, &format!("{kind}: {error}")).await,
+        };
+        let head = if kind == MessageKind::Receipt {
+            let taking = tokio::task::spawn_blocking(move || worker.take_receipt(&peer, &signed));
+            vec![u8::from(taking.await.map_err(|_| StreamError::Closed)?)]
+        } else {
+            let taking = tokio::task::spawn_blocking(move || worker.take_recall(&peer, &signed));
+            taking.await.map_err(|_| StreamError::Closed)?.map_or(Ok(Vec::new()), |said| encode(&said))?
+        };
+        within(stream::reply(send, kind, head, None, None)).await
     }
 
     async fn serve_notice(&self, send: &mut SendStream, document: Document) -> Result<(), StreamError> {

@@ -1,11 +1,13 @@
 //! The network: serving members and people, asking partners.
 
+mod collector;
 mod greeter;
 mod members;
 mod partners;
 mod people;
 mod teller;
 mod upload;
+mod watching;
 
 use std::{
     net::SocketAddr,
@@ -76,6 +78,17 @@ impl Sockets {
             let partners = Arc::clone(&partners);
             tokio::spawn(async move { partners.keep_greeting().await })
         };
+        let deciding = {
+            let (partners, node) = (Arc::clone(&partners), Arc::clone(&self.node));
+            tokio::spawn(async move {
+                tokio::join!(
+                    partners.keep_collecting(),
+                    partners.keep_expiring(),
+                    partners.keep_nudging(),
+                    watching::keep_notifying(node)
+                )
+            })
+        };
         let speaking = tokio::spawn(follow_voice(Arc::clone(&self.node), self.members.clone(), self.people.clone()));
         tokio::join!(
             accept(
@@ -90,6 +103,7 @@ impl Sockets {
         );
         telling.abort();
         greeting.abort();
+        deciding.abort();
         speaking.abort();
     }
 

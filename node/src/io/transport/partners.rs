@@ -15,9 +15,11 @@ use accord_edge::{
 use accord_protocol::{
     answer::{AnswerHead, class_size, reply_class},
     codec::{Bounded, Cap, Text, decode, encode},
+    held::is_status,
     id::{Hash, NodeId},
     key::PublicKey,
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, SignedBytes},
+    officers::Card,
     request::{Request, RequestBody},
     signed::{Document, Label, Preamble},
 };
@@ -143,6 +145,10 @@ impl Partners {
         }
         let (mut round, mut step) =
             Round::new(&body).ok_or_else(|| AskError::NotAReply("no such reply class".into()))?;
+        let waits = body.wanted_until.0 > 0;
+        if waits {
+            self.keep_sent(call, &body).await?;
+        }
         let mut connection = None;
         let (mut failed, mut slice) = (None, Vec::new());
         loop {
@@ -152,7 +158,13 @@ impl Partners {
                         connection = Some(new);
                         round.on(Event::Connected { kept })
                     }
-                    Err(AskError::Unreachable(why) | AskError::NotAReply(why)) => round.on(Event::NoConnection(why)),
+                    Err(AskError::Unreachable(why) | AskError::NotAReply(why)) => {
+                        // What never left is not waited for.
+                        if waits && failed.is_none() {
+                            self.forget_sent(call);
+                        }
+                        round.on(Event::NoConnection(why))
+                    }
                 },
                 Step::Send { within_ms } => {
                     let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
@@ -172,6 +184,9 @@ impl Partners {
                 Step::Done(End::Replied(answer)) => {
                     let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
                     let edition = self.edition_header(current, &body.audience, &answer).await?;
+                    if waits {
+                        self.note_reply(call, &answer).await;
+                    }
                     // Once more before anything is handed on: what was stopped meanwhile gives nothing.
                     if let Some(why) = self.node.stands_still(&body.audience) {
                         return Err(AskError::Unreachable(why.to_string()));
@@ -183,6 +198,32 @@ impl Partners {
                 Step::Done(End::Contradiction(both)) => return Err(self.keep(&body.audience, *both).await),
             };
         }
+    }
+
+    // Before it is sent: whatever happens afterwards, its answer finds whoever asked.
+    async fn keep_sent(&self, call: &AskCall, body: &RequestBody) -> Result<(), AskError> {
+        let card: Card =
+            decode(call.officer_card.as_slice(), Cap::Small).map_err(|error| AskError::NotAReply(error.to_string()))?;
+        let (node, call, body) = (Arc::clone(&self.node), call.clone(), body.clone());
+        let keeping = tokio::task::spawn_blocking(move || node.keep_sent(&call, &body, &card.key));
+        let kept = keeping.await.map_err(|error| AskError::Unreachable(error.to_string()))?;
+        kept.map_err(|error| AskError::Unreachable(error.to_string()))
+    }
+
+    // Nobody waits for it: one that stays by an accident is settled later.
+    fn forget_sent(&self, call: &AskCall) {
+        let (node, body_hash) = (Arc::clone(&self.node), Hash::of(call.body.as_slice()));
+        drop(tokio::task::spawn_blocking(move || node.forget_sent(&body_hash)));
+    }
+
+    // A request that is held is waited for; anything else has come to its end while its officer looked on.
+    async fn note_reply(&self, call: &AskCall, answer: &SignedBytes) {
+        if !is_status(answer.payload.as_slice()) {
+            return self.forget_sent(call);
+        }
+        let (node, body_hash, answer) = (Arc::clone(&self.node), Hash::of(call.body.as_slice()), answer.clone());
+        // What is not kept of it is collected again.
+        let _ = tokio::task::spawn_blocking(move || node.hear_of_request(&body_hash, &answer, &[], &[])).await;
     }
 
     // Sends the request once over a connection; what happened, and the body of the reply.
@@ -360,7 +401,11 @@ impl Partners {
                 };
             }
             let (connection, _) = self.connection(member, None).await.ok()?;
-            Self::fetch_over(&connection, fetch).await.ok().flatten()
+            let found = match fetch.label {
+                Label::View => Self::document_over(&connection, MessageKind::View, Vec::new()).await,
+                _ => Self::fetch_over(&connection, fetch).await,
+            };
+            found.ok().flatten()
         };
         tokio::time::timeout(within, fetched).await.ok().flatten()
     }
@@ -386,7 +431,15 @@ impl Partners {
 
     pub(super) async fn fetch_over(connection: &Connection, fetch: &Fetch) -> Result<Option<Document>, AskError> {
         let payload = encode(fetch).map_err(|error| AskError::NotAReply(error.to_string()))?;
-        let reply = stream::call(connection, stream::Call::new(MessageKind::Fetch, payload), NoBody, |_| {})
+        Self::document_over(connection, MessageKind::Fetch, payload).await
+    }
+
+    async fn document_over(
+        connection: &Connection,
+        kind: MessageKind,
+        payload: Vec<u8>,
+    ) -> Result<Option<Document>, AskError> {
+        let reply = stream::call(connection, stream::Call::new(kind, payload), NoBody, |_| {})
             .await
             .map_err(|error| AskError::Unreachable(words(&error)))?;
         if reply.head.first() != Some(&1) {
@@ -396,7 +449,7 @@ impl Partners {
     }
 
     // The header of the edition that an answer names: from memory, or fetched once. The tool verifies it.
-    async fn edition_header(
+    pub(super) async fn edition_header(
         &self,
         connection: &Connection,
         member: &NodeId,

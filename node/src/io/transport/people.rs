@@ -15,8 +15,8 @@ use accord_protocol::{
     key::PublicKey,
     member_keys::KeyRole,
     message::{
-        AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, MappingCall, MessageKind,
-        PersonReply, RatesCall, RecordsCall, RelayCall, TrustCall, Where,
+        AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, InboxCall, MappingCall,
+        MessageKind, PersonReply, RatesCall, RecordsCall, RelayCall, RequestsCall, TrustCall, Where,
     },
     question::verify_request,
     trust::{Tool, digest},
@@ -24,7 +24,7 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Opened, Partners, upload};
+use super::{Opened, Partners, upload, watching};
 use crate::node::{Node, Reply, mappings};
 
 /// Connections of all people at once.
@@ -104,14 +104,25 @@ pub(super) async fn serve(node: Arc<Node>, partners: Arc<Partners>, seats: Arc<S
 /// Which roles may open what.
 fn may_open(role: KeyRole, kind: MessageKind) -> bool {
     match kind {
-        MessageKind::Hello | MessageKind::Status | MessageKind::Notices | MessageKind::Trust => true,
-        MessageKind::Ask | MessageKind::Relay => role == KeyRole::Officer,
+        MessageKind::Hello | MessageKind::Status | MessageKind::Notices | MessageKind::Trust | MessageKind::Watch => {
+            true
+        }
+        MessageKind::Ask | MessageKind::Relay | MessageKind::Requests => role == KeyRole::Officer,
+        MessageKind::Inbox => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
         MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
         MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
         }
-        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet => false,
+        MessageKind::Fetch
+        | MessageKind::Request
+        | MessageKind::Notice
+        | MessageKind::Greet
+        | MessageKind::View
+        | MessageKind::Collect
+        | MessageKind::Receipt
+        | MessageKind::Nudge
+        | MessageKind::Recall => false,
     }
 }
 
@@ -183,6 +194,28 @@ async fn serve_stream(
             let reply = blocking(node, Node::notices).await?;
             answer_json(send, kind, &reply).await
         }
+        MessageKind::Inbox => {
+            let reply = match parse::<InboxCall>(payload) {
+                // Only an approver decides; what is signed says so, but a hold is not signed.
+                Ok(call) if !may_decide(role, &call) => fault(
+                    3,
+                    "ROLE",
+                    format!("your key is {} here, which may not decide", article(role)),
+                    "ask an approver",
+                ),
+                Ok(call) => blocking(node, move |node| node.inbox_call(&call, &key)).await?,
+                Err(reply) => *reply,
+            };
+            answer_json(send, kind, &reply).await
+        }
+        MessageKind::Requests => {
+            let reply = match parse::<RequestsCall>(payload) {
+                Ok(call) => blocking(node, move |node| node.requests_call(&call, &key)).await?,
+                Err(reply) => *reply,
+            };
+            answer_json(send, kind, &reply).await
+        }
+        MessageKind::Watch => watching::watch(node, key, send).await,
         MessageKind::Edition
         | MessageKind::Coverage
         | MessageKind::Records
@@ -193,7 +226,15 @@ async fn serve_stream(
             let reply = for_operators(node, (connection, key, role), (kind, payload), &mut opened, send).await?;
             answer_json(send, kind, &reply).await
         }
-        MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet => Err(StreamError::Kind),
+        MessageKind::Fetch
+        | MessageKind::Request
+        | MessageKind::Notice
+        | MessageKind::Greet
+        | MessageKind::View
+        | MessageKind::Collect
+        | MessageKind::Receipt
+        | MessageKind::Nudge
+        | MessageKind::Recall => Err(StreamError::Kind),
     }
 }
 
@@ -280,7 +321,15 @@ async fn for_operators(
         | MessageKind::Fetch
         | MessageKind::Request
         | MessageKind::Greet
-        | MessageKind::Notice => return Err(StreamError::Kind),
+        | MessageKind::Notice
+        | MessageKind::View
+        | MessageKind::Collect
+        | MessageKind::Receipt
+        | MessageKind::Nudge
+        | MessageKind::Recall
+        | MessageKind::Inbox
+        | MessageKind::Requests
+        | MessageKind::Watch => return Err(StreamError::Kind),
     };
     Ok(reply)
 }
@@ -288,6 +337,13 @@ async fn for_operators(
 fn article(role: KeyRole) -> String {
     let word = role.as_str();
     if word.starts_with(['a', 'o']) { format!("an {word}'s") } else { format!("a {word}'s") }
+}
+
+fn may_decide(role: KeyRole, call: &InboxCall) -> bool {
+    match call {
+        InboxCall::List { .. } | InboxCall::Show { .. } => true,
+        InboxCall::Decide { .. } | InboxCall::Hold { .. } | InboxCall::Standing { .. } => role == KeyRole::Approver,
+    }
 }
 
 // Operators make editions and propose; another operator or an approver agrees; auditors look.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use accord_protocol::{
     catalogue::{Catalogue, Kind, Quantity},
     cell::{CELL_LEN, Released},
-    consent::{Consent, PublicCell},
+    consent::{Consent, PublicCell, PublicNumber},
     edition::Layout,
 };
 use serde_json::{Value, json};
@@ -102,31 +102,34 @@ impl Node {
         Ok(cells)
     }
 
-    /// The waived numbers that an edition shows, with where they are public.
+    /// The waived numbers that an edition shows, with where they are public. Blocks on the store.
+    pub(in crate::node) fn public_sources(&self, frozen: &Frozen) -> Result<Vec<(PublicCell, String)>, StoreError> {
+        let country = self.config.member.country();
+        let is_shown = |cell: &PublicCell| {
+            let (table, year) = (frozen.catalogue.table_by_id(cell.table_id)?, waiver::year_of(cell)?);
+            let layout = Layout::new(table, country, year).ok()?;
+            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice())?;
+            let block = frozen.block(table.id, year)?;
+            let says = |number: &PublicNumber| {
+                let released = number_of(block, at * layout.width() + usize::from(number.within));
+                released.and_then(Released::number).and_then(|said| u64::try_from(said).ok())
+            };
+            Some(cell.numbers.iter().all(|number| says(number) == Some(number.value)))
+        };
+        Ok(self.waivers()?.into_iter().filter(|(cell, _)| is_shown(cell) == Some(true)).collect())
+    }
+
+    /// The same as JSON for the agency's own people.
     pub(in crate::node) fn footnotes(&self, frozen: &Frozen) -> Result<Value, StoreError> {
         let country = self.config.member.country();
-        let mut notes = Vec::new();
-        for (cell, source) in self.waivers()? {
-            let (Some(table), Some(year)) = (frozen.catalogue.table_by_id(cell.table_id), waiver::year_of(&cell))
-            else {
-                continue;
-            };
-            let Ok(layout) = Layout::new(table, country, year) else { continue };
-            let at = layout.index(cell.levels.as_slice(), cell.codes.as_slice());
-            let (Some(at), Some(block)) = (at, frozen.block(table.id, year)) else { continue };
-            let is_shown = cell.numbers.iter().all(|number| {
-                let released = number_of(block, at * layout.width() + usize::from(number.within));
-                released.and_then(Released::number).and_then(|said| u64::try_from(said).ok()) == Some(number.value)
-            });
-            if is_shown {
-                let mut note = public_json(&frozen.catalogue, country, &cell);
-                if let Some(note) = note.as_object_mut() {
-                    note.insert("public_source".into(), json!(source));
-                }
-                notes.push(note);
+        let note = |(cell, source): (PublicCell, String)| {
+            let mut note = public_json(&frozen.catalogue, country, &cell);
+            if let Some(note) = note.as_object_mut() {
+                note.insert("public_source".into(), json!(source));
             }
-        }
-        Ok(Value::Array(notes))
+            note
+        };
+        Ok(self.public_sources(frozen)?.into_iter().map(note).collect())
     }
 }
 

@@ -92,6 +92,7 @@ impl World {
         self.judge.signs(provider, body, &answer.head, &answer.slice);
         match course {
             Course::Answered { .. } => self.judge.decides(provider, body, answer),
+            Course::Held { .. } => panic!("no policy of the simulation asks a person"),
             Course::Again => {
                 self.judge.count("the same bytes again");
                 self.judge.decides(provider, body, answer);

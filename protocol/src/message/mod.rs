@@ -1,9 +1,13 @@
 //! The heads of streams: what is opened, by whom, and what comes back (`wire.md` D1).
 
-use std::collections::BTreeMap;
+mod people;
 
 use bincode::{Decode, Encode};
-use serde::{Deserialize, Serialize};
+
+pub use people::{
+    Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall, MappingCall, MappingSource, Notice,
+    PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent, Where,
+};
 
 use crate::{
     codec::{Bounded, Cap, Malformed, Text, decode, encode},
@@ -19,6 +23,16 @@ crate::codes! {
     pub enum MessageKind: u16 {
         /// Nodes greet each other: a signed `Hello` each way.
         Greet = 105 "greet",
+        /// A member asks what it may see.
+        View = 106 "view",
+        /// A member asks how its held requests stand, and picks up what was decided.
+        Collect = 107 "collect",
+        /// A member says that a decision has arrived.
+        Receipt = 108 "receipt",
+        /// A provider says that there is something to collect.
+        Nudge = 109 "nudge",
+        /// An officer takes a request back.
+        Recall = 116 "recall",
         /// A member tells those who received an edition that it was withdrawn.
         Notice = 104 "notice",
         /// A person's tool greets its own node and learns the node's time.
@@ -49,6 +63,12 @@ crate::codes! {
         Mapping = 124 "mapping",
         /// Trust documents: hand in; see what is held.
         Trust = 125 "trust",
+        /// Requests that wait for a person here: list, show, approve, hold, reject.
+        Inbox = 117 "inbox",
+        /// Own requests that wait for a person elsewhere: list, show, withdraw.
+        Requests = 118 "requests",
+        /// What happens to requests, as it happens.
+        Watch = 119 "watch",
     }
 }
 
@@ -107,7 +127,15 @@ impl MessageKind {
     /// Whether members open it; all other kinds are opened by a node's own people.
     pub const fn is_for_members(self) -> bool {
         match self {
-            Self::Fetch | Self::Request | Self::Notice | Self::Greet => true,
+            Self::Fetch
+            | Self::Request
+            | Self::Notice
+            | Self::Greet
+            | Self::View
+            | Self::Collect
+            | Self::Receipt
+            | Self::Nudge
+            | Self::Recall => true,
             Self::Hello
             | Self::Ask
             | Self::Relay
@@ -119,14 +147,25 @@ impl MessageKind {
             | Self::Rates
             | Self::Notices
             | Self::Mapping
-            | Self::Trust => false,
+            | Self::Trust
+            | Self::Inbox
+            | Self::Requests
+            | Self::Watch => false,
         }
     }
 
     /// Largest head in bytes.
     pub const fn head_max(self) -> usize {
         match self {
-            Self::Fetch | Self::Relay | Self::Notice => 1 << 10,
+            Self::Fetch
+            | Self::Relay
+            | Self::Notice
+            | Self::View
+            | Self::Collect
+            | Self::Receipt
+            | Self::Nudge
+            | Self::Recall
+            | Self::Watch => 1 << 10,
             Self::Hello
             | Self::Greet
             | Self::Request
@@ -139,7 +178,9 @@ impl MessageKind {
             | Self::Rates
             | Self::Notices
             | Self::Mapping
-            | Self::Trust => 64 << 10,
+            | Self::Trust
+            | Self::Inbox
+            | Self::Requests => 64 << 10,
         }
     }
 
@@ -161,25 +202,36 @@ impl MessageKind {
             | Self::Records
             | Self::Notice
             | Self::Notices
-            | Self::Mapping => None,
+            | Self::Mapping
+            | Self::View
+            | Self::Collect
+            | Self::Receipt
+            | Self::Nudge
+            | Self::Recall
+            | Self::Inbox
+            | Self::Requests
+            | Self::Watch => None,
         }
     }
 
     /// What the answer may hold as body.
     pub const fn body_down(self) -> Option<u64> {
         match self {
-            Self::Fetch | Self::Relay => Some(1 << 20),
-            Self::Request | Self::Ask => Some(4 << 20),
+            Self::Fetch | Self::Relay | Self::View => Some(1 << 20),
+            // What is collected is what the request would have been answered with.
+            Self::Request | Self::Ask | Self::Collect => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
-            Self::Notice | Self::Greet => None,
+            Self::Notice | Self::Greet | Self::Receipt | Self::Nudge | Self::Recall | Self::Watch => None,
             Self::Import
             | Self::Coverage
             | Self::Records
             | Self::Rates
             | Self::Mapping
             | Self::Notices
-            | Self::Trust => Some(16 << 20),
+            | Self::Trust
+            | Self::Inbox
+            | Self::Requests => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
         }
@@ -194,8 +246,9 @@ impl MessageKind {
 
     /// Limits of the direction from server to opener.
     pub const fn limits_down(self) -> Limits {
-        // An import tells how far it is twice a second, for hours; all other replies have no more than the pads of a class.
-        let spare = if matches!(self, Self::Import) { 64 << 20 } else { 4 << 20 };
+        // An import tells how far it is twice a second, for hours, and whoever watches is told for days; all other replies have no
+        // more than the pads of a class.
+        let spare = if matches!(self, Self::Import | Self::Watch) { 64 << 20 } else { 4 << 20 };
         Limits { head: 64 << 10, body: self.body_down(), progress: true, spare }
     }
 }
@@ -287,50 +340,6 @@ pub struct RelayCall {
     pub wait_ms: u32,
 }
 
-/// JSON head of an import.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImportCall {
-    /// Kind of record.
-    pub kind: String,
-    /// The mapping: a name that ships with the node, or its TOML text; absent for the canonical layout.
-    pub mapping: Option<MappingSource>,
-    /// Only rows whose field has this code, `reporting_country=ES`.
-    pub only: Option<(String, String)>,
-    /// Coverage to declare with it, `2011..2016`.
-    pub coverage: Option<String>,
-    /// Check and report, store nothing.
-    pub dry_run: bool,
-    /// Leave bad rows out instead of refusing the file.
-    pub skip_bad: bool,
-    /// Name of the file, for the report.
-    pub file_name: String,
-    /// Take the place of records that are there with another content, and why.
-    pub correct: Option<String>,
-    /// `csv`, or `xlsx` where the tool has turned a workbook into rows.
-    pub format: String,
-    /// SHA-256 of the bytes that follow.
-    pub sha256: String,
-    /// How many bytes follow.
-    pub bytes: u64,
-    /// The operator's file, where the tool has turned it into rows: each row then begins with the line where it stands in that file.
-    pub converted: Option<Converted>,
-    /// Random, so that the same import after a lost connection returns the stored report.
-    pub import_key: String,
-}
-
-/// A file that the tool has turned into rows of comma-separated UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Converted {
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// Its size.
-    pub bytes: u64,
-    /// The sheet of a workbook.
-    pub sheet: Option<String>,
-}
-
 /// Trust documents that somebody hands in, or that are held.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Handed {
@@ -338,249 +347,4 @@ pub struct Handed {
     pub documents: Bounded<Document, 4096>,
     /// Cards of own officers.
     pub cards: Bounded<Card, 1024>,
-}
-
-/// JSON head of a command on trust documents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TrustCall {
-    /// Take the documents in the body, an encoded [`Handed`].
-    Publish {},
-    /// How trust stands.
-    Show {},
-}
-
-/// JSON head of a command on what was imported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum RecordsCall {
-    /// All imports.
-    Imports {},
-    /// One import's report.
-    Import {
-        /// `imp-000003`.
-        id: String,
-    },
-    /// Undo an import.
-    Undo {
-        /// `imp-000003`.
-        id: String,
-        /// Why.
-        reason: String,
-    },
-    /// How many records a case has.
-    Case {
-        /// The case, in any spelling.
-        case: String,
-    },
-    /// Erase a case.
-    Erase {
-        /// The case, in any spelling.
-        case: String,
-        /// On whose authority.
-        authority: String,
-    },
-    /// Copy the store, so that what was deleted is gone from the disk.
-    Compact {},
-}
-
-/// JSON head of a command on euro reference rates. With `import` the file follows as body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum RatesCall {
-    /// What is there.
-    Show {},
-    /// Add the rates of a file.
-    Import {},
-}
-
-/// JSON head of a command on mappings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum MappingCall {
-    /// The mappings that ship with the node.
-    List {},
-    /// Whether a mapping can be imported with, and what is still open.
-    Check {
-        /// Its text.
-        text: String,
-    },
-}
-
-/// Where a mapping comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MappingSource {
-    /// Ships with the node.
-    Name(String),
-    /// A file of the operator's, whole.
-    Text(String),
-}
-
-/// JSON head of an edition command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum EditionCall {
-    /// What publishing would give.
-    Preview {
-        /// Only this table.
-        table: Option<String>,
-        /// List the cells.
-        cells: bool,
-    },
-    /// Publish.
-    Publish {},
-    /// Refuse an edition from now on, and tell those who received it.
-    Withdraw {
-        /// Its number.
-        number: u64,
-        /// Why; kept at the node alone.
-        reason: String,
-    },
-    /// All editions.
-    List {},
-    /// What two editions say differently.
-    Diff {
-        /// Number of the one.
-        from: u64,
-        /// Number of the other.
-        to: u64,
-        /// Only this table.
-        table: Option<String>,
-        /// List the cells.
-        cells: bool,
-    },
-    /// Proposes to make years anew from the records, and to withdraw the editions that have them.
-    Correct {
-        /// The kind of record.
-        kind: String,
-        /// The first year.
-        from: u16,
-        /// The last year.
-        to: u16,
-        /// Why.
-        reason: String,
-    },
-    /// Proposes to show numbers of a cell that are public anyway.
-    Waive {
-        /// The table.
-        table: String,
-        /// Code of each dimension; all of a dimension that is not named.
-        key: BTreeMap<String, String>,
-        /// The measures; the counts if none is named.
-        measures: Vec<String>,
-        /// Where the numbers are public.
-        source: String,
-    },
-    /// What was proposed, and what became of it; one proposal by its id.
-    Proposals {
-        /// Its id.
-        id: Option<String>,
-    },
-    /// Agrees to a proposal; with the second signature it is done.
-    Agree {
-        /// The proposal.
-        id: String,
-        /// The consent with the person's signature, in hexadecimal.
-        document: String,
-    },
-    /// Takes a proposal off the table.
-    Reject {
-        /// The proposal.
-        id: String,
-        /// Why.
-        reason: String,
-    },
-    /// One edition; the current one without a number.
-    Show {
-        /// Its number.
-        number: Option<u64>,
-        /// Only this table.
-        table: Option<String>,
-        /// List the cells.
-        cells: bool,
-    },
-}
-
-/// JSON head of a coverage command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum CoverageCall {
-    /// What is declared.
-    Show {},
-    /// Declare.
-    Set {
-        /// Kind of record.
-        kind: String,
-        /// `2011..2016`.
-        months: String,
-        /// `complete`, `partial` or `none`.
-        state: String,
-    },
-}
-
-/// JSON body of every reply to a person, except ask and relay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PersonReply<T> {
-    /// Exit code as in the contract.
-    pub exit: u8,
-    /// The result, if there is one.
-    pub result: Option<T>,
-    /// Things to know.
-    pub warnings: Vec<Notice>,
-    /// What went wrong.
-    pub error: Option<Fault>,
-}
-
-/// A warning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    /// Stable code.
-    pub code: String,
-    /// In words.
-    pub message: String,
-}
-
-/// An error, with where and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Fault {
-    /// Stable code.
-    pub code: String,
-    /// In words.
-    pub message: String,
-    /// Where it is.
-    #[serde(rename = "where")]
-    pub place: Where,
-    /// What to do next.
-    pub next: Option<String>,
-}
-
-/// Where an error is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Where {
-    /// File.
-    pub file: Option<String>,
-    /// Physical line, from 1.
-    pub line: Option<u64>,
-    /// Column name.
-    pub column: Option<String>,
-    /// Member.
-    pub member: Option<String>,
-    /// Request.
-    pub request_id: Option<String>,
-}
-
-/// JSON body of the reply to a greeting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HelloReply {
-    /// The node's member.
-    pub member: String,
-    /// The caller's role at this node: `officer`, `operator`, ...
-    pub role: String,
-    /// Node time in milliseconds.
-    pub now_ms: u64,
-    /// Program version.
-    pub version: String,
-    /// Which trust documents the node holds: see [`crate::trust::digest`].
-    pub trust: String,
 }

@@ -1,0 +1,71 @@
+//! What partners show: fetched through the own node, verified here, kept in the profile.
+
+use std::path::PathBuf;
+
+use accord_edge::{files, stream::NoBody};
+use accord_policy::{Way, answer_words};
+use accord_protocol::{
+    codec::{Cap, decode, encode},
+    id::{Hash, NodeId},
+    message::{Fetch, MessageKind, RelayCall},
+    signed::{Document, Label, Verified},
+    trust::Trust,
+    view::{View, ViewRow},
+};
+
+use crate::{client::Client, output::Failure, profile::Profile};
+
+/// How long the own node may wait for the partner.
+const WAIT_MS: u32 = 15_000;
+
+fn file(profile: &Profile, member: &NodeId) -> PathBuf {
+    profile.dir.join("views").join(format!("{member}.accord"))
+}
+
+// Signed by a key of the partner that counts now, and meant for this member.
+fn believed(profile: &Profile, trust: &Trust, member: &NodeId, document: &Document) -> Option<Verified<View>> {
+    let keys = trust.sign_keys(member, accord_edge::clock::now());
+    let view = document.verify::<View>(trust.federation(), &keys, 1, &[]).ok()?;
+    (view.provider == *member && view.audience == profile.member).then_some(view)
+}
+
+/// What a partner showed when it was looked at last.
+pub(crate) fn kept(profile: &Profile, trust: &Trust, member: &NodeId) -> Option<Verified<View>> {
+    let document = files::read_document(&file(profile, member)).ok()?;
+    believed(profile, trust, member, &document)
+}
+
+/// Looks at what a partner shows now, and keeps it.
+pub(crate) async fn fetch(
+    profile: &Profile,
+    trust: &Trust,
+    client: &Client,
+    member: &NodeId,
+) -> anyhow::Result<Verified<View>> {
+    let fetch = Fetch { label: Label::View, node_id: Some(member.clone()), number: 0, hash: Hash::ZERO };
+    let call = RelayCall { from: member.clone(), fetch, wait_ms: WAIT_MS };
+    let reply = client.raw(MessageKind::Relay, encode(&call)?, NoBody).await?;
+    let unreachable = || {
+        let next = format!("try again later, or call {member}'s operator; `accord trust` shows who is reachable");
+        Failure::fault(
+            "NO-VIEW",
+            format!("{member} did not show anything: it is not reachable, or does not serve now"),
+            next,
+        )
+    };
+    let found = (reply.head.first() == Some(&1)).then(|| decode::<Document>(&reply.body, Cap::Document).ok()).flatten();
+    let document = found.ok_or_else(unreachable)?;
+    let view = believed(profile, trust, member, &document).ok_or_else(|| {
+        let message = format!("what came from {member} is not its signed view for {}", profile.member);
+        Failure::refused("NOT-VERIFIED", message, "check the trust documents on both sides (`accord trust`)")
+    })?;
+    files::make_dir(&profile.dir.join("views"))?;
+    files::write_document(&file(profile, member), &document)?;
+    Ok(view)
+}
+
+/// How a row is answered, in words.
+pub(crate) fn words(view: &View, row: &ViewRow) -> String {
+    let ways: Vec<Option<Way>> = row.ways.iter().map(|way| Way::from_number(*way)).collect();
+    answer_words(view.ages.as_slice(), &ways)
+}

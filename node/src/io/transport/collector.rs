@@ -1,0 +1,153 @@
+//! Requests that wait for a person: collecting what was decided elsewhere, announcing what was decided here (`wire.md` D20).
+
+use std::{sync::Arc, time::Duration};
+
+use accord_edge::stream::{self, NoBody};
+use accord_protocol::{
+    answer::class_size,
+    codec::{Cap, decode, encode},
+    held::{Collect, List},
+    id::{Hash, NodeId},
+    message::{MessageKind, SignedBytes},
+};
+use quinn::Connection;
+
+use super::partners::Partners;
+use crate::node::Unsettled;
+
+/// How often it is looked whether something was decided.
+const COLLECT_EVERY: Duration = Duration::from_secs(30);
+/// Shortest time between two rounds, however often somebody says that there is something.
+const COLLECT_NOT_SOONER: Duration = Duration::from_millis(500);
+/// Longest round with one partner.
+const WITHIN: Duration = Duration::from_mins(1);
+/// Longest announcement.
+const NUDGED_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether time is over for something.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
+
+impl Partners {
+    /// Collects for as long as the node runs: every 30 seconds, and when somebody says that there is something.
+    pub(super) async fn keep_collecting(self: &Arc<Self>) {
+        loop {
+            let mut rounds = tokio::task::JoinSet::new();
+            for member in self.node.unsettled_partners() {
+                let partners = Arc::clone(self);
+                rounds.spawn(async move { tokio::time::timeout(WITHIN, partners.settle(&member)).await });
+            }
+            while rounds.join_next().await.is_some() {}
+            tokio::time::sleep(COLLECT_NOT_SOONER).await;
+            tokio::select! {
+                () = tokio::time::sleep(COLLECT_EVERY) => {}
+                () = self.node.to_collect.notified() => {}
+            }
+        }
+    }
+
+    /// Ends what nobody decided in time, for as long as the node runs.
+    pub(super) async fn keep_expiring(&self) {
+        loop {
+            let node = Arc::clone(&self.node);
+            // A panic in it is counted and logged where all are.
+            let _ = tokio::task::spawn_blocking(move || node.expire_requests()).await;
+            tokio::time::sleep(EXPIRE_EVERY).await;
+        }
+    }
+
+    /// Announces decisions for as long as the node runs. Whoever does not hear it collects by itself.
+    pub(super) async fn keep_nudging(self: &Arc<Self>) {
+        loop {
+            self.node.to_nudge.notified().await;
+            for member in self.node.take_nudges() {
+                let partners = Arc::clone(self);
+                tokio::spawn(async move {
+                    let nudging = async {
+                        let (connection, _) = partners.connection(&member, None).await.ok()?;
+                        let call = stream::Call::new(MessageKind::Nudge, Vec::new());
+                        stream::call(&connection, call, NoBody, |_| {}).await.ok()
+                    };
+                    if !matches!(tokio::time::timeout(NUDGED_WITHIN, nudging).await, Ok(Some(_))) {
+                        tracing::debug!(peer = %member, "a decision was not announced");
+                    }
+                });
+            }
+        }
+    }
+
+    // All that is not settled with one partner.
+    async fn settle(&self, member: &NodeId) -> Option<()> {
+        self.node.has_learned().await;
+        if self.node.stands_still(member).is_some() {
+            return None;
+        }
+        let (node, of) = (Arc::clone(&self.node), member.clone());
+        let unsettled = tokio::task::spawn_blocking(move || node.unsettled(&of)).await.ok()?;
+        let (connection, _) = self.connection(member, None).await.ok()?;
+        let listed = list(&connection).await?;
+        for (body_hash, what) in unsettled {
+            match what {
+                Unsettled::Receipt(receipt) => self.give_receipt(&connection, &body_hash, &receipt).await,
+                Unsettled::Recall(recall) => {
+                    let payload = encode(&recall).ok()?;
+                    let call = stream::Call::new(MessageKind::Recall, payload);
+                    let reply = stream::call(&connection, call, NoBody, |_| {}).await.ok()?;
+                    // Nothing, where the partner has never heard of it.
+                    if let Ok(signed) = decode::<SignedBytes>(&reply.head, Cap::Head) {
+                        self.hear(member, &connection, &body_hash, signed, Vec::new()).await;
+                    }
+                }
+                Unsettled::Listen { state_seq, reply_class } => {
+                    let has_news = listed.iter().any(|line| line.body_hash == body_hash && line.state_seq > state_seq);
+                    if has_news {
+                        let (signed, slice) = collect(&connection, &body_hash, reply_class).await?;
+                        self.hear(member, &connection, &body_hash, signed, slice).await;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    async fn hear(
+        &self,
+        member: &NodeId,
+        connection: &Connection,
+        body_hash: &Hash,
+        signed: SignedBytes,
+        slice: Vec<u8>,
+    ) {
+        let Ok(edition) = self.edition_header(connection, member, &signed).await else { return };
+        let (node, hash) = (Arc::clone(&self.node), *body_hash);
+        let hearing =
+            tokio::task::spawn_blocking(move || node.hear_of_request(&hash, &signed, &slice, edition.as_slice()));
+        if let Ok(Some(receipt)) = hearing.await {
+            self.give_receipt(connection, body_hash, &receipt).await;
+        }
+    }
+
+    async fn give_receipt(&self, connection: &Connection, body_hash: &Hash, receipt: &SignedBytes) {
+        let Ok(payload) = encode(receipt) else { return };
+        let call = stream::Call::new(MessageKind::Receipt, payload);
+        let reply = stream::call(connection, call, NoBody, |_| {}).await;
+        if reply.is_ok_and(|reply| reply.head.first() == Some(&1)) {
+            let (node, hash) = (Arc::clone(&self.node), *body_hash);
+            // Given once more otherwise, which does no harm.
+            let _ = tokio::task::spawn_blocking(move || node.receipt_given(&hash)).await;
+        }
+    }
+}
+
+async fn list(connection: &Connection) -> Option<List> {
+    let payload = encode(&Collect { body_hash: Hash::ZERO }).ok()?;
+    let call = stream::Call::new(MessageKind::Collect, payload);
+    let reply = stream::call(connection, call, NoBody, |_| {}).await.ok()?;
+    decode(&reply.head, Cap::Head).ok()
+}
+
+async fn collect(connection: &Connection, body_hash: &Hash, reply_class: u8) -> Option<(SignedBytes, Vec<u8>)> {
+    let size = class_size(reply_class)? as u64;
+    let payload = encode(&Collect { body_hash: *body_hash }).ok()?;
+    let call = stream::Call::new(MessageKind::Collect, payload).padded(None, size);
+    let reply = stream::call(connection, call, NoBody, |_| {}).await.ok()?;
+    Some((decode(&reply.head, Cap::Head).ok()?, reply.body))
+}

@@ -1,0 +1,315 @@
+//! Own requests that wait for a person elsewhere: kept before they are sent, heard of later, taken back.
+
+use accord_edge::clock;
+use accord_protocol::{
+    codec::{Bounded, Cap, decode, encode},
+    held::{Recall, Receipt},
+    id::{Hash, NodeId, from_hex, to_hex},
+    key::PublicKey,
+    message::{AskCall, RequestsCall, SignedBytes},
+    request::RequestBody,
+    signed::{Label, Preamble, verify_message},
+};
+use serde_json::{Value, json};
+
+use super::{Node, Reply, done, failed, inbox_view::asks, store_failed};
+use crate::{
+    domain::{
+        outbox::{Course, Heard, Sent, judge},
+        round::Contradiction,
+    },
+    io::store::{Batch, StoreError},
+};
+
+/// Why a request cannot be kept, and is not sent therefore: its answer could be lost.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The officer has too many that wait.
+    #[error("500 of your requests wait already: take some back (accord requests)")]
+    TooMany,
+    /// The store.
+    #[error("your own node cannot keep the request: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// What is to be done with a partner for one own request.
+#[derive(Debug, Clone)]
+pub enum Unsettled {
+    /// Something is to be heard.
+    Listen {
+        /// The number of the latest statement that was heard.
+        state_seq: u32,
+        /// The size class of replies.
+        reply_class: u8,
+    },
+    /// The partner is to be told that it is taken back.
+    Recall(SignedBytes),
+    /// The partner is to be told that the decision arrived.
+    Receipt(SignedBytes),
+}
+
+impl Node {
+    /// Keeps an own request that may have to wait, before it is sent. Blocks on the store.
+    pub fn keep_sent(&self, call: &AskCall, body: &RequestBody, officer: &PublicKey) -> Result<(), NotKept> {
+        let body_hash = Hash::of(call.body.as_slice());
+        {
+            let outbox = self.outbox();
+            if outbox.get(&body_hash).is_some() {
+                return Ok(());
+            }
+            if !outbox.has_room_for(officer) {
+                return Err(NotKept::TooMany);
+            }
+        }
+        let sent = Sent {
+            body: call.body.clone(),
+            officer_signature: call.officer_signature,
+            officer_card: call.officer_card.clone(),
+            officer: *officer,
+            request_id: body.request_id,
+            audience: body.audience.clone(),
+            issued_at: body.issued_at,
+            wanted_until: body.wanted_until,
+            course: Course::Sent,
+            state_seq: 0,
+            changed_at: clock::now(),
+            latest: Bounded::default(),
+            edition: Bounded::default(),
+            slice_hash: Hash::ZERO,
+            recall: Bounded::default(),
+            has_receipt: false,
+        };
+        self.put_sent(&sent, None)?;
+        Ok(())
+    }
+
+    fn put_sent(&self, sent: &Sent, slice: Option<&[u8]>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.put_sent(sent);
+        if let Some(slice) = slice {
+            batch.put_slice(&sent.body_hash(), slice);
+        }
+        self.store.commit(batch)?;
+        self.outbox().enter(sent);
+        Ok(())
+    }
+
+    /// Forgets an own request that was decided while its officer waited, or never left. Blocks on the store.
+    pub fn forget_sent(&self, body_hash: &Hash) {
+        let mut batch = Batch::default();
+        let forgotten = self.store.drop_sent(body_hash, &mut batch).and_then(|()| self.store.commit(batch));
+        match forgotten {
+            Ok(_) => self.outbox().forget(body_hash),
+            Err(error) => tracing::error!(%error, "an own request that is settled stays"),
+        }
+    }
+
+    /// The partners from whom something is to be heard, or who are to be told something.
+    pub fn unsettled_partners(&self) -> Vec<NodeId> {
+        self.outbox().partners()
+    }
+
+    /// What is not settled with a partner. Blocks on the store.
+    pub fn unsettled(&self, partner: &NodeId) -> Vec<(Hash, Unsettled)> {
+        let hashes: Vec<Hash> = self.outbox().unsettled(partner).map(|(hash, _)| hash).collect();
+        let mut all = Vec::new();
+        for hash in hashes {
+            let Ok(Some(sent)) = self.store.sent(&hash) else { continue };
+            let body: Option<RequestBody> = decode(sent.body.as_slice(), Cap::Head).ok();
+            let what = match (sent.course.is_final(), sent.recall.as_slice().first(), body) {
+                (true, ..) => self.receipt_for(&sent).map(Unsettled::Receipt),
+                (false, Some(recall), _) => Some(Unsettled::Recall(recall.clone())),
+                (false, None, Some(body)) => {
+                    Some(Unsettled::Listen { state_seq: sent.state_seq, reply_class: body.reply_class })
+                }
+                (false, None, None) => None,
+            };
+            all.extend(what.map(|what| (hash, what)));
+        }
+        all
+    }
+
+    fn receipt_for(&self, sent: &Sent) -> Option<SignedBytes> {
+        let head_hash = Hash::of(sent.latest.as_slice().first()?.payload.as_slice());
+        let receipt = Receipt { preamble: Preamble, body_hash: sent.body_hash(), head_hash, at: clock::now() };
+        let payload = encode(&receipt).ok()?;
+        let signature = self.voice().sign.sign(Label::Receipt, self.standing().trust().federation(), &payload);
+        Some(SignedBytes { payload: Bounded::new(payload)?, signature })
+    }
+
+    /// Hears what a partner says of an own request: a signed head, with the slice and the edition's header where it is an answer.
+    /// Returns the receipt to send, if it decides. Blocks on the store.
+    pub fn hear_of_request(
+        &self,
+        body_hash: &Hash,
+        signed: &SignedBytes,
+        slice: &[u8],
+        edition: &[u8],
+    ) -> Option<SignedBytes> {
+        let _one_at_a_time = self.hearing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sent = self.store.sent(body_hash).ok().flatten()?;
+        let body: RequestBody = decode(sent.body.as_slice(), Cap::Head).ok()?;
+        let partner = &sent.audience;
+        let judged = judge(self.standing().trust(), &sent, &body, (signed, slice), clock::now());
+        let (course, state_seq) = match judged {
+            Ok(Heard::New { course, state_seq }) => (course, state_seq),
+            Ok(Heard::Known) => return None,
+            Ok(Heard::Contradiction) => {
+                tracing::error!(%partner, "ALARM: two different signed decisions on one request; both are kept");
+                let first = sent.latest.as_slice().first()?.clone();
+                let both = Contradiction { first, second: signed.clone() };
+                if let Err(error) = self.keep_contradiction(partner, &both) {
+                    tracing::error!(%error, "they cannot be kept");
+                }
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%partner, request = %sent.request_id, %error, "what was said of a request is not believed");
+                return None;
+            }
+        };
+        let next = Sent {
+            course,
+            state_seq,
+            changed_at: clock::now(),
+            latest: Bounded::new(vec![signed.clone()])?,
+            edition: Bounded::new(edition.to_vec())?,
+            slice_hash: if slice.is_empty() { Hash::ZERO } else { Hash::of(slice) },
+            recall: if course.is_final() { Bounded::default() } else { sent.recall.clone() },
+            ..sent.clone()
+        };
+        if let Err(error) = self.put_sent(&next, (!slice.is_empty()).then_some(slice)) {
+            tracing::error!(%error, "what was decided elsewhere cannot be kept; it is collected again");
+            return None;
+        }
+        tracing::info!(%partner, request = %next.request_id, state = %course, "heard of a request");
+        self.tell(false, (next.request_id, partner, next.officer), course.as_str());
+        course.is_final().then(|| self.receipt_for(&next)).flatten()
+    }
+
+    /// Notes that a partner knows that its decision arrived. Blocks on the store.
+    pub fn receipt_given(&self, body_hash: &Hash) {
+        let Ok(Some(sent)) = self.store.sent(body_hash) else { return };
+        if let Err(error) = self.put_sent(&Sent { has_receipt: true, ..sent }, None) {
+            tracing::error!(%error, "that a receipt was given cannot be kept");
+        }
+    }
+
+    /// What an officer does with own requests that wait elsewhere. Blocks on the store.
+    pub(crate) fn requests_call(&self, call: &RequestsCall, key: &PublicKey) -> Reply {
+        let shown = match call {
+            RequestsCall::List {} => self.list_requests(key),
+            RequestsCall::Collect {} => {
+                self.to_collect.notify_one();
+                self.list_requests(key)
+            }
+            RequestsCall::Show { id } => self.request_of(key, id).and_then(|sent| self.show_request(&sent)),
+            RequestsCall::Withdraw { id, recall } => {
+                self.request_of(key, id).and_then(|sent| self.withdraw_request(sent, recall))
+            }
+        };
+        shown.unwrap_or_else(|reply| *reply)
+    }
+
+    fn request_of(&self, key: &PublicKey, id: &str) -> Result<Sent, Box<Reply>> {
+        let id: String = id.chars().filter(char::is_ascii_hexdigit).take(32).collect();
+        let found = if id.is_empty() { Vec::new() } else { self.outbox().find(key, &id) };
+        match found.as_slice() {
+            [hash] => match self.store.sent(hash) {
+                Ok(Some(sent)) => Ok(sent),
+                Ok(None) => {
+                    Err(Box::new(failed(2, "NO-REQUEST", "it is not kept any more", "see accord requests list")))
+                }
+                Err(error) => Err(Box::new(store_failed(&error))),
+            },
+            [] => {
+                let message = format!("no request of yours that waits, or has waited, begins with `{id}`");
+                Err(Box::new(failed(2, "NO-REQUEST", message, "see accord requests list")))
+            }
+            [_, ..] => {
+                let message = format!("`{id}` is the beginning of {} requests", found.len());
+                Err(Box::new(failed(2, "AMBIGUOUS", message, "write more of the id: accord requests list")))
+            }
+        }
+    }
+
+    fn list_requests(&self, key: &PublicKey) -> Result<Reply, Box<Reply>> {
+        let hashes = self.outbox().of(key);
+        let mut all = Vec::new();
+        for hash in hashes {
+            all.extend(self.store.sent(&hash).map_err(|error| Box::new(store_failed(&error)))?);
+        }
+        all.sort_by_key(|sent| (sent.issued_at, sent.request_id));
+        let requests: Vec<Value> = all.iter().map(|sent| self.request_json(sent)).collect();
+        let waiting = all.iter().filter(|sent| !sent.course.is_final()).count();
+        Ok(done(json!({ "requests": requests, "waiting": waiting })))
+    }
+
+    fn request_json(&self, sent: &Sent) -> Value {
+        let standing = self.standing();
+        let body: Option<RequestBody> = decode(sent.body.as_slice(), Cap::Head).ok();
+        let catalogue = standing.trust().catalogue();
+        json!({
+            "request_id": sent.request_id.to_string(),
+            "body_hash": sent.body_hash().to_string(),
+            "member": sent.audience.as_str(),
+            "state": sent.course.as_str(),
+            "state_seq": sent.state_seq,
+            "asked_at": sent.issued_at.to_string(),
+            "wanted_until": sent.wanted_until.to_string(),
+            "changed_at": sent.changed_at.to_string(),
+            "withdrawing": !sent.recall.as_slice().is_empty(),
+            "purpose": body.as_ref().map(|body| body.purpose.as_str()),
+            "asks": body.map(|body| asks(&body.query, catalogue, sent.audience.country())),
+        })
+    }
+
+    // With the exact bytes: the tool verifies them itself.
+    fn show_request(&self, sent: &Sent) -> Result<Reply, Box<Reply>> {
+        let mut shown = self.request_json(sent);
+        let slice = self.store.slice(&sent.body_hash()).map_err(|error| Box::new(store_failed(&error)))?;
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("body".into(), json!(to_hex(sent.body.as_slice())));
+            fields.insert("officer_signature".into(), json!(to_hex(&sent.officer_signature.0)));
+            fields.insert("officer_card".into(), json!(to_hex(sent.officer_card.as_slice())));
+            let reply = sent.latest.as_slice().first().map(|latest| {
+                json!({
+                    "head": to_hex(latest.payload.as_slice()), "signature": to_hex(&latest.signature.0),
+                    "slice": to_hex(&slice), "edition": to_hex(sent.edition.as_slice()),
+                })
+            });
+            fields.insert("reply".into(), json!(reply));
+        }
+        Ok(done(shown))
+    }
+
+    fn withdraw_request(&self, sent: Sent, recall: &str) -> Result<Reply, Box<Reply>> {
+        if sent.course.is_final() {
+            let message = format!("it is {} already", sent.course);
+            return Err(Box::new(failed(3, "OVER", message, "see accord requests show")));
+        }
+        let signed = from_hex(recall).and_then(|bytes| decode::<SignedBytes>(&bytes, Cap::Small).ok());
+        let standing = self.standing();
+        let federation = standing.trust().federation();
+        let is_valid = |signed: &SignedBytes| {
+            verify_message::<Recall>(federation, &[sent.officer], signed.payload.as_slice(), &signed.signature)
+                .is_ok_and(|said| said.body_hash == sent.body_hash() && said.request_id == sent.request_id)
+        };
+        let Some(signed) = signed.filter(is_valid) else {
+            let message = "the withdrawal is not signed by the officer who asked";
+            return Err(Box::new(failed(3, "SIGNATURE", message, "use the profile that you asked with")));
+        };
+        let next = Sent { recall: Bounded::new(vec![signed]).unwrap_or_default(), ..sent };
+        self.put_sent(&next, None).map_err(|error| Box::new(store_failed(&error)))?;
+        self.to_collect.notify_one();
+        Ok(done(self.request_json(&next)))
+    }
+
+    /// Forgets own requests that were decided long ago, or were never heard of again. Blocks on the store.
+    pub(super) fn forget_own_requests(&self) {
+        let old = self.outbox().old(clock::now());
+        for body_hash in old {
+            self.forget_sent(&body_hash);
+        }
+    }
+}

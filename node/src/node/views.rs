@@ -1,0 +1,112 @@
+//! What each partner may see, kept while nothing that it follows from has changed.
+
+use std::sync::Arc;
+
+use accord_edge::clock;
+use accord_protocol::{
+    codec::encode,
+    id::{Hash, NodeId},
+    signed::{Document, NotVerified},
+    time::DAY_MS,
+    view::View,
+};
+
+use super::Node;
+use crate::{
+    domain::view::{NotShown, Showing},
+    io::store::StoreError,
+};
+
+/// A view, with what it follows from.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    basis: Basis,
+    view: View,
+    hash: Hash,
+}
+
+// The day, because rows end on days and ages are counted in months.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Basis {
+    policy: Hash,
+    roster: Hash,
+    catalogue: Hash,
+    edition: u64,
+    day: u64,
+}
+
+impl Kept {
+    /// By which requests name it.
+    pub(super) const fn hash(&self) -> Hash {
+        self.hash
+    }
+}
+
+/// Why there is no view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoView {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be computed.
+    #[error(transparent)]
+    NotShown(#[from] NotShown),
+    /// It does not fit a document.
+    #[error(transparent)]
+    TooLarge(#[from] NotVerified),
+}
+
+impl Node {
+    /// What a member may see, signed. Blocks on the store.
+    pub(crate) fn view_document(&self, member: &NodeId) -> Option<Document> {
+        let signed = self.current_view(member).and_then(|kept| Ok(Document::new(&kept.view)?));
+        match signed {
+            Ok(mut document) => {
+                document.add_signature(&self.voice().sign, self.standing().trust().federation());
+                tracing::info!(peer = %member, "looked at what it may see");
+                Some(document)
+            }
+            Err(error) => {
+                tracing::error!(peer = %member, %error, "ALARM: a view cannot be made");
+                None
+            }
+        }
+    }
+
+    /// What a member may see now. Blocks on the store.
+    pub(super) fn current_view(&self, member: &NodeId) -> Result<Arc<Kept>, NoView> {
+        let standing = self.standing();
+        let now = clock::now();
+        let edition = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
+        let basis = Basis {
+            policy: standing.access.hash(),
+            roster: standing.trust().roster().hash(),
+            catalogue: standing.trust().catalogue().hash,
+            edition: edition.as_ref().map_or(0, |edition| edition.frozen.header.number),
+            day: now.0 / DAY_MS,
+        };
+        let lock = || self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(kept) = lock().get(member).filter(|kept| kept.basis == basis) {
+            return Ok(Arc::clone(kept));
+        }
+        let waived = edition.as_ref().map_or_else(|| Ok(Vec::new()), |edition| self.public_sources(&edition.frozen))?;
+        let showing = Showing {
+            me: &self.config.member,
+            access: &standing.access,
+            catalogue: edition.as_ref().map_or(standing.trust().catalogue(), |edition| &edition.frozen.catalogue),
+            edition: edition.as_ref().map(|edition| &edition.frozen.header),
+            rules: edition.as_ref().map_or(&self.config.rules, |edition| edition.rules()),
+            handling: &self.config.handling,
+            rate: self.config.quota.officer,
+            contact: &self.config.words.contact,
+            waived: &waived,
+        };
+        let note = |table: &str| self.config.words.notes.get(table).cloned().unwrap_or_default();
+        let view = showing.to(member, note, now)?;
+        let hash = Hash::of(&encode(&view).map_err(NotVerified::from)?);
+        let kept = Arc::new(Kept { basis, view, hash });
+        // A roster lists fewer members than would need a bound.
+        lock().insert(member.clone(), Arc::clone(&kept));
+        Ok(kept)
+    }
+}
