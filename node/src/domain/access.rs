@@ -84,6 +84,11 @@ impl Access {
         self.fault.as_deref()
     }
 
+    /// What the policy in force names and the roster and catalogue do not have: it permits nothing of that.
+    pub fn unknown(&self) -> Vec<&str> {
+        self.policy.iter().flat_map(Policy::unknown).map(String::as_str).collect()
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.policy.as_ref().map_or(0, Policy::rows)

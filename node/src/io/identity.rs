@@ -154,6 +154,13 @@ impl Standing {
         } else {
             tracing::info!(version = self.access.version(), rows = self.access.rows(), "a policy is in force");
         }
+        let unknown = self.access.unknown().join(", ");
+        if !unknown.is_empty() {
+            tracing::warn!(
+                unknown,
+                "the policy names what the roster and catalogue do not have: it permits nothing of that"
+            );
+        }
     }
 
     /// Who is trusted.

@@ -26,6 +26,14 @@ impl Node {
                 "the roster has expired: no data is exchanged until a new one is installed",
             ));
         }
+        let unknown = standing.access.unknown();
+        if !unknown.is_empty() {
+            let message = format!(
+                "the policy names what the roster and catalogue do not have, and permits nothing of that: {}",
+                unknown.join(", ")
+            );
+            warnings.push(super::notice("POLICY-NAMES", &message));
+        }
         let panics = crate::io::telemetry::panics();
         if panics > 0 {
             warnings.push(super::notice(

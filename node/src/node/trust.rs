@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use super::{Node, Reply, done, failed, notice};
 use crate::{
-    domain::{access, greeting},
+    domain::{
+        access::{self, Access},
+        greeting,
+    },
     io::identity::{self, IdentityError},
 };
 
@@ -71,8 +74,8 @@ impl Node {
                 tracing::warn!(%remark, "trust documents");
             }
         }
-        let other_policy = (before.access.hash(), before.access.fault()) != (next.access.hash(), next.access.fault());
-        if other_policy {
+        let told = |access: &Access| (access.hash(), access.fault().map(str::to_owned), access.unknown().join(", "));
+        if told(&before.access) != told(&next.access) {
             next.log_policy();
         }
         if let Some(keys) = next.trust().keys(&self.config.member) {
@@ -199,6 +202,7 @@ impl Node {
             "rows": access.rows(),
             "signed_at": document.map(|document| document.issued_at.to_string()),
             "fault": access.fault(),
+            "unknown": access.unknown(),
         })
     }
 

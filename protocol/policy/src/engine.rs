@@ -106,6 +106,7 @@ pub struct Policy {
     entities: Entities,
     schema: Schema,
     rows: Rows,
+    unknown: BTreeSet<String>,
     members: HashMap<NodeId, EntityUid>,
     tables: HashMap<String, EntityUid>,
     actions: BTreeMap<&'static str, EntityUid>,
@@ -124,6 +125,7 @@ impl Policy {
     /// The first rule that is broken, with its place. A policy is taken as a whole or not at all.
     pub fn new(texts: Texts<'_>, world: World<'_>) -> Result<Self, Refused> {
         let rows = Rows::parse(texts.rows, world)?;
+        let mut names = rows.unknown(world.catalogue);
         let ours = |what: &str, error: &dyn fmt::Display| Refused::at(Part::Rows, "", 0, format!("{what}: {error}"));
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| ours("the shipped schema", &error))?;
         let mut set = PolicySet::new();
@@ -136,10 +138,12 @@ impl Policy {
         }
         let written = written(texts.cedar)?;
         for policy in written.iter().cloned() {
-            if let Some(unknown) = unknown(&policy, &rows, world).filter(|_| world.strict) {
+            let unknown = unknown(&policy, &rows, world);
+            if let Some(unknown) = unknown.first().filter(|_| world.strict) {
                 let place = texts.cedar.find(&format!("\"{}\"", unknown.id().escaped())).unwrap_or(0);
                 return Err(Refused::at(Part::Cedar, texts.cedar, place, format!("there is no {unknown}")));
             }
+            names.extend(unknown.iter().map(|unknown| AsRef::<str>::as_ref(unknown.id()).to_owned()));
             let id = policy.id().to_string();
             let refused = |rule: String| Refused::at(Part::Cedar, texts.cedar, 0, rule);
             set.add(policy).map_err(|_| refused(format!("two policies have the name {id}")))?;
@@ -154,6 +158,7 @@ impl Policy {
             entities: Entities::empty(),
             schema,
             rows,
+            unknown: names,
             members: HashMap::new(),
             tables: HashMap::new(),
             actions: BTreeMap::new(),
@@ -252,6 +257,11 @@ impl Policy {
 
     pub(crate) const fn written_rows(&self) -> &Rows {
         &self.rows
+    }
+
+    /// What it names and the roster and catalogue do not have: members, tables and levels. Nothing in one that was read strictly.
+    pub const fn unknown(&self) -> &BTreeSet<String> {
+        &self.unknown
     }
 
     /// How many rows there are.
@@ -374,8 +384,8 @@ fn written(text: &str) -> Result<Vec<cedar_policy::Policy>, Refused> {
     Ok(named)
 }
 
-// A member, table or group that a hand-written policy names and that does not exist: the schema knows kinds, not names.
-fn unknown(policy: &cedar_policy::Policy, rows: &Rows, world: World<'_>) -> Option<EntityUid> {
+// Members, tables and groups that a hand-written policy names and that do not exist: the schema knows kinds, not names.
+fn unknown(policy: &cedar_policy::Policy, rows: &Rows, world: World<'_>) -> Vec<EntityUid> {
     let exists = |uid: &EntityUid| {
         let name: &str = uid.id().as_ref();
         match uid.type_name().basename() {
@@ -386,7 +396,7 @@ fn unknown(policy: &cedar_policy::Policy, rows: &Rows, world: World<'_>) -> Opti
             _ => true,
         }
     };
-    policy.entity_literals().into_iter().find(|uid| !exists(uid))
+    policy.entity_literals().into_iter().filter(|uid| !exists(uid)).collect()
 }
 
 // Where in its text Cedar finds fault, in bytes.

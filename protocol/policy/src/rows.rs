@@ -6,7 +6,7 @@ use std::{
 };
 
 use accord_protocol::{
-    catalogue::{Axis, Table},
+    catalogue::{Axis, Catalogue, Table},
     id::NodeId,
     officers::Purpose,
     policy::POLICY_TEXT_MAX,
@@ -15,7 +15,7 @@ use accord_protocol::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{engine::World, groups};
+use crate::{compile::level_word, engine::World, groups};
 
 /// Rows and groups, at most.
 const ROWS_MAX: usize = 256;
@@ -106,6 +106,8 @@ pub(crate) struct Grant {
 pub(crate) struct Rows {
     pub(crate) groups: BTreeMap<String, BTreeSet<NodeId>>,
     pub(crate) grants: Vec<Grant>,
+    /// Members and tables that they name and that do not exist.
+    gone: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +155,7 @@ impl Rows {
         if raw.group.len() > ROWS_MAX || raw.grant.len() > ROWS_MAX {
             return Err(refused((0..0, format!("more than {ROWS_MAX} rows"))));
         }
-        let mut rows = Self::default();
+        let mut rows = Self { gone: raw.gone(world), ..Self::default() };
         for group in &raw.group {
             let (name, named) = group.check(world).map_err(refused)?;
             if rows.groups.insert(name, named).is_some() {
@@ -169,6 +171,18 @@ impl Rows {
 }
 
 impl Rows {
+    /// What they name and does not exist. Nothing in rows that were read strictly.
+    pub(crate) fn unknown(&self, catalogue: &Catalogue) -> BTreeSet<String> {
+        let mut names = self.gone.clone();
+        // Of tables that are all gone nobody knows the levels.
+        for grant in self.grants.iter().filter(|grant| !grant.tables.is_empty()) {
+            let levels = grant.finest.iter();
+            let levels = levels.filter(|(dimension, level)| !is_level(&grant.tables, catalogue, dimension, level));
+            names.extend(levels.map(|(dimension, level)| level_word(dimension, level)));
+        }
+        names
+    }
+
     /// Whether a row names a member, by itself or in a group.
     pub(crate) fn names(&self, grant: &Grant, member: &NodeId) -> bool {
         grant.partners.iter().any(|partner| match partner {
@@ -176,6 +190,18 @@ impl Rows {
             Partner::Group(group) if groups::STANDING.contains(&group.as_str()) => groups::of(member) == group,
             Partner::Group(group) => self.groups.get(group).is_some_and(|members| members.contains(member)),
         })
+    }
+}
+
+impl RawRows {
+    fn gone(&self, world: World<'_>) -> BTreeSet<String> {
+        let members = self.group.iter().flat_map(|group| &group.members);
+        let members = members.chain(self.grant.iter().flat_map(|grant| &grant.partner)).map(Spanned::get_ref);
+        let is_gone = |name: &NodeId| !world.members.contains(name);
+        let members = members.filter(|name| name.parse().is_ok_and(|member| is_gone(&member)));
+        let tables = self.grant.iter().flat_map(|grant| &grant.table).map(Spanned::get_ref);
+        let tables = tables.filter(|name| *name != "*" && world.catalogue.table(name).is_none());
+        members.chain(tables).cloned().collect()
     }
 }
 
@@ -216,9 +242,7 @@ impl RawGrant {
         let (strict, catalogue) = (known.world.strict, known.world.catalogue);
         let tables = tables(&self.table, known.world)?;
         let finest = self.finest.into_iter().map(|(dimension, level)| {
-            let of = tables.iter().filter_map(|name| catalogue.table(name));
-            let has = |table: &Table| axis(table, &dimension).is_some_and(|axis| axis.level(level.get_ref()).is_some());
-            if !strict || of.into_iter().any(has) {
+            if !strict || is_level(&tables, catalogue, &dimension, level.get_ref()) {
                 Ok((dimension, level.into_inner()))
             } else {
                 let rule =
@@ -277,6 +301,12 @@ fn tables(names: &[Spanned<String>], world: World<'_>) -> Result<BTreeSet<String
         }
     }
     Ok(tables)
+}
+
+// Whether one of these tables at least has a dimension with such a level.
+fn is_level(tables: &BTreeSet<String>, catalogue: &Catalogue, dimension: &str, level: &str) -> bool {
+    let mut of = tables.iter().filter_map(|name| catalogue.table(name));
+    of.any(|table| axis(table, dimension).is_some_and(|axis| axis.level(level).is_some()))
 }
 
 /// The axis of a dimension, whatever the country.

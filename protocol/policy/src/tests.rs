@@ -438,6 +438,11 @@ fn what_is_gone_is_left_out_of_a_policy_that_was_taken() {
     let texts = Texts { rows: &rows, cedar };
     assert!(Policy::new(texts, world(true)).is_err());
     let policy = Policy::new(texts, world(false)).unwrap();
+    let names = |policy: &Policy| policy.unknown().iter().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(names(&policy), "AT-AGENCY gone");
+    let rows = rows.replace("AT-AGENCY", "IT-AGENCY").replace("quarter", "week");
+    let other = Policy::new(Texts { rows: &rows, cedar: "" }, world(false)).unwrap();
+    assert_eq!(names(&other), "gone time=week");
     assert!(matches!(decide(&policy, ASKED), Decision::Permit(Way::AtOnce, _)));
     let (_, table, levels, why, when, at) = ASKED;
     let gone = decide(&policy, ("AT-AGENCY", table, levels, why, when, at));
