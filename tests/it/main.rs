@@ -18,6 +18,7 @@ mod decoders;
 mod exchange;
 mod federation;
 mod imports;
+mod inbox;
 mod independent;
 mod keys_at_rest;
 mod kinds;
