@@ -114,6 +114,9 @@ pub trait Keeps {
     /// Whether an edition was withdrawn.
     fn is_withdrawn(&self, number: u64) -> Result<bool, Self::Error>;
 
+    /// How many approvers have let this request's answer leave; 0 if it never waited for any.
+    fn approvals_of(&self, body_hash: &Hash) -> Result<usize, Self::Error>;
+
     /// Whether one more request of this member can wait for a person.
     fn has_room_to_hold(&self, member: &NodeId) -> bool;
 
@@ -391,7 +394,9 @@ impl Provider<'_> {
             // Nobody receives by repeating a request what the policy in force denies. It is not remembered, since it may be permitted
             // again.
             let answered_from = || Some(checked.body.view_hash);
-            provide::permit(checked, &edition.catalogue, (self.me, self.access, self.now), answered_from)?;
+            let permitted =
+                provide::permit(checked, &edition.catalogue, (self.me, self.access, self.now), answered_from)?;
+            self.refuse_unapproved(kept, checked, &permitted)?;
             let table = edition
                 .catalogue
                 .table_by_id(checked.body.query.table_id)

@@ -9,7 +9,7 @@ use accord_protocol::{
     held::{HeldState, Recall, Status},
     id::Hash,
     message::SignedBytes,
-    refusal::Reason,
+    refusal::{Reason, Refusal},
     signed::{Document, Label, Preamble, Signable, verify_message},
     time::DAY_MS,
 };
@@ -17,7 +17,7 @@ use accord_protocol::{
 use super::{
     answering::{Chosen, Decided, Failure, Keeps, Provider, SignedAnswer},
     inbox::{self, Course, Held, NoVerdict, Outlook},
-    provide::{self, Checked, Denied},
+    provide::{self, Checked, Denied, Permitted},
 };
 
 /// How long a decision is remembered that its asker may collect late.
@@ -87,10 +87,30 @@ impl Provider<'_> {
         Ok(have >= needed)
     }
 
+    /// What was answered at once, or after one approval, is not answered again where the policy in force asks for more.
+    pub(super) fn refuse_unapproved<S: Keeps>(
+        &self,
+        kept: &S,
+        checked: &Checked,
+        permitted: &Permitted,
+    ) -> Result<(), Failure<S::Error>> {
+        let needed = needed(permitted.way());
+        if needed == 0 {
+            return Ok(());
+        }
+        let body = &checked.body;
+        let given = kept.approvals_of(&checked.body_hash).map_err(Failure::Inside)?;
+        let ahead = kept.in_advance(&body.requester, permitted.table_id(), body.purpose).map_err(Failure::Inside)?;
+        if given.max(ahead) >= needed {
+            return Ok(());
+        }
+        let why = format!("the policy in force has it answered {} only", permitted.way());
+        Err(checked.deny(Refusal::Unavailable, why).into())
+    }
+
     /// A request that has just come and that a person has to decide.
     pub(super) fn hold(&self, checked: &Checked, envelope: &[u8]) -> Result<Held, Denied> {
-        let too_long =
-            || checked.deny(accord_protocol::refusal::Refusal::Encoding, "the request does not decode twice");
+        let too_long = || checked.deny(Refusal::Encoding, "the request does not decode twice");
         Ok(Held {
             envelope: decode(envelope, accord_protocol::codec::Cap::Head).map_err(|_| too_long())?,
             body_hash: checked.body_hash,

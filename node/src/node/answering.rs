@@ -169,6 +169,11 @@ impl Keeps for Node {
         Ok(())
     }
 
+    fn approvals_of(&self, body_hash: &Hash) -> Result<usize, StoreError> {
+        let held = self.store.held(body_hash)?.filter(|held| held.course == inbox::Course::Answered);
+        Ok(held.map_or(0, |held| held.verdicts.as_slice().len()))
+    }
+
     fn has_room_to_hold(&self, member: &NodeId) -> bool {
         self.inbox().has_room_for(member)
     }

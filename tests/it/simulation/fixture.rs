@@ -16,8 +16,8 @@ use accord_protocol::{
     edition::{CoverageRow, CoverageState, EditionHeader, Layout, Protection},
     id::{Hash, NodeId, OfficerId, from_hex},
     key::{PublicKey, SigningKey},
-    member_keys::MemberKeys,
-    officers::{Card, Officers, Purpose},
+    member_keys::{KeyRole, MemberKeys},
+    officers::{Card, Officers, Purpose, Staff, StaffMember},
     policy::PolicyDocument,
     root::Root,
     roster::{Member, MemberRole, MemberState, Roster},
@@ -60,7 +60,7 @@ pub(super) struct Fixture {
 pub(super) static FIXTURE: LazyLock<Fixture> = LazyLock::new(build);
 
 // The key whose private seed is 32 times this byte (RFC 8032 seeds, RFC 8410 envelope).
-fn key(seed: u8) -> SigningKey {
+pub(super) fn key(seed: u8) -> SigningKey {
     let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     let mut pkcs8 = from_hex("3051020101300506032b657004220420").unwrap();
     pkcs8.extend([seed; 32]);
@@ -161,6 +161,28 @@ pub(super) fn access_by(index: usize, rows: &str) -> Access {
 pub(super) fn trust_by(index: usize, rows: &str, more: &[Document]) -> Trust {
     let documents = [FIXTURE.documents.as_slice(), more].concat();
     signed_rows(&FIXTURE.agencies[index].id, index, &documents, FIXTURE.federation, rows)
+}
+
+/// A member's staff: people with the keys of these seeds, who may decide for two months.
+pub(super) fn approvers(index: usize, people: &[u8]) -> Document {
+    let [first, second, ..] = seeds(index);
+    let person = |seed: &u8| StaffMember {
+        role: KeyRole::Approver,
+        key: public(*seed),
+        valid_from: EPOCH,
+        valid_to: EPOCH.plus(60 * 86_400_000),
+    };
+    let staff = Staff {
+        preamble: Preamble,
+        federation: FIXTURE.federation,
+        node_id: FIXTURE.agencies[index].id.clone(),
+        list_version: 1,
+        prev_hash: Hash::ZERO,
+        issued_at: EPOCH,
+        expires_at: year_later(),
+        people: Bounded::new(people.iter().map(person).collect()).unwrap(),
+    };
+    signed(&staff, &[&[first, second], people].concat(), &FIXTURE.federation)
 }
 
 /// The next roster, signed, after somebody changed it.

@@ -11,6 +11,7 @@
 //!
 //! `ACCORD_HISTORIES` sets how many, `ACCORD_SEED` where to begin. A failure prints its seed.
 
+mod decisions;
 mod fixture;
 mod judge;
 mod mischief;

@@ -10,7 +10,7 @@ use accord_node::domain::{
     answering::{Course, Decided, Keeps, Provider, Remembered, SignedAnswer},
     bucket::Rate,
     edition::Frozen,
-    inbox::Held,
+    inbox::{self, Held},
     provide::Peer,
     quota::{Quota, Rates},
     round::Heads,
@@ -155,6 +155,32 @@ impl Node {
     }
 }
 
+impl Node {
+    fn write(&self) -> Result<(), &'static str> {
+        match self.disk.get() {
+            Disk::Works | Disk::DiesAfter => Ok(()),
+            Disk::DiesBefore => Err("the node dies"),
+            Disk::Full => Err("the disk is full"),
+        }
+    }
+
+    /// What happens when something is written next.
+    pub(super) fn next_write(&self, disk: Disk) {
+        self.disk.set(disk);
+    }
+
+    /// A request that a person has to decide, or has, as it is on disk.
+    pub(super) fn held(&self, body_hash: &Hash) -> Option<Held> {
+        self.held.borrow().get(body_hash).cloned()
+    }
+
+    /// The reply to it that is on disk.
+    pub(super) fn reply_on_disk(&self, held: &Held) -> Option<Vec<u8>> {
+        let replies = self.replies.borrow();
+        replies.get(&(held.officer, held.request_id)).map(|reply| reply.head.as_slice().to_vec())
+    }
+}
+
 impl Keeps for Node {
     type Error = &'static str;
 
@@ -167,11 +193,7 @@ impl Keeps for Node {
     }
 
     fn remember(&self, decided: Decided<'_>) -> Result<(), Self::Error> {
-        match self.disk.get() {
-            Disk::Works | Disk::DiesAfter => {}
-            Disk::DiesBefore => return Err("the node dies"),
-            Disk::Full => return Err("the disk is full"),
-        }
+        self.write()?;
         let key = (*decided.officer, *decided.request);
         self.replies.borrow_mut().insert(key, decided.reply.clone());
         if let Some(held) = decided.held {
@@ -182,8 +204,15 @@ impl Keeps for Node {
     }
 
     fn keep_held(&self, held: &Held) -> Result<(), Self::Error> {
+        self.write()?;
         self.held.borrow_mut().insert(held.body_hash, held.clone());
         Ok(())
+    }
+
+    fn approvals_of(&self, body_hash: &Hash) -> Result<usize, Self::Error> {
+        let held = self.held.borrow();
+        let answered = held.get(body_hash).filter(|held| held.course == inbox::Course::Answered);
+        Ok(answered.map_or(0, |held| held.verdicts.as_slice().len()))
     }
 
     fn has_room_to_hold(&self, _: &NodeId) -> bool {

@@ -10,6 +10,7 @@ use accord_node::domain::{
     answering::{Course, Provider},
     provide::Checked,
 };
+use accord_policy::Way;
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
     id::{Hash, RequestId},
@@ -35,7 +36,7 @@ const ASKER: usize = 1;
 const DRUG_LEVELS: [&str; 4] = ["all", "group", "substance", "form"];
 
 // A row, in parts.
-struct Row {
+pub(super) struct Row {
     names: bool,
     time: Option<TimeLevel>,
     drug: Option<u8>,
@@ -44,11 +45,11 @@ struct Row {
     oldest: Option<u16>,
     purpose: Purpose,
     until_day: u64,
-    at_once: bool,
+    way: Way,
 }
 
 impl Row {
-    fn random(random: &mut Seeded) -> Self {
+    pub(super) fn random(random: &mut Seeded) -> Self {
         let purposes = [Purpose::StrategicAnalysis, Purpose::Test];
         Self {
             names: random.happens(70),
@@ -58,11 +59,16 @@ impl Row {
             oldest: random.happens(30).then(|| 2021 + u16::try_from(random.below(2)).unwrap()),
             purpose: purposes[random.below(2)],
             until_day: random.between(1, 60),
-            at_once: random.happens(85),
+            way: if random.happens(85) { Way::AtOnce } else { Way::AfterApproval },
         }
     }
 
-    fn text(&self) -> String {
+    /// With this way of answering.
+    pub(super) fn answered(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    pub(super) fn text(&self) -> String {
         let partner = if self.names { NAMES[ASKER] } else { NAMES[0] };
         let mut text = format!("[[grant]]\npartner = [\"{partner}\"]\ntable = [\"{TABLE}\"]\n");
         let mut finest = Vec::new();
@@ -71,22 +77,23 @@ impl Row {
         text += &format!("finest = {{ {} }}\n", finest.join(", "));
         text += &self.newest.map_or(String::new(), |age| format!("newest = \"{age} months\"\n"));
         text += &self.oldest.map_or(String::new(), |year| format!("oldest = \"{year}\"\n"));
-        text += if self.at_once { "" } else { "answer = \"after-approval\"\n" };
+        text += &format!("answer = \"{}\"\n", self.way);
         text + &format!("purpose = [\"{}\"]\nuntil = \"{}\"\n", self.purpose, day(self.until_day).date())
     }
 
-    fn permits(&self, asked: &Asked, now: UnixMs) -> bool {
+    /// How it has this answered; nothing if it does not permit it.
+    pub(super) fn permits(&self, asked: &Asked, now: UnixMs) -> Option<Way> {
         let month = |(year, month): (u16, u8)| u32::from(year) * 12 + u32::from(month) - 1;
         let today = month((now.date().year(), now.date().month()));
         let (first, last) = (month(asked.first.months().0), month(asked.last.months().1));
-        self.names
-            && self.at_once
+        let permits = self.names
             && self.time.is_none_or(|finest| asked.first.level() <= finest)
             && self.drug.is_none_or(|finest| asked.drug <= finest)
             && self.newest.is_none_or(|age| today >= last + 1 + age)
             && self.oldest.is_none_or(|year| first >= u32::from(year) * 12)
             && self.purpose == asked.purpose
-            && now < day(self.until_day)
+            && now < day(self.until_day);
+        permits.then_some(self.way)
     }
 }
 
@@ -95,12 +102,12 @@ fn day(number: u64) -> UnixMs {
     UnixMs((EPOCH.0 / DAY_MS + number) * DAY_MS)
 }
 
-struct Asked {
-    body: RequestBody,
+pub(super) struct Asked {
+    pub(super) body: RequestBody,
     first: Period,
     last: Period,
     drug: u8,
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
 }
 
 fn periods_of(from: &str, to: &str, level: TimeLevel) -> String {
@@ -112,7 +119,7 @@ fn periods_of(from: &str, to: &str, level: TimeLevel) -> String {
     format!("{from}{first}..{to}{last}")
 }
 
-fn asked(random: &mut Seeded) -> Asked {
+pub(super) fn asked(random: &mut Seeded) -> Asked {
     let (asker, provider) = (&FIXTURE.agencies[ASKER], &FIXTURE.agencies[PROVIDER]);
     let table = FIXTURE.trust.catalogue().table(TABLE).unwrap();
     let time = TimeLevel::ALL[random.below(3)];
@@ -225,7 +232,7 @@ fn no_sequence_of_policies_yields_an_answer_that_the_policy_in_force_denies() {
                 body_hash: Hash::of(&encode(&request.body).unwrap()),
                 card: decode(&FIXTURE.agencies[ASKER].card, Cap::Small).unwrap(),
             };
-            let permitted = rows.iter().any(|row| row.permits(request, now));
+            let permitted = rows.iter().any(|row| row.permits(request, now) == Some(Way::AtOnce));
             let (answer, course) = provider.answer(&node, &checked, &[]);
             let said = decode::<accord_protocol::answer::AnswerHead>(&answer.head, Cap::Head).unwrap().refusal();
             let about = || format!("seed {seed} step {step}: {course:?}, permitted {permitted}");
