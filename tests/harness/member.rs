@@ -94,6 +94,30 @@ impl Member {
         kind: MessageKind,
         payload: impl FnOnce([u8; 32]) -> Vec<u8>,
     ) -> Result<Came, quic::QuicError> {
+        Ok(match self.call(kind, payload)? {
+            Ok(reply) => {
+                let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
+                let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
+                let word = head.refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str);
+                Some((reply.stream_bytes, word))
+            }
+            Err(StreamError::Kind) => Some((0, "refused as no request")),
+            Err(_) => None,
+        })
+    }
+
+    /// Opens a stream of any kind with any payload; the payload of the reply's head and its stream bytes, if there is a reply of that
+    /// kind.
+    pub fn hear(&self, kind: MessageKind, payload: Vec<u8>) -> Option<(Vec<u8>, u64)> {
+        let reply = self.call(kind, |_| payload).unwrap().ok()?;
+        Some((reply.head, reply.stream_bytes))
+    }
+
+    fn call(
+        &self,
+        kind: MessageKind,
+        payload: impl FnOnce([u8; 32]) -> Vec<u8>,
+    ) -> Result<Result<stream::Reply, StreamError>, quic::QuicError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let endpoint = quic::outgoing(([127, 0, 0, 1], 0).into()).unwrap();
@@ -111,16 +135,7 @@ impl Member {
             let reply = stream::call(&connection, stream::Call::new(kind, payload), NoBody, |_| {}).await;
             connection.close(quic::CLOSE_DONE, b"");
             endpoint.wait_idle().await;
-            Ok(match reply {
-                Ok(reply) => {
-                    let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
-                    let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
-                    let word = head.refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str);
-                    Some((reply.stream_bytes, word))
-                }
-                Err(StreamError::Kind) => Some((0, "refused as no request")),
-                Err(_) => None,
-            })
+            Ok(reply)
         })
     }
 }

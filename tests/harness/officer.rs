@@ -14,7 +14,7 @@ use accord_protocol::{
     catalogue::{Catalogue, SHIPPED},
     codec::{Bounded, Cap, decode, encode},
     id::{Hash, NodeId, RequestId},
-    key::{PublicKey, SigningKey},
+    key::{PublicKey, Signature, SigningKey},
     member_keys::KeyRole,
     message::{AskCall, AskReply, MessageKind, TrustCall},
     officers::Purpose,
@@ -126,6 +126,11 @@ impl Officer {
             officer_card: Bounded::new(self.card.clone()).unwrap(),
             wait_ms: 20_000,
         }
+    }
+
+    /// Signs something else in the officer's name.
+    pub fn sign_as(&self, label: Label, payload: &[u8]) -> Signature {
+        self.key.sign(label, &self.federation, payload)
     }
 
     /// Sends a call to the officer's own node.

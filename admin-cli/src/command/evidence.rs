@@ -103,10 +103,11 @@ impl Verify {
         let mut text = String::new();
         for statement in &report.statements {
             let edition = statement.edition.map_or(String::new(), |edition| format!(" from edition {edition}"));
-            text += &format!(
-                "{} signed its {} to {}{edition} at {}\n",
-                statement.who, statement.what, statement.to, statement.at
-            );
+            let what = match statement.what {
+                said @ ("answer" | "refusal") => format!("its {said}"),
+                said => format!("that a request is {said}"),
+            };
+            text += &format!("{} signed {what} to {}{edition} at {}\n", statement.who, statement.to, statement.at);
         }
         for (member, why) in &report.claims {
             text += &format!("{member}: {}, by the asker's word alone\n", why.as_str().replace('_', " "));

@@ -97,6 +97,10 @@ pub(super) fn keep_as(
     let cannot = || format!("cannot keep the answer in {}", folder.display());
     let (place, before) = (folder.join(name), folder.join(format!(".{name}.before")));
     if place.exists() {
+        // Left over by a run that ended before it had cleared up.
+        if before.exists() {
+            fs::remove_dir_all(&before).with_context(cannot)?;
+        }
         fs::rename(&place, &before).with_context(cannot)?;
     }
     fs::rename(&unfinished, &place).with_context(cannot)?;
@@ -218,8 +222,16 @@ pub(super) fn kept(profile: &Profile) -> anyhow::Result<Vec<Kept>> {
     };
     let mut all = Vec::new();
     for entry in entries {
-        let dir = entry?.path();
-        let id = dir.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
+        let mut dir = entry?.path();
+        let mut id = dir.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
+        // An answer that was being made anew when the tool was ended: the one before is whole.
+        if let Some(name) = id.strip_prefix('.').and_then(|name| name.strip_suffix(".before"))
+            && !folder.join(name).exists()
+        {
+            let place = folder.join(name);
+            fs::rename(&dir, &place).with_context(|| format!("cannot put {} back", place.display()))?;
+            (id, dir) = (name.to_owned(), place);
+        }
         // What begins with a dot was never finished.
         if !dir.is_dir() || id.starts_with('.') {
             continue;

@@ -25,7 +25,7 @@ use serde_json::Value;
 use super::{
     Global, ask,
     edition::field,
-    status::{ask_node, ask_node_with},
+    status::{ask_node, ask_node_at, ask_node_with},
     tables,
 };
 use crate::{
@@ -156,6 +156,8 @@ struct Seen {
     body: Verified<RequestBody>,
     leaves: Option<Leaves>,
     trust: Trust,
+    // By the node's clock.
+    now: UnixMs,
 }
 
 struct Leaves {
@@ -168,7 +170,8 @@ struct Leaves {
 
 fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     let call = InboxCall::Show { id: id.to_owned() };
-    let shown = result_of(ask_node_with(profile, global, MessageKind::Inbox, &call)?)?;
+    let (reply, now) = ask_node_at(profile, global, MessageKind::Inbox, &call)?;
+    let shown = result_of(reply)?;
     let (trust, _) = profile.trust()?;
     let not_believed = |why: String| {
         let message = format!("what the node shows does not verify: {why}");
@@ -203,7 +206,7 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     } else {
         None
     };
-    Ok(Seen { shown, body, leaves, trust })
+    Ok(Seen { shown, body, leaves, trust, now })
 }
 
 /// What the own node replied, or what it says is wrong.
@@ -277,7 +280,7 @@ impl Seen {
             of("/would_leave/needed"),
         );
         if of("/would_leave/voided") != "0" {
-            text += "  an earlier yes does not count any more: the edition or the policy has changed since\n";
+            text += "  an earlier yes does not count any more: the edition, the policy or the staff list has changed since\n";
         }
         text.push('\n');
         text += &self.cells_text(leaves, all_rows);
@@ -353,7 +356,7 @@ impl Approve {
             slice_hash: leaves.slice_hash,
             edition: leaves.edition,
             policy_hash: leaves.policy_hash,
-            at: accord_edge::clock::now(),
+            at: seen.now,
         };
         decide(&profile, global, &field(&seen.shown, "/request_id"), &approval)
     }
@@ -382,7 +385,7 @@ fn reject(id: &str, reason: &str, global: &Global) -> anyhow::Result<Outcome> {
         slice_hash: Hash::ZERO,
         edition: 0,
         policy_hash: Hash::ZERO,
-        at: accord_edge::clock::now(),
+        at: seen.now,
     };
     decide(&profile, global, &field(&seen.shown, "/request_id"), &approval)
 }
@@ -435,8 +438,8 @@ impl Standing {
             Self::End { to } => (to, None),
         };
         let profile = Profile::open(global)?;
+        let (_, now) = ask_node_at(&profile, global, MessageKind::Inbox, &InboxCall::List { all: false })?;
         let (trust, _) = profile.trust()?;
-        let now = accord_edge::clock::now();
         let partner: Option<NodeId> = trust
             .roster()
             .members

@@ -1,10 +1,13 @@
 //! Answers that came late: what partners have decided since is put into the answers that are kept.
 
+use std::collections::BTreeMap;
+
 use accord_edge::{clock, files};
 use accord_protocol::{
     codec::{Cap, decode},
     evidence::{Bundle, BundleExchange},
-    id::{NodeId, from_hex},
+    held::is_status,
+    id::{NodeId, RequestId, from_hex},
     key::Signature,
     message::{MessageKind, Notice, PersonReply, RequestsCall},
     officers::Card,
@@ -61,33 +64,67 @@ pub(super) fn collect(profile: &Profile, global: &Global) -> anyhow::Result<Outc
     Ok(outcome)
 }
 
+// One whose partner could not be reached may have got the request all the same.
 fn waits(answer: &Kept) -> bool {
-    partners(&answer.answer).any(|partner| field(partner, "/status") == "held")
+    partners(&answer.answer).any(|partner| matches!(field(partner, "/status").as_str(), "held" | "unreachable"))
 }
 
 // What has changed, in words, once the answer is kept with it; nothing if nothing has.
 fn renew(profile: &Profile, global: &Global, answer: &Kept) -> anyhow::Result<Option<Vec<String>>> {
     let bytes = files::read_limited(&answer.dir.join("evidence.json"), EVIDENCE_MAX)?;
     let bundle: Bundle = serde_json::from_slice(&bytes).context("its evidence is damaged")?;
+    let late = late(profile, global, &bundle)?;
+    if late.is_empty() {
+        return Ok(None);
+    }
     let (trust, documents) = profile.trust()?;
+    // What was answered then was signed by keys that may be gone since; what came late, by keys that were not there yet.
+    let then: Vec<Document> =
+        bundle.documents.iter().filter_map(|text| decode(&from_hex(text)?, Cap::Document).ok()).collect();
+    let old = Trust::build(&then, Some(trust.federation())).ok();
+    for (trust, documents) in old.iter().map(|old| (old, &then)).chain([(&trust, &documents)]) {
+        if let Some(news) = renew_by((trust, documents), profile, answer, &bundle, &late)? {
+            return Ok(Some(news).filter(|news| !news.is_empty()));
+        }
+    }
+    anyhow::bail!("keys of a partner have changed meanwhile: old and new replies do not verify together; ask again")
+}
+
+type Late = BTreeMap<RequestId, RawReply>;
+
+// By these documents; nothing if some reply does not verify by them.
+fn renew_by(
+    (trust, documents): (&Trust, &[Document]),
+    profile: &Profile,
+    answer: &Kept,
+    bundle: &Bundle,
+    late: &Late,
+) -> anyhow::Result<Option<Vec<String>>> {
     let table = trust.catalogue().table(&bundle.table).context("the catalogue in force has no such table")?.clone();
     let mut asked = Vec::new();
     let mut news = Vec::new();
     let mut first = None;
     for exchange in &bundle.exchanges {
-        let (one, body, card) = read(&trust, exchange)?;
-        let one = match late(profile, global, &trust, &one, &card)? {
-            Some(reply) => {
+        let (mut one, body, card) = read(trust, exchange)?;
+        if let Some(raw) = late.get(&one.request_id) {
+            let reply =
+                ask::believe_reply(trust, (&one.body, &one.officer_signature, &card), raw.clone(), clock::now());
+            if is_news(&one.reply, &reply) {
                 news.push(format!("{} {}", one.member, word(&reply)));
-                Asked { reply, ..one }
+                one.reply = reply;
             }
-            None => one,
-        };
+        }
+        if matches!(one.reply, Replied::NotVerified(_)) && exchange.reply.is_some() {
+            return Ok(None);
+        }
+        let of_member = |partner: &&Value| field(partner, "/member") == one.member.as_str();
+        let salt = partners(&answer.answer).find(of_member).map(|partner| field(partner, "/case_ref_salt"));
+        one.case_ref_salt = salt.and_then(|salt| from_hex(&salt)).and_then(|salt| salt.try_into().ok());
         first.get_or_insert((body, card));
         asked.push(one);
     }
     if news.is_empty() {
-        return Ok(None);
+        return Ok(Some(news));
     }
     let (body, card_bytes) = first.context("its evidence is empty")?;
     let mut members: Vec<NodeId> = Vec::new();
@@ -103,8 +140,8 @@ fn renew(profile: &Profile, global: &Global, answer: &Kept) -> anyhow::Result<Op
     let card: Card = decode(&card_bytes, Cap::Small).context("its evidence is damaged")?;
     let asking = Asking {
         profile,
-        trust: &trust,
-        documents: &documents,
+        trust,
+        documents,
         table: &table,
         question: &question,
         partners: &members,
@@ -175,39 +212,40 @@ fn read(trust: &Trust, exchange: &BundleExchange) -> anyhow::Result<(Asked, Requ
     Ok((asked, body, card))
 }
 
-// What the own node has heard of a request since: verified here, and newer than what is known.
-fn late(
-    profile: &Profile,
-    global: &Global,
-    trust: &Trust,
-    asked: &Asked,
-    card: &[u8],
-) -> anyhow::Result<Option<Replied>> {
-    let Replied::Waits(known, _) = &asked.reply else { return Ok(None) };
-    if known.state.is_final() {
-        return Ok(None);
+// What the own node has heard since of requests without a decision.
+fn late(profile: &Profile, global: &Global, bundle: &Bundle) -> anyhow::Result<Late> {
+    let mut all = Late::new();
+    for exchange in &bundle.exchanges {
+        let body: Option<RequestBody> = from_hex(&exchange.body).and_then(|bytes| decode(&bytes, Cap::Head).ok());
+        let is_open = match &exchange.reply {
+            Some(reply) => from_hex(&reply.head).is_some_and(|head| is_status(&head)),
+            None => exchange.without_reply.as_deref() == Some("unreachable"),
+        };
+        let Some(body) = body.filter(|_| is_open) else { continue };
+        let call = RequestsCall::Show { id: body.request_id.to_string() };
+        let shown: PersonReply<Value> = ask_node_with(profile, global, MessageKind::Requests, &call)?;
+        let Some(result) = shown.result.filter(|result| result.pointer("/reply/head").is_some()) else { continue };
+        let bytes = |path: &str| from_hex(&field(&result, path)).context("the node's answer is not understood");
+        let edition = bytes("/reply/edition")?;
+        let signature = bytes("/reply/signature")?.try_into().ok().context("the node's answer is not understood")?;
+        let raw = RawReply {
+            head: bytes("/reply/head")?,
+            signature: Signature(signature),
+            slice: bytes("/reply/slice")?,
+            edition: if edition.is_empty() { None } else { Some(decode(&edition, Cap::Document)?) },
+        };
+        all.insert(body.request_id, raw);
     }
-    let call = RequestsCall::Show { id: asked.request_id.to_string() };
-    let shown: PersonReply<Value> = ask_node_with(profile, global, MessageKind::Requests, &call)?;
-    let Some(result) = shown.result.filter(|result| result.pointer("/reply/head").is_some()) else { return Ok(None) };
-    let bytes = |path: &str| from_hex(&field(&result, path)).context("the node's answer is not understood");
-    let edition = bytes("/reply/edition")?;
-    let raw = RawReply {
-        head: bytes("/reply/head")?,
-        signature: Signature(
-            bytes("/reply/signature")?.try_into().ok().context("the node's answer is not understood")?,
-        ),
-        slice: bytes("/reply/slice")?,
-        edition: if edition.is_empty() { None } else { Some(decode(&edition, Cap::Document)?) },
-    };
-    let said = (asked.body.as_slice(), &asked.officer_signature, card);
-    let reply = ask::believe_reply(trust, said, raw, clock::now());
-    let is_news = match &reply {
-        Replied::Waits(status, _) => status.state_seq > known.state_seq,
-        Replied::Verified(..) | Replied::NotVerified(_) => true,
-        Replied::Unreachable(_) => false,
-    };
-    Ok(is_news.then_some(reply))
+    Ok(all)
+}
+
+fn is_news(known: &Replied, reply: &Replied) -> bool {
+    match (known, reply) {
+        (Replied::Waits(known, _), Replied::Waits(said, _)) => said.state_seq > known.state_seq,
+        (Replied::Waits(..) | Replied::Unreachable(_), Replied::Verified(..) | Replied::NotVerified(_)) => true,
+        (Replied::Unreachable(_), Replied::Waits(..)) => true,
+        (Replied::Verified(..) | Replied::NotVerified(_), _) | (_, Replied::Unreachable(_)) => false,
+    }
 }
 
 fn word(reply: &Replied) -> &'static str {

@@ -16,7 +16,7 @@ use super::{
     Global,
     edition::field,
     inbox::{asks_text, confirm, result_of},
-    status::{ask_node, ask_node_with},
+    status::{ask_node, ask_node_at, ask_node_with},
 };
 use crate::{
     output::{Failure, Outcome, table},
@@ -66,7 +66,8 @@ impl Requests {
 fn withdraw(id: &str, yes: bool, global: &Global) -> anyhow::Result<Outcome> {
     let profile = Profile::open(global)?;
     let call = RequestsCall::Show { id: id.to_owned() };
-    let shown = result_of(ask_node_with(&profile, global, MessageKind::Requests, &call)?)?;
+    let (reply, now) = ask_node_at(&profile, global, MessageKind::Requests, &call)?;
+    let shown = result_of(reply)?;
     let state = field(&shown, "/state");
     if !matches!(state.as_str(), "sent" | "held") {
         return Err(Failure::refused("OVER", format!("it is {state} already"), "see accord requests show").into());
@@ -79,7 +80,7 @@ fn withdraw(id: &str, yes: bool, global: &Global) -> anyhow::Result<Outcome> {
         preamble: Preamble,
         body_hash: field(&shown, "/body_hash").parse().ok().context(not_understood)?,
         request_id: field(&shown, "/request_id").parse().ok().context(not_understood)?,
-        at: accord_edge::clock::now(),
+        at: now,
     };
     let payload = encode(&recall)?;
     let (trust, _) = profile.trust()?;

@@ -1,6 +1,9 @@
 //! `accord status`, and the one call that the simple node commands share.
 
-use accord_protocol::message::{MessageKind, PersonReply};
+use accord_protocol::{
+    message::{MessageKind, PersonReply},
+    time::UnixMs,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -27,12 +30,23 @@ pub(crate) fn ask_node_with(
     kind: MessageKind,
     call: &impl Serialize,
 ) -> anyhow::Result<PersonReply<Value>> {
+    Ok(ask_node_at(profile, global, kind, call)?.0)
+}
+
+/// The same with the node's time, for what is signed afterwards.
+pub(crate) fn ask_node_at(
+    profile: &Profile,
+    global: &Global,
+    kind: MessageKind,
+    call: &impl Serialize,
+) -> anyhow::Result<(PersonReply<Value>, UnixMs)> {
     block_on(async {
         let client = Client::connect(profile, global).await?;
         let mut reply: PersonReply<Value> = client.call(kind, call).await?;
         reply.warnings.extend(client.warnings.clone());
+        let now = client.node_time();
         client.close().await;
-        Ok(reply)
+        Ok((reply, now))
     })
 }
 
@@ -84,7 +98,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             )
         };
         format!(
-            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n",
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n",
             text("/member"),
             text("/version"),
             text("/now"),
@@ -97,6 +111,8 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             text("/store/sequence"),
             text("/policy/version"),
             text("/policy/rows"),
+            text("/inbox/waiting"),
+            text("/requests/waiting"),
         )
     }))
 }

@@ -4,8 +4,9 @@
 
 use accord_policy::Way;
 use accord_protocol::{
+    answer::AnswerHead,
     approval::Verdict,
-    codec::{Bounded, decode, encode},
+    codec::{Bounded, Cap, decode, encode},
     held::{HeldState, Recall, Status},
     id::Hash,
     message::SignedBytes,
@@ -112,7 +113,7 @@ impl Provider<'_> {
     pub(super) fn hold(&self, checked: &Checked, envelope: &[u8]) -> Result<Held, Denied> {
         let too_long = || checked.deny(Refusal::Encoding, "the request does not decode twice");
         Ok(Held {
-            envelope: decode(envelope, accord_protocol::codec::Cap::Head).map_err(|_| too_long())?,
+            envelope: decode(envelope, Cap::Head).map_err(|_| too_long())?,
             body_hash: checked.body_hash,
             request_id: checked.body.request_id,
             officer: checked.card.key,
@@ -262,6 +263,16 @@ impl Provider<'_> {
             .remembered(&held.officer, &held.request_id)
             .map_err(|error| NotDecided::Fault(error.to_string()))?
             .ok_or_else(|| NotDecided::Fault("the reply to a held request is not remembered".into()))?;
+        let head: Option<AnswerHead> = decode(entry.head.as_slice(), Cap::Head).ok();
+        if head.is_none_or(|head| head.refusal().is_some()) {
+            // Without a table it may be heard whatever became of its officer.
+            return Ok(SignedAnswer {
+                head: entry.head.as_slice().to_vec(),
+                signature: entry.signature,
+                slice: Vec::new(),
+                reply_class: entry.reply_class,
+            });
+        }
         let checked = self.check_held(held).map_err(NotDecided::Denied)?;
         Ok(self.again(kept, &checked, &entry)?)
     }

@@ -172,6 +172,11 @@ impl Outbox {
         of_officer.count() < WAITING_MAX
     }
 
+    /// How many are not decided.
+    pub fn waiting(&self) -> usize {
+        self.lines.values().filter(|line| !line.course.is_final()).count()
+    }
+
     /// The partners from whom something is still to be heard, or who are to be told something.
     pub fn partners(&self) -> Vec<NodeId> {
         let mut all: Vec<NodeId> =

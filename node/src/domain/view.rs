@@ -9,7 +9,7 @@ use accord_protocol::{
     codec::{Bounded, Text},
     consent::PublicCell,
     edition::EditionHeader,
-    id::NodeId,
+    id::{Hash, NodeId},
     signed::Preamble,
     time::UnixMs,
     view::{View, ViewEdition, ViewFootnote, ViewRow, ViewRules, ViewTable},
@@ -30,6 +30,10 @@ pub struct Showing<'a> {
     pub access: &'a Access,
     /// The catalogue of the edition that answers; without one that in force.
     pub catalogue: &'a Catalogue,
+    /// Numbers of tables that are stopped.
+    pub stopped: &'a [u16],
+    /// What is said to whom nothing is shown: the catalogue in force, and the rules that new editions are protected by.
+    pub otherwise: (Hash, &'a Rules),
     /// The edition that answers.
     pub edition: Option<&'a EditionHeader>,
     /// The rules that it was protected by.
@@ -64,7 +68,7 @@ impl Showing<'_> {
     pub fn to(&self, audience: &NodeId, note: impl Fn(&str) -> Text<400>, now: UnixMs) -> Result<View, NotShown> {
         let mut tables = Vec::new();
         let mut kinds = BTreeSet::new();
-        for table in self.catalogue.tables() {
+        for table in self.catalogue.tables().iter().filter(|table| !self.stopped.contains(&table.id)) {
             let reach = self.access.reach(audience, table, now).map_err(NotShown::Policy)?;
             if !reach.is_empty() {
                 kinds.insert(table.kind);
@@ -83,18 +87,20 @@ impl Showing<'_> {
             .edition
             .map_or_else(Vec::new, |header| header.coverage.iter().filter(|row| covered(&row.kind)).copied().collect());
         let footnotes = self.footnotes(&tables);
+        let (catalogue_hash, rules) =
+            if tables.is_empty() { self.otherwise } else { (self.catalogue.hash, self.rules) };
         Ok(View {
             preamble: Preamble,
             provider: self.me.clone(),
             audience: audience.clone(),
-            catalogue_hash: self.catalogue.hash,
+            catalogue_hash,
             edition: Bounded::new(edition.into_iter().collect()).ok_or(NotShown::TooMuch)?,
             coverage: Bounded::new(coverage).ok_or(NotShown::TooMuch)?,
             rules: ViewRules {
-                k: self.rules.k(),
-                p_percent: self.rules.p_percent(),
-                dominance_percent: self.rules.dominance_percent(),
-                zeros_shown: self.rules.zeros() == Zeros::Shown,
+                k: rules.k(),
+                p_percent: rules.p_percent(),
+                dominance_percent: rules.dominance_percent(),
+                zeros_shown: rules.zeros() == Zeros::Shown,
             },
             handling: self.handling.clone(),
             burst: self.rate.burst,

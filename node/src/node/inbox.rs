@@ -159,7 +159,8 @@ impl Node {
             return Err(Box::new(failed(3, "STANDING", message, "see accord tables and accord trust")));
         }
         let kept = self.store.standing().map_err(|error| Box::new(store_failed(&error)))?;
-        if kept.len() >= STANDING_MAX {
+        // Ending one is always possible.
+        if kept.len() >= STANDING_MAX && said.until > now {
             let next = "end some: accord inbox standing end";
             return Err(Box::new(failed(3, "TOO-MANY", "there are 1,000 standing approvals already", next)));
         }

@@ -7,7 +7,7 @@ use accord_protocol::{
     id::{Hash, NodeId, from_hex, to_hex},
     key::PublicKey,
     message::{AskCall, RequestsCall, SignedBytes},
-    request::RequestBody,
+    request::{RequestBody, SKEW_MS},
     signed::{Label, Preamble, verify_message},
 };
 use serde_json::{Value, json};
@@ -41,9 +41,16 @@ pub enum Unsettled {
         state_seq: u32,
         /// The size class of replies.
         reply_class: u8,
+        /// Whether it was sent so long ago that the partner knows of it by now, or never will.
+        may_be_lost: bool,
     },
     /// The partner is to be told that it is taken back.
-    Recall(SignedBytes),
+    Recall {
+        /// The officer's signed word.
+        recall: SignedBytes,
+        /// The size class of replies.
+        reply_class: u8,
+    },
     /// The partner is to be told that the decision arrived.
     Receipt(SignedBytes),
 }
@@ -104,6 +111,11 @@ impl Node {
         }
     }
 
+    /// How many own requests wait for a person elsewhere.
+    pub(super) fn waiting_elsewhere(&self) -> usize {
+        self.outbox().waiting()
+    }
+
     /// The partners from whom something is to be heard, or who are to be told something.
     pub fn unsettled_partners(&self) -> Vec<NodeId> {
         self.outbox().partners()
@@ -118,11 +130,15 @@ impl Node {
             let body: Option<RequestBody> = decode(sent.body.as_slice(), Cap::Head).ok();
             let what = match (sent.course.is_final(), sent.recall.as_slice().first(), body) {
                 (true, ..) => self.receipt_for(&sent).map(Unsettled::Receipt),
-                (false, Some(recall), _) => Some(Unsettled::Recall(recall.clone())),
-                (false, None, Some(body)) => {
-                    Some(Unsettled::Listen { state_seq: sent.state_seq, reply_class: body.reply_class })
+                (false, Some(recall), Some(body)) => {
+                    Some(Unsettled::Recall { recall: recall.clone(), reply_class: body.reply_class })
                 }
-                (false, None, None) => None,
+                (false, None, Some(body)) => Some(Unsettled::Listen {
+                    state_seq: sent.state_seq,
+                    reply_class: body.reply_class,
+                    may_be_lost: sent.course == Course::Sent && body.deliver_by.plus(2 * SKEW_MS) < clock::now(),
+                }),
+                (false, _, None) => None,
             };
             all.extend(what.map(|what| (hash, what)));
         }

@@ -72,6 +72,8 @@ impl Node {
             "editions": editions,
             "coverage": self.coverage_json(),
             "mappings": super::mappings::shipped(),
+            "inbox": { "waiting": self.inbox().waiting() },
+            "requests": { "waiting": self.waiting_elsewhere() },
             "grants": self.standing().access.rows(),
             "policy": self.policy_json(),
             "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.officer.burst, "quota_per_minute": self.config.quota.officer.per_minute, "quota_member_burst": self.config.quota.member.burst, "quota_member_per_minute": self.config.quota.member.per_minute, "replies_remembered": super::answering::REPLIES_MAX, "publish_delay_days": self.config.publish_delay_days },

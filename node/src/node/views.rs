@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use accord_edge::clock;
 use accord_protocol::{
+    catalogue::Table,
     codec::encode,
     id::{Hash, NodeId},
     signed::{Document, NotVerified},
+    suspend::Target,
     time::DAY_MS,
     view::View,
 };
@@ -32,6 +34,7 @@ struct Basis {
     roster: Hash,
     catalogue: Hash,
     edition: u64,
+    stopped: Vec<u16>,
     day: u64,
 }
 
@@ -77,12 +80,23 @@ impl Node {
     pub(super) fn current_view(&self, member: &NodeId) -> Result<Arc<Kept>, NoView> {
         let standing = self.standing();
         let now = clock::now();
-        let edition = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
+        let trust = standing.trust();
+        let number = match self.current_number() {
+            // From one that was withdrawn nothing is answered, until there is a next one.
+            Some(number) if self.store.withdrawn(number)?.is_some() => None,
+            number => number,
+        };
+        let edition = number.map(|number| self.loaded_edition(number)).transpose()?.flatten();
+        let catalogue = edition.as_ref().map_or(trust.catalogue(), |edition| &edition.frozen.catalogue);
+        let is_stopped =
+            |table: &&Table| trust.local_stop(&self.config.member, Target::Table, &table.name, now).is_some();
+        let stopped: Vec<u16> = catalogue.tables().iter().filter(is_stopped).map(|table| table.id).collect();
         let basis = Basis {
             policy: standing.access.hash(),
-            roster: standing.trust().roster().hash(),
-            catalogue: standing.trust().catalogue().hash,
+            roster: trust.roster().hash(),
+            catalogue: trust.catalogue().hash,
             edition: edition.as_ref().map_or(0, |edition| edition.frozen.header.number),
+            stopped,
             day: now.0 / DAY_MS,
         };
         let lock = || self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -93,7 +107,9 @@ impl Node {
         let showing = Showing {
             me: &self.config.member,
             access: &standing.access,
-            catalogue: edition.as_ref().map_or(standing.trust().catalogue(), |edition| &edition.frozen.catalogue),
+            catalogue,
+            stopped: &basis.stopped,
+            otherwise: (trust.catalogue().hash, &self.config.rules),
             edition: edition.as_ref().map(|edition| &edition.frozen.header),
             rules: edition.as_ref().map_or(&self.config.rules, |edition| edition.rules()),
             handling: &self.config.handling,

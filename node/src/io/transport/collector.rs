@@ -6,7 +6,7 @@ use accord_edge::stream::{self, NoBody};
 use accord_protocol::{
     answer::class_size,
     codec::{Cap, decode, encode},
-    held::{Collect, List},
+    held::{Collect, List, is_status},
     id::{Hash, NodeId},
     message::{MessageKind, SignedBytes},
 };
@@ -87,20 +87,29 @@ impl Partners {
         for (body_hash, what) in unsettled {
             match what {
                 Unsettled::Receipt(receipt) => self.give_receipt(&connection, &body_hash, &receipt).await,
-                Unsettled::Recall(recall) => {
+                Unsettled::Recall { recall, reply_class } => {
                     let payload = encode(&recall).ok()?;
                     let call = stream::Call::new(MessageKind::Recall, payload);
                     let reply = stream::call(&connection, call, NoBody, |_| {}).await.ok()?;
                     // Nothing, where the partner has never heard of it.
-                    if let Ok(signed) = decode::<SignedBytes>(&reply.head, Cap::Head) {
+                    let Ok(signed) = decode::<SignedBytes>(&reply.head, Cap::Head) else { continue };
+                    if is_status(signed.payload.as_slice()) {
                         self.hear(member, &connection, &body_hash, signed, Vec::new()).await;
-                    }
-                }
-                Unsettled::Listen { state_seq, reply_class } => {
-                    let has_news = listed.iter().any(|line| line.body_hash == body_hash && line.state_seq > state_seq);
-                    if has_news {
+                    } else {
+                        // The partner was faster: what it decided comes with its table.
                         let (signed, slice) = collect(&connection, &body_hash, reply_class).await?;
                         self.hear(member, &connection, &body_hash, signed, slice).await;
+                    }
+                }
+                Unsettled::Listen { state_seq, reply_class, may_be_lost } => {
+                    let said = listed.iter().find(|line| line.body_hash == body_hash);
+                    if said.is_some_and(|line| line.state_seq > state_seq) {
+                        let (signed, slice) = collect(&connection, &body_hash, reply_class).await?;
+                        self.hear(member, &connection, &body_hash, signed, slice).await;
+                    } else if said.is_none() && may_be_lost {
+                        // It was decided at once and the reply was lost, or it never came: nobody there will say more of it.
+                        let node = Arc::clone(&self.node);
+                        tokio::task::spawn_blocking(move || node.forget_sent(&body_hash)).await.ok()?;
                     }
                 }
             }

@@ -13,7 +13,7 @@ use accord_edge::{
 use accord_protocol::{
     answer::{class_size, reply_class},
     codec::{Bounded, Cap, decode, encode},
-    held::Collect,
+    held::{Collect, List},
     id::{Hash, NodeId},
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
@@ -219,10 +219,9 @@ impl Call {
             MessageKind::Greet => self.serve_greeting(send, head.payload.as_slice().to_vec()).await,
             MessageKind::View => self.serve_view(send).await,
             MessageKind::Collect | MessageKind::Receipt | MessageKind::Recall | MessageKind::Nudge => {
-                if !exchanges_data(&self.node, &self.connection, &self.member) {
-                    return self.refuse(send, "nothing is exchanged with this member now").await;
-                }
-                self.serve_waiting(send, head.kind, head.payload.as_slice()).await
+                // Whoever is served nothing now hears what it would hear if nothing waited.
+                let serves = exchanges_data(&self.node, &self.connection, &self.member);
+                self.serve_waiting(send, (head.kind, head.payload.as_slice()), serves).await
             }
             MessageKind::Hello
             | MessageKind::Ask
@@ -326,10 +325,17 @@ impl Call {
     }
 
     // What passes about requests that wait for a person.
-    async fn serve_waiting(&self, send: &mut SendStream, kind: MessageKind, payload: &[u8]) -> Result<(), StreamError> {
+    async fn serve_waiting(
+        &self,
+        send: &mut SendStream,
+        (kind, payload): (MessageKind, &[u8]),
+        serves: bool,
+    ) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
         if kind == MessageKind::Nudge {
-            self.node.to_collect.notify_one();
+            if serves {
+                self.node.to_collect.notify_one();
+            }
             return within(stream::reply(send, kind, Vec::new(), None, None)).await;
         }
         if kind == MessageKind::Collect {
@@ -338,10 +344,12 @@ impl Call {
                 Err(error) => return self.refuse(send, &format!("a collect: {error}")).await,
             };
             if collect.body_hash == Hash::ZERO {
-                let list = encode(&self.node.listed_for(&self.member))?;
+                let list = if serves { self.node.listed_for(&self.member) } else { List::default() };
+                let list = encode(&list)?;
                 return within(stream::reply(send, kind, list, Some(&[]), Some(LIST_SIZE))).await;
             }
-            let collecting = tokio::task::spawn_blocking(move || worker.collected_by(&peer, &collect.body_hash));
+            let wanted = if serves { collect.body_hash } else { Hash::ZERO };
+            let collecting = tokio::task::spawn_blocking(move || worker.collected_by(&peer, &wanted));
             let answer = collecting.await.map_err(|_| StreamError::Closed)?;
             return self.send_as(send, kind, answer).await;
         }
@@ -350,10 +358,11 @@ impl Call {
             Err(error) => return self.refuse(send, &format!("{kind}: {error}")).await,
         };
         let head = if kind == MessageKind::Receipt {
-            let taking = tokio::task::spawn_blocking(move || worker.take_receipt(&peer, &signed));
+            let taking = tokio::task::spawn_blocking(move || serves && worker.take_receipt(&peer, &signed));
             vec![u8::from(taking.await.map_err(|_| StreamError::Closed)?)]
         } else {
-            let taking = tokio::task::spawn_blocking(move || worker.take_recall(&peer, &signed));
+            let taking =
+                tokio::task::spawn_blocking(move || if serves { worker.take_recall(&peer, &signed) } else { None });
             taking.await.map_err(|_| StreamError::Closed)?.map_or(Ok(Vec::new()), |said| encode(&said))?
         };
         within(stream::reply(send, kind, head, None, None)).await
