@@ -426,3 +426,20 @@ fn an_officer_sees_beforehand_what_may_be_asked() {
     let gone = look(&[]);
     assert_eq!((gone.code, &gone.json()["error"]["code"]), (4, &json!("NO-VIEW")));
 }
+
+#[test]
+fn a_withdrawal_that_comes_after_the_decision_brings_the_decision() {
+    let federation = staged("after-approval");
+    let mut nodes = federation.start_all();
+    federation.hire(IT, "giulia", "approver");
+    let id = ask_and_wait(&federation);
+    // It cannot be delivered while the provider is down; when it is back, somebody there is faster.
+    nodes.pop().unwrap().kill();
+    done(&officer(&federation, &["requests", "withdraw", &id, "--yes"]));
+    assert_eq!(done(&officer(&federation, &["requests", "show", &id]))["withdrawing"], true);
+    let _provider = federation.start_settled(IT);
+    done(&approver(&federation, "giulia", &["approve", &id, "--yes"]));
+    assert_eq!(state_after(&federation, &id, "held"), "answered");
+    let news = done(&officer(&federation, &["history", "collect"]))["answers"][0]["news"].clone();
+    assert_eq!(news, json!(["IT-AGENCY has answered"]));
+}

@@ -394,16 +394,16 @@ impl World {
 
     fn step(&mut self) {
         let what = self.random.below(100);
-        if what < 8 {
+        if what < 6 {
             self.in_force = self.random.below(self.policies.len());
-        } else if what < 12 {
+        } else if what < 8 {
             self.node.latest = 2;
-        } else if what < 22 {
-            self.at += self.random.between(60_000, 5 * DAY_MS);
+        } else if what < 14 {
+            self.at += self.random.between(60_000, 2 * DAY_MS);
             if self.random.happens(80) {
                 self.expire();
             }
-        } else if what < 38 || self.known.is_empty() {
+        } else if what < 24 || self.known.is_empty() {
             self.ask();
         } else {
             let index = self.random.below(self.known.len());

@@ -21,6 +21,8 @@ const COLLECT_EVERY: Duration = Duration::from_secs(30);
 const COLLECT_NOT_SOONER: Duration = Duration::from_millis(500);
 /// Longest round with one partner.
 const WITHIN: Duration = Duration::from_mins(1);
+/// Longest wait for the first sign of life over a connection.
+const KEPT_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// Longest announcement.
 const NUDGED_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether time is over for something.
@@ -61,11 +63,7 @@ impl Partners {
             for member in self.node.take_nudges() {
                 let partners = Arc::clone(self);
                 tokio::spawn(async move {
-                    let nudging = async {
-                        let (connection, _) = partners.connection(&member, None).await.ok()?;
-                        let call = stream::Call::new(MessageKind::Nudge, Vec::new());
-                        stream::call(&connection, call, NoBody, |_| {}).await.ok()
-                    };
+                    let nudging = partners.first_call(&member, MessageKind::Nudge, Vec::new());
                     if !matches!(tokio::time::timeout(NUDGED_WITHIN, nudging).await, Ok(Some(_))) {
                         tracing::debug!(peer = %member, "a decision was not announced");
                     }
@@ -82,8 +80,9 @@ impl Partners {
         }
         let (node, of) = (Arc::clone(&self.node), member.clone());
         let unsettled = tokio::task::spawn_blocking(move || node.unsettled(&of)).await.ok()?;
-        let (connection, _) = self.connection(member, None).await.ok()?;
-        let listed = list(&connection).await?;
+        let all = encode(&Collect { body_hash: Hash::ZERO }).ok()?;
+        let (connection, listed) = self.first_call(member, MessageKind::Collect, all).await?;
+        let listed: List = decode(&listed, Cap::Head).ok()?;
         for (body_hash, what) in unsettled {
             match what {
                 Unsettled::Receipt(receipt) => self.give_receipt(&connection, &body_hash, &receipt).await,
@@ -117,6 +116,21 @@ impl Partners {
         Some(())
     }
 
+    // One call over a connection that works: a kept one may have died unnoticed, and then a new one is made.
+    async fn first_call(&self, member: &NodeId, kind: MessageKind, payload: Vec<u8>) -> Option<(Connection, Vec<u8>)> {
+        let (connection, kept) = self.connection(member, None).await.ok()?;
+        let calling = stream::call(&connection, stream::Call::new(kind, payload.clone()), NoBody, |_| {});
+        if let Ok(Ok(reply)) = tokio::time::timeout(KEPT_ANSWERS_WITHIN, calling).await {
+            return Some((connection, reply.head));
+        }
+        if !kept {
+            return None;
+        }
+        let (connection, _) = self.connection(member, Some(connection.stable_id())).await.ok()?;
+        let reply = stream::call(&connection, stream::Call::new(kind, payload), NoBody, |_| {}).await.ok()?;
+        Some((connection, reply.head))
+    }
+
     async fn hear(
         &self,
         member: &NodeId,
@@ -144,13 +158,6 @@ impl Partners {
             let _ = tokio::task::spawn_blocking(move || node.receipt_given(&hash)).await;
         }
     }
-}
-
-async fn list(connection: &Connection) -> Option<List> {
-    let payload = encode(&Collect { body_hash: Hash::ZERO }).ok()?;
-    let call = stream::Call::new(MessageKind::Collect, payload);
-    let reply = stream::call(connection, call, NoBody, |_| {}).await.ok()?;
-    decode(&reply.head, Cap::Head).ok()
 }
 
 async fn collect(connection: &Connection, body_hash: &Hash, reply_class: u8) -> Option<(SignedBytes, Vec<u8>)> {
