@@ -11,23 +11,26 @@ mod made;
 
 use accord_protocol::{
     answer::{AnswerHead, Decision, Handling, HandlingCode, Tlp},
+    approval::{Approval, StandingApproval, Verdict},
     catalogue::{CatalogueDocument, Kind},
     cell::Released,
     codec::{Bounded, Cap, Text, decode, encode},
     edition::{CoverageRow, CoverageState, EditionHeader, Protection, Withdrawal, commitment},
     frame,
+    held::{Collect, HeldState, List, Listed, Recall, Receipt, Status},
     id::{Hash, OfficerId, RequestId, to_hex},
     key::{Signature, SigningKey, fingerprint},
     member_keys::{KeyClaim, KeyRole, MemberKeys, RoleKey},
     message::{AskCall, AskOutcome, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Purpose, Staff, StaffMember},
     policy::PolicyDocument,
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     request::{DimQuery, LegalBasis, Query, Request, RequestBody},
     root::{Root, federation_id},
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, Label, Preamble, Signable, sign_input},
     time::UnixMs,
+    view::{View, ViewEdition, ViewFootnote, ViewRow, ViewRules, ViewTable},
 };
 use expect_test::expect_file;
 use made::{key, public};
@@ -199,6 +202,81 @@ impl Vectors {
     }
 }
 
+// What passes about a request that a person has to decide.
+fn waiting(vectors: &mut Vectors, fed: &Hash) {
+    let body_hash = Hash::of(&encode(&request_body()).unwrap());
+    let request_id = RequestId([0x33; 16]);
+    let status = Status { preamble: Preamble, body_hash, request_id, state: HeldState::Held, state_seq: 1, at: T0 };
+    vectors.signed("status", &status, &key(7), fed);
+    let code = u16::from_be_bytes([Reason::Scope.number(), 0]) | Refusal::Rejected.number();
+    vectors.signed("rejection", &AnswerHead { code, ..answer(Decision::Refused) }, &key(7), fed);
+    let receipt = Receipt { preamble: Preamble, body_hash, head_hash: Hash([0xaa; 32]), at: T0 };
+    vectors.signed("receipt", &receipt, &key(7), fed);
+    vectors.signed("recall", &Recall { preamble: Preamble, body_hash, request_id, at: T0 }, &key(10), fed);
+    let yes = Approval {
+        preamble: Preamble,
+        node_id: "IT-AGENCY".parse().unwrap(),
+        body_hash,
+        verdict: Verdict::Approve,
+        reason: 0,
+        slice_hash: Hash::of(&[]),
+        edition: 1,
+        policy_hash: Hash([0xbb; 32]),
+        at: T0,
+    };
+    vectors.signed("approval", &yes, &key(2), fed);
+    let standing = StandingApproval {
+        preamble: Preamble,
+        node_id: "IT-AGENCY".parse().unwrap(),
+        partner: "ES-AGENCY".parse().unwrap(),
+        table_id: 1,
+        purpose: Purpose::StrategicAnalysis,
+        from: T0,
+        until: UnixMs(T0.0 + 86_400_000),
+    };
+    vectors.signed("standing", &standing, &key(2), fed);
+    vectors.value("collect", &Collect { body_hash });
+    let list: List = Bounded::new(vec![Listed { body_hash, state_seq: 2 }]).unwrap();
+    vectors.value("collect-list", &list);
+}
+
+fn view() -> View {
+    View {
+        preamble: Preamble,
+        provider: "IT-AGENCY".parse().unwrap(),
+        audience: "ES-AGENCY".parse().unwrap(),
+        catalogue_hash: Hash([0x77; 32]),
+        edition: Bounded::new(vec![ViewEdition { number: 1, commit: Hash([0x44; 32]), as_of: T0, published_at: T0 }])
+            .unwrap(),
+        coverage: edition_header().coverage,
+        rules: ViewRules { k: 5, p_percent: 15, dominance_percent: 75, zeros_shown: false },
+        handling: answer(Decision::Answered).handling,
+        burst: 120,
+        per_minute: 60,
+        contact: text("liaison desk, +39 06 000"),
+        ages: Bounded::new(vec![0, 12, 24]).unwrap(),
+        tables: Bounded::new(vec![ViewTable {
+            table_id: 1,
+            table_version: 1,
+            note: text("by the day of the report"),
+            rows: Bounded::new(vec![ViewRow {
+                purpose: Purpose::StrategicAnalysis,
+                ways: Bounded::new(vec![0, 2, 1]).unwrap(),
+                levels: Bounded::new(vec![0, 1, 4]).unwrap(),
+            }])
+            .unwrap(),
+        }])
+        .unwrap(),
+        footnotes: Bounded::new(vec![ViewFootnote {
+            table_id: 1,
+            levels: Bounded::new(vec![0, 1]).unwrap(),
+            codes: Bounded::new(vec![201_200, 1]).unwrap(),
+            source: text("yearly report 2013, page 12"),
+        }])
+        .unwrap(),
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one line or two for each message, in the order of the documents")]
 fn every_message_has_its_bytes() {
@@ -317,6 +395,8 @@ fn every_message_has_its_bytes() {
         at: T0,
     };
     vectors.signed("withdraw", &withdrawal, &key(7), &fed);
+    waiting(&mut vectors, &fed);
+    vectors.signed("view", &view(), &key(7), &fed);
     let signed = SignedBytes { payload: Bounded::new(b"payload".to_vec()).unwrap(), signature: Signature([0x99; 64]) };
     vectors.value("signed-bytes", &signed);
     vectors.value("head", &Head::new(MessageKind::Request, b"payload".to_vec()).unwrap());
