@@ -10,6 +10,7 @@ use accord_edge::rows::{RowSplitter, Split};
 use accord_node::domain::{import::mapping::Mapping, rates::Rates};
 use accord_protocol::{
     answer::AnswerHead,
+    approval::{Approval, StandingApproval},
     catalogue::{Catalogue, CatalogueDocument},
     cell::Released,
     codec::{Cap, decode, encode},
@@ -17,6 +18,7 @@ use accord_protocol::{
     edition::{EditionHeader, Withdrawal},
     evidence::Bundle,
     frame::{FrameReader, Limits},
+    held::{Collect, List, Recall, Receipt, Status},
     id::from_hex,
     member_keys::{KeyClaim, MemberKeys},
     message::{AskCall, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
@@ -27,6 +29,7 @@ use accord_protocol::{
     root::Root,
     roster::Roster,
     signed::Document,
+    view::View,
 };
 use accord_tests::{
     root,
@@ -47,7 +50,7 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 21] = [
+    let structures: [fn(&[u8]) -> bool; 29] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -69,6 +72,14 @@ pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
         |bytes| one_spelling::<AskReply>(bytes, Cap::Head),
         |bytes| one_spelling::<RelayCall>(bytes, Cap::Small),
         |bytes| one_spelling::<Consent>(bytes, Cap::Small),
+        |bytes| one_spelling::<View>(bytes, Cap::Document),
+        |bytes| one_spelling::<Status>(bytes, Cap::Small),
+        |bytes| one_spelling::<Receipt>(bytes, Cap::Small),
+        |bytes| one_spelling::<Recall>(bytes, Cap::Small),
+        |bytes| one_spelling::<Approval>(bytes, Cap::Small),
+        |bytes| one_spelling::<StandingApproval>(bytes, Cap::Small),
+        |bytes| one_spelling::<Collect>(bytes, Cap::Small),
+        |bytes| one_spelling::<List>(bytes, Cap::Head),
     ];
     structures.iter().enumerate().filter(|(_, decode)| decode(bytes)).map(|(index, _)| index).collect()
 }

@@ -4,11 +4,13 @@
 use accord_fuzz::{edits::edit, federation::vector_bytes, input::Input};
 use accord_protocol::{
     answer::AnswerHead,
+    approval::{Approval, StandingApproval},
     catalogue::CatalogueDocument,
     cell::{CELL_LEN, Released},
     codec::{Cap, decode, encode},
     consent::Consent,
     edition::{EditionHeader, Withdrawal},
+    held::{Collect, List, Recall, Receipt, Status, is_status, read_status},
     id::Hash,
     key::{PublicKey, Signature},
     member_keys::{KeyClaim, MemberKeys},
@@ -20,6 +22,7 @@ use accord_protocol::{
     roster::Roster,
     signed::{Document, Label, Signable},
     time::UnixMs,
+    view::View,
 };
 use bincode::{Decode, Encode};
 
@@ -29,7 +32,7 @@ accord_fuzz::target!(message);
 type Decoder = fn(&[u8]) -> bool;
 
 /// Every decoder with the golden vector that it must take.
-const DECODERS: [(&str, Decoder); 24] = [
+const DECODERS: [(&str, Decoder); 33] = [
     ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
     ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
@@ -45,6 +48,18 @@ const DECODERS: [(&str, Decoder); 24] = [
     ("refusal", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),
     ("edition", |bytes| signed::<EditionHeader>(bytes, |_| Vec::new()).is_some()),
     ("withdraw", |bytes| signed::<Withdrawal>(bytes, |_| Vec::new()).is_some()),
+    ("view", |bytes| signed::<View>(bytes, |_| Vec::new()).is_some()),
+    ("status", |bytes| {
+        signed::<Status>(bytes, |_| Vec::new())
+            .is_some_and(|status| is_status(bytes) && read_status(bytes) == Ok(status))
+    }),
+    ("rejection", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),
+    ("receipt", |bytes| signed::<Receipt>(bytes, |_| Vec::new()).is_some()),
+    ("recall", |bytes| signed::<Recall>(bytes, |_| Vec::new()).is_some()),
+    ("approval", |bytes| signed::<Approval>(bytes, |_| Vec::new()).is_some()),
+    ("standing", |bytes| signed::<StandingApproval>(bytes, |_| Vec::new()).is_some()),
+    ("collect", |bytes| one_spelling::<Collect>(bytes, Cap::Small).is_some()),
+    ("collect-list", |bytes| one_spelling::<List>(bytes, Cap::Head).is_some()),
     ("request", request),
     ("card", card),
     ("document", document),
@@ -140,6 +155,9 @@ fn document(bytes: &[u8]) -> bool {
         Label::Catalogue => document.unverified::<CatalogueDocument>().map(drop),
         Label::KeyClaim => document.unverified::<KeyClaim>().map(drop),
         Label::Withdraw => document.unverified::<Withdrawal>().map(|withdrawal| assert_shown(withdrawal.at)),
+        Label::View => document.unverified::<View>().map(drop),
+        Label::Approval => document.unverified::<Approval>().map(|approval| assert_shown(approval.at)),
+        Label::Standing => document.unverified::<StandingApproval>().map(|standing| assert_shown(standing.until)),
         Label::Proposal => document.unverified::<Consent>().map(|consent| assert_shown(consent.at)),
         Label::Edition => document.unverified::<EditionHeader>().map(|header| {
             for row in header.coverage.iter() {
@@ -167,8 +185,18 @@ fn head(bytes: &[u8]) -> bool {
     assert_eq!(head.to_bytes().unwrap(), bytes);
     assert!(bytes.len() <= head.kind.head_max());
     let limits = Some(head.kind.limits_up());
-    let member =
-        matches!(head.kind, MessageKind::Fetch | MessageKind::Request | MessageKind::Notice | MessageKind::Greet);
+    let member = matches!(
+        head.kind,
+        MessageKind::Fetch
+            | MessageKind::Request
+            | MessageKind::Notice
+            | MessageKind::Greet
+            | MessageKind::View
+            | MessageKind::Collect
+            | MessageKind::Receipt
+            | MessageKind::Nudge
+            | MessageKind::Recall
+    );
     assert_eq!(opens, if member { [limits, None] } else { [None, limits] }, "one socket opens it, and only one");
     true
 }
