@@ -30,7 +30,8 @@ use tempfile::TempDir;
 pub fn program(name: &str) -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let beside = here.parent().unwrap();
-    let path = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside }.join(name);
+    let path = if beside.ends_with("deps") || beside.ends_with("examples") { beside.parent().unwrap() } else { beside }
+        .join(name);
     assert!(path.is_file(), "{} is missing; build it first: cargo build --profile ci", path.display());
     path
 }

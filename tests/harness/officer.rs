@@ -81,6 +81,22 @@ impl Officer {
         }
     }
 
+    /// The officer of a ring whose card is in the bundle that lists it. Nobody connects as such: only requests are signed.
+    pub fn of_ring(ring: &Path, list: &Path, member: &str, federation: &str) -> Self {
+        let mut ring = KeyRing::open(ring, || None).unwrap();
+        let key: Arc<SigningKey> = Arc::new(ring.take(KeyRole::Officer).unwrap());
+        let bundle = files::read_bundle(list).unwrap();
+        let card = bundle.cards.iter().find(|card| card.key == key.public()).unwrap();
+        Self {
+            card: encode(card).unwrap(),
+            member: member.parse().unwrap(),
+            node: ([127, 0, 0, 1], 0).into(),
+            node_key: key.public(),
+            federation: federation.parse().unwrap(),
+            key,
+        }
+    }
+
     /// A request as the tool would make it: seizures by year and drug group.
     pub fn request(&self, audience: &str, periods: &str) -> RequestBody {
         let catalogue = Catalogue::parse(SHIPPED).unwrap();

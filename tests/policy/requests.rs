@@ -1,0 +1,122 @@
+//! How many requests a node answers a second, end to end: `cargo run --profile ci -p accord-tests --example requests [SECONDS]`.
+//!
+//! A federation of five on loopback. One node answers; the four others' keys are used here, each over one connection with eight streams,
+//! as many as a member may have. Everything is as in service: signatures of officer, node and answer, policy, memory of requests, the
+//! edition's cells, and a reply that is on the disk before it leaves. First as fast as it goes, then at half of that, where the time of
+//! each answer is taken. A member may open 1,000 streams at once and 200 a second after that: so many are sent.
+//!
+//! Askers and node share the machine's processors: signing and verifying on both sides is in the numbers.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a measurement may end so")]
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use accord_edge::clock::Stopwatch;
+use accord_protocol::message::AskCall;
+use accord_tests::{Federation, accord, member::Member, officer::Officer};
+
+const PROVIDER: &str = "IT-AGENCY";
+const ASKERS: [&str; 4] = ["ES-AGENCY", "AT-AGENCY", "DK-AGENCY", "PT-AGENCY"];
+const STREAMS: usize = 8;
+const EACH: usize = 900;
+
+fn main() {
+    let federation = Federation::new(&["ES-AGENCY", PROVIDER, "AT-AGENCY", "DK-AGENCY", "PT-AGENCY"]);
+    let settings = format!("{PROVIDER}/node/node.toml");
+    for setting in ["burst = 120", "per_minute = 60", "member_burst = 600", "member_per_minute = 300"] {
+        let (name, _) = setting.split_once(" = ").unwrap();
+        federation.edit(&settings, &format!("\n{setting}\n"), &format!("\n{name} = 1000000\n"));
+    }
+    federation.install_policy(
+        PROVIDER,
+        "[[grant]]\npartner = [\"@eu-members\"]\ntable = [\"*\"]\npurpose = [\"strategic-analysis\"]\nuntil = \"2030-01-01\"\n",
+    );
+    let _node = federation.start(PROVIDER);
+    let officers: Vec<Officer> = ASKERS.iter().map(|member| officer(&federation, member)).collect();
+    let started = Stopwatch::start();
+    let mut rate = 0;
+    for (round, what) in ["as fast as it goes", "at half of that"].into_iter().enumerate() {
+        if round > 0 {
+            // Until the members may open as many streams at once again.
+            thread::sleep(Duration::from_secs(6));
+        }
+        let calls: Vec<Vec<AskCall>> = officers
+            .iter()
+            .map(|officer| (0..EACH).map(|_| officer.sign(&officer.request(PROVIDER, "2021..2024"))).collect())
+            .collect();
+        let (seconds, mut times) = send(&federation, &calls, (round > 0).then_some(rate / 2));
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() - 1) * share / 1000] as f64 / 1000.0;
+        let done = (times.len() as f64 / seconds) as usize;
+        println!(
+            "{what}: {done} requests a second ({} in {seconds:.2} s); milliseconds for one: median {:.1}, p90 {:.1}, p99 {:.1}, largest {:.1}",
+            times.len(),
+            at(500),
+            at(900),
+            at(990),
+            at(1000)
+        );
+        rate = done;
+    }
+    println!("raised and measured in {} s", started.ms() / 1000);
+}
+
+// Has a member's administrators list an officer, and the provider learn it.
+fn officer(federation: &Federation, member: &str) -> Officer {
+    let run = |arguments: &[&str]| {
+        let said = accord(&federation.path(), arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.stdout, said.stderr);
+    };
+    let (ring, claim) = (format!("{member}/asker.ring"), format!("{member}/asker.claim"));
+    let (before, list) = (format!("public/officers-{member}.accord"), format!("{member}/asker-list.accord"));
+    run(&["officer", "new", &ring, "--member", member, "--name", "asker", "--unprotected"]);
+    let rings = [1, 2].map(|number| format!("{member}/admin-{number}/admin.ring"));
+    let mut with = "public/federation.accord".to_owned();
+    if federation.path().join(&before).exists() {
+        with += &format!(",{before}");
+    }
+    let add = ["officer", "add", &claim, "--out", &list, "--purposes", "strategic-analysis", "--with", &with];
+    let by_two =
+        ["--member", member, "--federation", &federation.id, "--ring", &rings[0], "--ring", &rings[1], "--yes"];
+    run(&[add.as_slice(), &by_two].concat());
+    assert_eq!(federation.publish(PROVIDER, &[&list]).code, 0);
+    let path = |file: &str| federation.path().join(file);
+    Officer::of_ring(&path(&ring), &path(&list), member, &federation.id)
+}
+
+// Sends all calls, at this many a second in all if that is said; seconds, and the microseconds of each.
+fn send(federation: &Federation, calls: &[Vec<AskCall>], rate: Option<usize>) -> (f64, Vec<u64>) {
+    let members: Vec<Member> = ASKERS.iter().map(|member| Member::open(&federation.path(), member, PROVIDER)).collect();
+    let connections: Vec<_> = members.iter().map(Member::hold).collect();
+    let (watch, times) = (Stopwatch::start(), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for (connection, calls) in connections.iter().zip(calls) {
+            let next = std::sync::Arc::new(AtomicUsize::new(0));
+            for _ in 0..STREAMS {
+                let (next, watch, times) = (std::sync::Arc::clone(&next), &watch, &times);
+                scope.spawn(move || {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(call) = calls.get(index) else { return };
+                        if let Some(rate) = rate {
+                            // Each member's requests are due one after the other.
+                            let due_us = index as u64 * 1_000_000 * ASKERS.len() as u64 / rate.max(1) as u64;
+                            thread::sleep(Duration::from_micros(due_us.saturating_sub(watch.us())));
+                        }
+                        let begun = watch.us();
+                        let (_, word) = connection.hand_on(call).unwrap();
+                        assert_eq!(word, "answered");
+                        times.lock().unwrap().push(watch.us() - begun);
+                    }
+                });
+            }
+        }
+    });
+    (watch.us() as f64 / 1e6, times.into_inner().unwrap())
+}
