@@ -3,7 +3,8 @@
 use bincode::{Decode, Encode};
 
 use crate::{
-    codec::{Bounded, Cap},
+    codec::Cap,
+    handling::Handling,
     id::{Hash, NodeId, RequestId},
     refusal::{Reason, Refusal},
     signed::{Label, Preamble, Signable},
@@ -17,56 +18,6 @@ crate::codes! {
         Answered = 1 "answered",
         /// A refusal.
         Refused = 2 "refused",
-    }
-}
-
-crate::codes! {
-    /// Europol handling codes.
-    pub enum HandlingCode: u8 {
-        /// Only for preventing and combating crime.
-        H0 = 0 "H0",
-        /// Not in judicial proceedings without the provider's permission.
-        H1 = 1 "H1",
-        /// Not disseminated without the provider's permission.
-        H2 = 2 "H2",
-        /// Other restrictions.
-        H3 = 3 "H3",
-    }
-}
-
-crate::codes! {
-    /// Traffic light protocol 2.0.
-    pub enum Tlp: u8 {
-        /// No limit.
-        Clear = 0 "CLEAR",
-        /// Community.
-        Green = 1 "GREEN",
-        /// Organisation and its clients.
-        Amber = 2 "AMBER",
-        /// Organisation only.
-        AmberStrict = 3 "AMBER+STRICT",
-        /// Named recipients only.
-        Red = 4 "RED",
-    }
-}
-
-/// How the asker must handle an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Handling {
-    /// Handling code.
-    pub code: HandlingCode,
-    /// Traffic light.
-    pub tlp: Tlp,
-    /// Not to be published before; 0 = no embargo.
-    pub embargo_until: UnixMs,
-    /// Who may receive it besides the asker, sorted; empty = nobody.
-    pub recipients: Bounded<NodeId, 64>,
-}
-
-impl Handling {
-    /// The narrowest handling: what a refusal carries.
-    pub fn strictest() -> Self {
-        Self { code: HandlingCode::H0, tlp: Tlp::AmberStrict, embargo_until: UnixMs(0), recipients: Bounded::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Cap, decode},
+    handling::Handling,
     held::{Status, is_status},
     id::{NodeId, from_hex},
     key::Signature,
@@ -135,13 +136,46 @@ pub struct Report {
     pub statements: Vec<Statement>,
     /// What the asker alone says: members that gave no reply, or none that could be believed.
     pub claims: Vec<(NodeId, Why)>,
+    /// How the whole must be handled: the strictest of all answers; nothing without any.
+    pub handling: Option<Handling>,
     /// Whether the pooled rows follow from the answers.
     pub pool_recomputed: bool,
     /// What does not hold; verified if empty.
     pub failed: Vec<Failed>,
+    // The pooled rows as they follow from the answers.
+    rows: Vec<BundleRow>,
 }
 
 impl Bundle {
+    /// The part of a verified file that one member is in: its requests and replies, with the rows that follow from them alone, for
+    /// whoever may see no more. Nothing of other members but the federation's trust documents is in it.
+    ///
+    /// # Errors
+    /// What does not hold in the file, or that the member is not in it.
+    pub fn extract(&self, member: &NodeId, federation: &FederationId, at: UnixMs) -> Result<Self, Failed> {
+        let report = verify(self, federation, at);
+        if let Some(failed) = report.failed.into_iter().next() {
+            return Err(failed);
+        }
+        let of_member = |exchange: &&BundleExchange| {
+            let body = from_hex(&exchange.body).and_then(|body| decode::<RequestBody>(&body, Cap::Head).ok());
+            body.is_some_and(|body| body.audience == *member)
+        };
+        let exchanges: Vec<BundleExchange> = self.exchanges.iter().filter(of_member).cloned().collect();
+        if exchanges.is_empty() {
+            return Err(Failed { part: "exchanges".into(), rule: format!("{member} was not asked") });
+        }
+        let bodies: Vec<Vec<u8>> =
+            exchanges.iter().map(|exchange| bytes(&exchange.body, "exchanges")).collect::<Result<_, _>>()?;
+        let question_id = question_id(bodies.iter().map(Vec::as_slice)).to_string();
+        let mut part = Self { question_id, exchanges, pooled: Vec::new(), ..self.clone() };
+        part.pooled = verify(&part, federation, at).rows;
+        match verify(&part, federation, at).failed.into_iter().next() {
+            Some(failed) => Err(failed),
+            None => Ok(part),
+        }
+    }
+
     /// Rows of a pooled table as they stand in the file.
     pub fn rows(table: &crate::catalogue::Table, pooled: &PooledTable) -> Vec<BundleRow> {
         let name = |index: &usize| table.measures.get(*index).map(|measure| measure.id.clone()).unwrap_or_default();
@@ -230,14 +264,20 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         let selection = Selection::new(&one.body.query, table, one.body.audience.country())
             .map_err(|error| Failed { part: format!("exchanges[{index}]"), rule: error.to_string() })?;
         match &one.reply {
-            Ok(exchange) => report.statements.push(Statement {
-                who: exchange.answer.responder.clone(),
-                what: if exchange.edition.is_some() { "answer" } else { "refusal" },
-                to: exchange.answer.requester.clone(),
-                officer: exchange.card.officer_id.to_string(),
-                at: exchange.answer.issued_at,
-                edition: exchange.edition.as_ref().map(|edition| edition.number),
-            }),
+            Ok(exchange) => {
+                if exchange.edition.is_some() {
+                    let one = &exchange.answer.handling;
+                    report.handling = Some(report.handling.take().map_or_else(|| one.clone(), |all| all.with(one)));
+                }
+                report.statements.push(Statement {
+                    who: exchange.answer.responder.clone(),
+                    what: if exchange.edition.is_some() { "answer" } else { "refusal" },
+                    to: exchange.answer.requester.clone(),
+                    officer: exchange.card.officer_id.to_string(),
+                    at: exchange.answer.issued_at,
+                    edition: exchange.edition.as_ref().map(|edition| edition.number),
+                });
+            }
             Err(why) => match &one.waits {
                 Some(status) => report.statements.push(Statement {
                     who: one.body.audience.clone(),
@@ -258,7 +298,8 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
     }
     let given = gather(&trust, table, &documents, asked);
     let pooled = pool(table, &given).map_err(|error| Failed { part: "pooled".into(), rule: error.to_string() })?;
-    report.pool_recomputed = Bundle::rows(table, &pooled) == bundle.pooled;
+    report.rows = Bundle::rows(table, &pooled);
+    report.pool_recomputed = report.rows == bundle.pooled;
     if !report.pool_recomputed {
         return Err(Failed { part: "pooled".into(), rule: "the pooled rows do not follow from the answers".into() });
     }

@@ -5,9 +5,9 @@
 use bincode::{Decode, Encode};
 
 use crate::{
-    answer::Handling,
     codec::{Bounded, Cap, Text},
     edition::CoverageRow,
+    handling::Handling,
     id::{Hash, NodeId},
     officers::Purpose,
     signed::{Label, Preamble, Signable},

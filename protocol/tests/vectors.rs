@@ -10,13 +10,14 @@
 mod made;
 
 use accord_protocol::{
-    answer::{AnswerHead, Decision, Handling, HandlingCode, Tlp},
+    answer::{AnswerHead, Decision},
     approval::{Approval, StandingApproval, Verdict},
     catalogue::{CatalogueDocument, Kind},
     cell::Released,
     codec::{Bounded, Cap, Text, decode, encode},
     edition::{CoverageRow, CoverageState, EditionHeader, Protection, Withdrawal, commitment},
     frame,
+    handling::{Handling, HandlingCodes, Tlp},
     held::{Collect, HeldState, List, Listed, Recall, Receipt, Status},
     id::{Hash, OfficerId, RequestId, to_hex},
     key::{Signature, SigningKey, fingerprint},
@@ -143,7 +144,7 @@ fn answer(decision: Decision) -> AnswerHead {
         slice_hash: Hash::of(&[]),
         slice_len: 0,
         handling: Handling {
-            code: HandlingCode::H0,
+            code: HandlingCodes::H0,
             tlp: if answered { Tlp::Amber } else { Tlp::AmberStrict },
             embargo_until: UnixMs(0),
             recipients: Bounded::default(),

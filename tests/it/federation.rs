@@ -114,7 +114,7 @@ fn two_agencies_answer_and_the_evidence_proves_it_elsewhere() {
     assert_eq!(forge(&|bundle| bundle["question_id"] = "00".repeat(16).into()), "question_id");
 
     let csv = std::fs::read_to_string(federation.path().join("kept.csv")).unwrap();
-    assert!(csv.starts_with("row,member,time,drug,measure,unit,state,value,lower_bound,from,missing,protection\n"));
+    assert!(csv.starts_with("row,member,time,drug,measure,unit,state,value,lower_bound,from,missing,protection,handling,tlp,embargo_until,recipients\n"));
     assert!(csv.lines().skip(1).all(|line| line.ends_with("NOT PROTECTED AGAINST SUBTRACTION - FOR TESTS ONLY")));
 }
 

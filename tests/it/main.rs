@@ -17,6 +17,7 @@ mod command_line;
 mod decoders;
 mod exchange;
 mod federation;
+mod handling;
 mod imports;
 mod inbox;
 mod independent;

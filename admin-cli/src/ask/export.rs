@@ -7,8 +7,10 @@ use accord_protocol::{
     catalogue::{Measure, OPEN_EDGE, Quantity},
     codec::encode,
     evidence::{Bundle, BundleExchange, BundleReply},
-    id::to_hex,
+    handling::Handling,
+    id::{NodeId, to_hex},
     pool::PooledTable,
+    time::UnixMs,
     trust::travels,
 };
 
@@ -57,6 +59,7 @@ pub(crate) fn write_csv(
     let mut header = vec!["row", "member"];
     header.extend(asking.table.dimensions.iter().map(|dimension| dimension.name.as_str()));
     header.extend(["measure", "unit", "state", "value", "lower_bound", "from", "missing", "protection"]);
+    header.extend(["handling", "tlp", "embargo_until", "recipients"]);
     writer.write_record(&header)?;
     let measures: Vec<_> = pooled.measures.iter().filter_map(|index| asking.table.measures.get(*index)).collect();
     let mut line = |cells: Vec<String>| writer.write_record(cells.iter().map(|cell| harmless(cell)));
@@ -78,10 +81,12 @@ pub(crate) fn write_csv(
                 cells.extend(cell.key.iter().cloned());
                 cells.extend([name, measure.unit.clone(), state.to_owned(), number]);
                 cells.extend([String::new(), String::new(), String::new(), protection.to_owned()]);
+                cells.extend(marks(answers.handling_of(&cell.member).as_ref()));
                 line(cells)?;
             }
         }
     }
+    let whole = answers.handling();
     for row in &pooled.rows {
         for (measure, value) in measures.iter().zip(&row.pooled) {
             let from: Vec<String> = value.from().map(ToString::to_string).collect();
@@ -105,12 +110,23 @@ pub(crate) fn write_csv(
                     missing.join(";"),
                     protection.to_owned(),
                 ]);
+                cells.extend(marks(whole.as_ref()));
                 line(cells)?;
             }
         }
     }
     let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(files::write_atomically(path, &bytes)?)
+}
+
+// What goes with every line, so that a line that is cut out of the file is marked as well.
+fn marks(handling: Option<&Handling>) -> [String; 4] {
+    handling.map_or_else(Default::default, |handling| {
+        let embargo =
+            if handling.embargo_until == UnixMs(0) { String::new() } else { handling.embargo_until.to_string() };
+        let recipients: Vec<&str> = handling.recipients.iter().map(NodeId::as_str).collect();
+        [handling.code.to_string(), handling.tlp.to_string(), embargo, recipients.join(";")]
+    })
 }
 
 /// The names of a measure's numbers: itself, `.n` and `.sum` of a mean, `.n` and bins `.from-to` of a histogram.

@@ -1,9 +1,9 @@
 //! The `result` of `accord ask --json` (`contract.md` 1.7).
 
 use accord_protocol::{
-    answer::Handling,
     catalogue::{Measure, OPEN_EDGE, Quantity},
     cell::Released,
+    handling::Handling,
     id::NodeId,
     pool::{Pooled, PooledTable, Row, Why},
     time::UnixMs,
@@ -94,6 +94,7 @@ pub(super) fn result(
         "totals": pooled.totals.iter().map(|row| json!({ "over": "time", "key": key(asking, &row.key, 1), "values": row_values(asking, pooled, row, false) })).collect::<Vec<_>>(),
         "notes": notes,
         "footnotes": footnotes,
+        "handling": answers.handling().as_ref().map(handling),
         "protection_warning": answers.primary_only().then_some(super::NOT_PROTECTED),
         "cite": answers.cite(asking),
         "evidence": evidence,
@@ -339,10 +340,11 @@ pub(super) fn next_step(status: PartnerStatus, member: &NodeId) -> Option<String
     }
 }
 
-fn handling(handling: &Handling) -> Value {
+/// How something must be handled, in the contract's terms and in words.
+pub(crate) fn handling(handling: &Handling) -> Value {
     let embargo = (handling.embargo_until != UnixMs(0)).then(|| handling.embargo_until.to_string());
     json!({
-        "code": handling.code.as_str(), "tlp": handling.tlp.as_str(),
+        "code": handling.code.to_string(), "tlp": handling.tlp.as_str(), "words": handling.words(),
         "recipients": handling.recipients.iter().map(NodeId::as_str).collect::<Vec<_>>(),
         "embargo_until": embargo,
     })

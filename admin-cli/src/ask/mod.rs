@@ -3,7 +3,7 @@
 //! The tool verifies every original answer itself, with its own trust documents; what its node says is never printed.
 
 pub(crate) mod export;
-mod json;
+pub(crate) mod json;
 mod text;
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Table},
     codec::{Bounded, Cap, decode, encode},
     edition::Protection,
+    handling::Handling,
     held::{HeldState, Status, is_status},
     id::{Hash, NodeId, QuestionId, RequestId},
     key::Signature,
@@ -471,6 +472,23 @@ impl Answers {
             Replied::Verified(exchange, _) => exchange.answer.reason(),
             Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
         })
+    }
+
+    /// How one member's answer must be handled.
+    pub(crate) fn handling_of(&self, member: &NodeId) -> Option<Handling> {
+        self.of(member).find_map(|asked| match &asked.reply {
+            Replied::Verified(exchange, _) if exchange.edition.is_some() => Some(exchange.answer.handling.clone()),
+            Replied::Verified(..) | Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+        })
+    }
+
+    /// How the whole must be handled: the strictest of all answers; nothing if nobody answered.
+    pub(crate) fn handling(&self) -> Option<Handling> {
+        let answered = self.asked.iter().filter_map(|asked| match &asked.reply {
+            Replied::Verified(exchange, _) if exchange.edition.is_some() => Some(&exchange.answer.handling),
+            Replied::Verified(..) | Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+        });
+        answered.fold(None, |all: Option<Handling>, one| Some(all.map_or_else(|| one.clone(), |all| all.with(one))))
     }
 
     /// The pooled table.

@@ -34,6 +34,9 @@ pub(super) fn show(asking: &Asking<'_>, answers: &Answers, pooled: &PooledTable,
     }
     text.push('\n');
     text += &partners(asking, answers);
+    if let Some(handling) = answers.handling() {
+        text += &format!("\nhandling of the whole: {}\n", handling.words().join("; "));
+    }
     text.push('\n');
     text += &rows(asking, pooled, options);
     if options.cite {

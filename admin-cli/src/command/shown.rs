@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Global, ask, tables};
 use crate::{
+    ask::json::handling,
     client::{Client, block_on},
     output::{Failure, Outcome, table},
     profile::Profile,
@@ -106,7 +107,7 @@ impl Shown<'_> {
                 "member": view.provider.as_str(), "hash": view.hash().to_string(), "changed": changed,
                 "edition": edition, "coverage": coverage.collect::<Vec<_>>(),
                 "rules": { "k": view.rules.k, "p_percent": f64::from(view.rules.p_percent), "dominance_percent": f64::from(view.rules.dominance_percent), "zeros": if view.rules.zeros_shown { "shown" } else { "hidden" } },
-                "handling": { "code": view.handling.code.as_str(), "tlp": view.handling.tlp.as_str() },
+                "handling": handling(&view.handling),
                 "limits": { "burst": view.burst, "per_minute": view.per_minute },
                 "contact": Some(view.contact.as_str()).filter(|contact| !contact.is_empty()),
                 "footnotes": footnotes,
@@ -150,8 +151,10 @@ impl Shown<'_> {
             rules.k, rules.dominance_percent, rules.p_percent
         );
         text += &format!(
-            "  handling {}, TLP {}; {} requests at once, {} a minute\n",
-            view.handling.code, view.handling.tlp, view.burst, view.per_minute
+            "  answers are {}\n  {} requests at once, {} a minute\n",
+            view.handling.words().join("; "),
+            view.burst,
+            view.per_minute
         );
         for row in view.coverage.iter() {
             let (from, to) = row.months.ends();

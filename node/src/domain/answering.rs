@@ -28,6 +28,7 @@ use super::{
     access::Access,
     edition::{Frozen, select},
     inbox::Held,
+    marking::Marking,
     provide::{self, About, Checked, Denied, Peer, Speaker},
 };
 
@@ -192,8 +193,8 @@ pub struct Provider<'a> {
     pub access: &'a Access,
     /// What commits to it.
     pub policy_commit: Hash,
-    /// How answers must be handled.
-    pub handling: &'a accord_protocol::answer::Handling,
+    /// How answers are marked.
+    pub marking: &'a Marking,
     /// The node's signing key.
     pub key: &'a SigningKey,
     /// Node time.
@@ -366,7 +367,12 @@ impl Provider<'_> {
     }
 
     pub(super) fn give(&self, checked: &Checked, chosen: &Chosen) -> SignedAnswer {
-        let head = self.speaker().answer(checked, &chosen.edition.header, &chosen.slice, self.handling);
+        let head = self.speaker().answer(
+            checked,
+            &chosen.edition.header,
+            &chosen.slice,
+            &self.marking.of(&chosen.edition.header),
+        );
         self.sign(&head, chosen.slice.clone(), checked.body.reply_class)
     }
 

@@ -4,7 +4,7 @@
 //! leaves), [`tabulate`] (lines to cells), [`disclosure`] (the only maker of a released cell), [`edition`] (freezing; what was frozen
 //! is put right by [`revision`]), [`admission`], [`access`] and [`quota`] (who may ask), [`provide`] (the checks of a request),
 //! [`answering`] (one request to one answer), [`view`] (what a partner may see before it asks),
-//! [`inbox`] and [`deciding`] (what a person decides), [`outbox`] (what waits elsewhere). On the other side, [`round`] hands one request to one partner. Whether any of it happens
+//! [`inbox`] and [`deciding`] (what a person decides), [`outbox`] (what waits elsewhere), [`marking`] (how all of it is marked). On the other side, [`round`] hands one request to one partner. Whether any of it happens
 //! now is for [`learning`], [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and
 //! [`catching_up`] see to it that a node knows the trust documents that the others know.
 
@@ -28,6 +28,7 @@ pub mod greeting;
 pub mod import;
 pub mod inbox;
 pub mod learning;
+pub mod marking;
 pub mod outbox;
 pub mod own_keys;
 pub mod provide;

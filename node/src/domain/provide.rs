@@ -4,10 +4,11 @@
 
 use accord_policy::{Ask, Decision, DenyReason, Way};
 use accord_protocol::{
-    answer::{AnswerHead, Decision as Answered, Handling},
+    answer::{AnswerHead, Decision as Answered},
     catalogue::{Catalogue, Table},
     codec::{Cap, decode},
     edition::EditionHeader,
+    handling::Handling,
     id::{Hash, NodeId, RequestId},
     message::SignedBytes,
     officers::Card,

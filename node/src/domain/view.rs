@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use accord_policy::{AGES, Reach};
 use accord_protocol::{
-    answer::Handling,
     catalogue::{Catalogue, Kind, Table},
     codec::{Bounded, Text},
     consent::PublicCell,
@@ -19,6 +18,7 @@ use super::{
     access::Access,
     bucket::Rate,
     disclosure::{Rules, Zeros},
+    marking::Marking,
 };
 
 /// What a provider shows from.
@@ -38,8 +38,8 @@ pub struct Showing<'a> {
     pub edition: Option<&'a EditionHeader>,
     /// The rules that it was protected by.
     pub rules: &'a Rules,
-    /// How answers must be handled.
-    pub handling: &'a Handling,
+    /// How answers are marked.
+    pub marking: &'a Marking,
     /// How much one officer may ask.
     pub rate: Rate,
     /// Whom to call.
@@ -76,6 +76,10 @@ impl Showing<'_> {
             }
         }
         tables.sort_by_key(|table| table.table_id);
+        let handling = match self.edition.filter(|_| !tables.is_empty()) {
+            Some(header) => self.marking.of(header),
+            None => self.marking.without_edition(),
+        };
         let edition = self.edition.filter(|_| !tables.is_empty()).map(|header| ViewEdition {
             number: header.number,
             commit: header.commit,
@@ -102,7 +106,7 @@ impl Showing<'_> {
                 dominance_percent: rules.dominance_percent(),
                 zeros_shown: rules.zeros() == Zeros::Shown,
             },
-            handling: self.handling.clone(),
+            handling,
             burst: self.rate.burst,
             per_minute: self.rate.per_minute,
             contact: self.contact.clone(),

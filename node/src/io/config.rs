@@ -8,21 +8,23 @@ use std::{
 
 use accord_edge::{files, tls::KeyExchange};
 use accord_protocol::{
-    answer::{Handling, HandlingCode, Tlp},
     codec::{Bounded, Text},
+    handling::{HandlingCodes, Tlp},
     id::NodeId,
-    time::UnixMs,
 };
 use serde::Deserialize;
 
 use crate::domain::{
     bucket::Rate,
     disclosure::{BadRules, Rules, Zeros},
+    marking::Marking,
     quota::Rates,
 };
 
 /// Largest settings file in bytes.
 const CONFIG_MAX: u64 = 64 << 10;
+/// Longest embargo.
+const EMBARGO_DAYS_MAX: u16 = 3_650;
 
 /// What a node runs with.
 #[derive(Debug, Clone)]
@@ -43,8 +45,8 @@ pub struct Config {
     pub publish_delay_days: u16,
     /// The protection rules.
     pub rules: Rules,
-    /// How answers must be handled.
-    pub handling: Handling,
+    /// How answers are marked.
+    pub marking: Marking,
     /// Whom partners call, and how the numbers of a table came about: what a partner's view says beside the tables.
     pub words: Words,
     /// Program that is run when a request waits for a person here, or an own one was decided; empty for none.
@@ -154,11 +156,13 @@ impl Default for RawRules {
 struct RawHandling {
     code: String,
     tlp: String,
+    recipients: Vec<String>,
+    embargo_days: u16,
 }
 
 impl Default for RawHandling {
     fn default() -> Self {
-        Self { code: "H0".into(), tlp: "AMBER".into() }
+        Self { code: "H0".into(), tlp: "AMBER".into(), recipients: Vec::new(), embargo_days: 0 }
     }
 }
 
@@ -233,10 +237,17 @@ impl Config {
             Zeros::from_word(&raw.rules.zeros).ok_or_else(|| bad("rules.zeros", "`hidden` or `shown`".into()))?;
         let rules = Rules::new(raw.rules.k, raw.rules.p_percent, raw.rules.dominance_percent, zeros)
             .map_err(|error: BadRules| bad("rules", error.to_string()))?;
-        let code =
-            HandlingCode::from_word(&raw.handling.code).ok_or_else(|| bad("handling.code", "`H0` to `H3`".into()))?;
+        let code = HandlingCodes::from_word(&raw.handling.code)
+            .ok_or_else(|| bad("handling.code", "`H0`, or of `H1`, `H2` and `H3` those that hold: `H1+H2`".into()))?;
         let tlp = Tlp::from_word(&raw.handling.tlp)
             .ok_or_else(|| bad("handling.tlp", "`CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT` or `RED`".into()))?;
+        let recipients = raw.handling.recipients.iter().map(|name| name.parse()).collect::<Result<Vec<NodeId>, _>>();
+        let recipients = recipients.ok().and_then(Bounded::sorted);
+        let recipients =
+            recipients.ok_or_else(|| bad("handling.recipients", "at most 64 members, each as on the roster".into()))?;
+        if raw.handling.embargo_days > EMBARGO_DAYS_MAX {
+            return Err(bad("handling.embargo_days", format!("at most {EMBARGO_DAYS_MAX}")));
+        }
         let quota = Rates {
             officer: Rate { burst: raw.quota.burst, per_minute: raw.quota.per_minute },
             member: Rate { burst: raw.quota.member_burst, per_minute: raw.quota.member_per_minute },
@@ -265,7 +276,7 @@ impl Config {
             rules,
             words,
             notify: raw.notify,
-            handling: Handling { code, tlp, embargo_until: UnixMs(0), recipients: Bounded::default() },
+            marking: Marking { code, tlp, recipients, embargo_days: raw.handling.embargo_days },
             quota,
             import_bytes_max: raw.limits.import_bytes,
             store_cache_bytes: raw.limits.store_cache_bytes,
@@ -328,6 +339,9 @@ mod tests {
             ("127.0.0.1:4434", "127.0.0.1:4433", "must differ"),
             ("127.0.0.1:4434", "127.0.0.1:65536", "listen_people"),
             ("tlp = \"AMBER\"", "tlp = \"PINK\"", "handling.tlp"),
+            ("code = \"H0\"", "code = \"H1,H2\"", "handling.code"),
+            ("recipients = []", "recipients = [\"es\"]", "handling.recipients"),
+            ("embargo_days = 0", "embargo_days = 4000", "handling.embargo_days"),
             ("contact = \"\"", "contact = \"M\u{fc}ller\"", "contact"),
             ("notify = []", "notify = [\"mail\"]", "notify"),
         ] {

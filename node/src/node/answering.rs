@@ -84,7 +84,7 @@ impl Node {
             trust: standing.trust(),
             access: &standing.access,
             policy_commit: self.policy_commit(standing),
-            handling: &self.config.handling,
+            marking: &self.config.marking,
             key: &voice.sign,
             now: clock::now(),
         }

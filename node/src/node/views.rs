@@ -112,7 +112,7 @@ impl Node {
             otherwise: (trust.catalogue().hash, &self.config.rules),
             edition: edition.as_ref().map(|edition| &edition.frozen.header),
             rules: edition.as_ref().map_or(&self.config.rules, |edition| edition.rules()),
-            handling: &self.config.handling,
+            marking: &self.config.marking,
             rate: self.config.quota.officer,
             contact: &self.config.words.contact,
             waived: &waived,

@@ -145,7 +145,7 @@ fn encodings() -> Vec<Row> {
             forge.with_fields(asked, number, |head| head.u8("more", 0))
         }),
         Row::new("a handling code that is none", |forge, asked, number| {
-            forge.with_head(asked, number, |head| head.handling_code = 4)
+            forge.with_head(asked, number, |head| head.handling_code = 8)
         }),
         Row::new("a traffic light that is none", |forge, asked, number| {
             forge.with_head(asked, number, |head| head.tlp = 5)

@@ -143,7 +143,7 @@ impl World {
             trust: &in_force.trust,
             access: &in_force.access,
             policy_commit: Hash::ZERO,
-            handling: &FIXTURE.handling,
+            marking: &FIXTURE.marking,
             key: &agency.sign,
             now: self.now(),
         }

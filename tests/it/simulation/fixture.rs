@@ -8,12 +8,13 @@ use std::{
 use accord_node::domain::{
     access::Access,
     edition::{Block, Frozen},
+    marking::Marking,
 };
 use accord_protocol::{
-    answer::{Handling, HandlingCode, Tlp},
     catalogue::{Catalogue, CatalogueDocument, Kind, SHIPPED},
     codec::{Bounded, Text, encode},
     edition::{CoverageRow, CoverageState, EditionHeader, Layout, Protection},
+    handling::{HandlingCodes, Tlp},
     id::{Hash, NodeId, OfficerId, from_hex},
     key::{PublicKey, SigningKey},
     member_keys::{KeyRole, MemberKeys},
@@ -53,7 +54,7 @@ pub(super) struct Fixture {
     pub(super) federation: FederationId,
     pub(super) trust: Trust,
     pub(super) agencies: Vec<Agency>,
-    pub(super) handling: Handling,
+    pub(super) marking: Marking,
 }
 
 /// Made once: nothing in it changes in a history.
@@ -304,7 +305,6 @@ fn build() -> Fixture {
         id,
     });
     let agencies = agencies.collect();
-    let handling =
-        Handling { code: HandlingCode::H0, tlp: Tlp::Amber, embargo_until: UnixMs(0), recipients: Bounded::default() };
-    Fixture { documents, federation, trust, agencies, handling }
+    let marking = Marking { code: HandlingCodes::H0, tlp: Tlp::Amber, recipients: Bounded::default(), embargo_days: 0 };
+    Fixture { documents, federation, trust, agencies, marking }
 }

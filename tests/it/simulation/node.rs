@@ -128,7 +128,7 @@ impl Node {
             trust: &FIXTURE.trust,
             access: &agency.access,
             policy_commit: Hash::of(agency.id.as_str().as_bytes()),
-            handling: &FIXTURE.handling,
+            marking: &FIXTURE.marking,
             key: &agency.sign,
             now: self.clock(now),
         };

@@ -223,7 +223,7 @@ fn no_sequence_of_policies_yields_an_answer_that_the_policy_in_force_denies() {
                 trust: &FIXTURE.trust,
                 access,
                 policy_commit: Hash::ZERO,
-                handling: &FIXTURE.handling,
+                marking: &FIXTURE.marking,
                 key: &agency.sign,
                 now,
             };
