@@ -78,8 +78,7 @@ def print_result(result):
     for name in ("federation", "question_id", "table", "requester"):
         print(f"{name}: {result[name]}")
     for one in result["exchanges"]:
-        detail = f" (edition {one['edition']})" if one["edition"] else f" ({one['code']})" if one["code"] else ""
-        print(f"{one['member']}: {one['outcome']}{detail}")
+        print(f"{one['member']}: {one['outcome']}{detail_of(one)}")
     print("pooled:")
     for row in result["pooled"]:
         print(" ".join(row["key"]))
@@ -88,6 +87,14 @@ def print_result(result):
             numbers = f" {value['numbers']}" if "numbers" in value else ""
             missing = ", ".join(f"{member} {reason}" for member, reason in value["missing"])
             print(f"  {value['measure']} = {shown}{numbers}  from [{', '.join(value['from'])}]  missing [{missing}]")
+
+
+def detail_of(one):
+    if one["edition"]:
+        return f" (edition {one['edition']})"
+    if one["reason"]:
+        return f" ({one['code']}, reason {one['reason']})"
+    return f" ({one['code']})" if one["code"] else ""
 
 
 def decode_file(arguments):
