@@ -19,10 +19,11 @@ from second.frames import (
 )
 from second.keys import LABELS, NUMBERS, PRIME, key_fault, signed_by, ys_of_low_order
 from second.messages import HEAD, MESSAGE_KIND, NUMBER, REASONS, STRUCTURES
-from second.rules import LONGEST_STANDING_MS, RULES, standing_in_force, view_fault_under
+from second.rules import LONGEST_STANDING_MS, RULES
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors, public_key
+from second.views import fault_under, verify_view
 
 # The order of the base point, RFC 8032, 5.1.
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -166,7 +167,8 @@ class StatementTests(Case):
     @classmethod
     def setUpClass(cls):
         cls.vectors = Vectors(VECTORS.read_text(encoding="ascii"))
-        cls.catalogue = Catalogue(catalogue_text(), lists(), "catalogue")
+        cls.fed = example.Federation(lists(), [catalogue_text()])
+        (cls.catalogue,) = cls.fed.catalogues
 
     def value(self, name):
         kind = STRUCTURE_OF.get(name, name)
@@ -301,18 +303,6 @@ class StatementTests(Case):
             ({"until": start + LONGEST_STANDING_MS + 1}, "more than 400 days"),
         )
 
-    def test_which_standing_approvals_count(self):
-        """From `from` until before `until`; the later one of an approver alone; each approver for himself."""
-        one = self.value("standing") | {"from": 100, "until": 200}
-        ended, other = one | {"from": 150, "until": 150}, one | {"partner": "PT-TEST"}
-        for standings, at, count in (
-            ([("a", one)], 99, 0), ([("a", one)], 100, 1), ([("a", one)], 199, 1), ([("a", one)], 200, 0),
-            ([("a", one), ("a", ended)], 149, 1), ([("a", one), ("a", ended)], 150, 0), ([("a", ended), ("a", one)], 150, 0),
-            ([("a", one), ("b", one)], 150, 2), ([("a", one), ("b", ended)], 150, 1), ([("a", one), ("a", other)], 150, 2),
-            ([("a", one), ("a", one | {"from": 120})], 150, 1),
-        ):
-            self.assertEqual(len(standing_in_force(standings, at)), count)
-
     def view(self, **row):
         """The view of the vectors with one row changed."""
         view = copy.deepcopy(self.value("view"))
@@ -388,13 +378,44 @@ class StatementTests(Case):
             (of(codes=[99, 1]), "no cell"),
             (of(codes=[201200, 0]), "no cell"),
         ):
-            fault = view_fault_under(view, self.catalogue)
+            fault = fault_under(view, self.catalogue)
             self.assertEqual(fault is None, what is None, fault)
             self.assertIn(what or "", fault or "")
         for changes in ({"table_id": 999}, {"table_version": 2}):
             view = self.view()
             view["tables"][0] |= changes
-            self.assertIn("no table", view_fault_under(view, self.catalogue))
+            self.assertIn("no table", fault_under(view, self.catalogue))
+
+    def test_views_are_believed(self):
+        """Signed by a signing key of the provider that is left, for this member, under a catalogue that is known."""
+        for changes, by, member, documents, what in (
+            ({}, "PT-TEST sign", "ES-TEST", {}, None),
+            ({}, "PT-TEST sign next", "ES-TEST", {}, None),
+            ({}, "PT-TEST tls", "ES-TEST", {}, "not signed by a signing key"),
+            ({}, "IT-TEST sign", "ES-TEST", {}, "not signed by a signing key"),
+            ({}, "PT-TEST sign", "IT-TEST", {}, "a view for ES-TEST"),
+            ({"provider": "ES-TEST"}, "ES-TEST sign", "ES-TEST", {}, "of a member for itself"),
+            ({"provider": "FR-TEST"}, "FR-TEST sign", "ES-TEST", {}, "does not stand on the roster"),
+            ({"catalogue_hash": bytes(32)}, "PT-TEST sign", "ES-TEST", {}, "is missing"),
+            ({"tables": []}, "PT-TEST sign", "ES-TEST", {}, "where no table is shown"),
+            ({"ages": [0]}, "PT-TEST sign", "ES-TEST", {}, "3 ways at 1 ages"),
+            ({}, "PT-TEST sign", "ES-TEST", {"PT-TEST": {"state": "suspended"}}, "is suspended"),
+        ):
+            fed = example.Federation(lists(), [catalogue_text()], **documents)
+            view = self.view() | {
+                "provider": "PT-TEST", "audience": "ES-TEST", "catalogue_hash": fed.catalogue_hashes[0]
+            } | changes
+            raw = fed.document("view", view, [example.Signer(by)])
+            trust = Trust(fed.documents, fed.federation, "documents")
+            if what:
+                self.refused(lambda: verify_view(raw, trust, lists(), member, example.NOW), what, "view")
+            else:
+                self.assertEqual(verify_view(raw, trust, lists(), member, example.NOW), view)
+        view["footnotes"] = view["footnotes"] * 2
+        view["footnotes"][1] = view["footnotes"][1] | {"table_id": 2}
+        raw = fed.document("view", view, [example.Signer("PT-TEST sign")])
+        trust = Trust(self.fed.documents, self.fed.federation, "documents")
+        self.refused(lambda: verify_view(raw, trust, lists(), "ES-TEST", example.NOW), "which are not shown", "view")
 
     def test_documents_of_views_and_verdicts(self):
         """As documents they keep the same rules, and a key counts over the label of the document alone."""

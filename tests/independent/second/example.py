@@ -203,7 +203,7 @@ class Federation:
         return self.reply(exchange, member, b"", **(refused | changes))
 
     def status(self, exchange, member, state="held", label="status", by=None, **changes):
-        """The exchange with a statement that its request waits, or no longer; `changes` replace fields of it or of the reply."""
+        """The exchange with a `Status`; `changes` replace fields of it or of the reply."""
         raw = bytes.fromhex(exchange["body"])
         reply = {name: changes.pop(name) for name in ("slice", "edition", "signature") if name in changes}
         status = heading("status") | {

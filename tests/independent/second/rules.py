@@ -3,7 +3,7 @@
 Each function gives why a decoded value breaks a rule of its own structure, or None.
 """
 
-from second.catalogue import FIRST_YEAR, LAST_YEAR, TIME
+from second.catalogue import FIRST_YEAR, LAST_YEAR
 
 DAY_MS = 86_400_000
 LONGEST_STANDING_MS = 400 * DAY_MS
@@ -66,36 +66,6 @@ def view_fault(view):
     return coverage_fault(view["coverage"])
 
 
-def view_fault_under(view, catalogue):
-    """What a view shows that the catalogue which it names does not have."""
-    shown = {}
-    for one in view["tables"]:
-        table = catalogue.table(id=one["table_id"])
-        if not table or table.version != one["table_version"]:
-            return f"no table {one['table_id']} of version {one['table_version']}"
-        sets = list(table.level_sets)
-        levels = {level for row in one["rows"] for level in row["levels"]}
-        if levels and max(levels) >= len(sets):
-            return f"level set {max(levels)} of table {table.name}, it has {len(sets)}"
-        shown[table.id] = table, {sets[level] for level in levels}
-    for note in view["footnotes"]:
-        table, sets = shown.get(note["table_id"], (None, set()))
-        if tuple(note["levels"]) not in sets:
-            return f"a footnote of table {note['table_id']} at levels {note['levels']}, which are not shown"
-        if not names_cell(table, note["levels"], note["codes"], view["provider"][:2]):
-            return f"a footnote of {note['codes']}, which is no cell of table {table.name} at levels {note['levels']}"
-    return None
-
-
-def names_cell(table, levels, codes, country):
-    """Whether codes name a cell of a table at these levels in any year."""
-    if len(codes) != len(levels):
-        return False
-    year = next(code // 100 for code, name in zip(codes, table.dimensions) if name == TIME)
-    axes = zip(table.axes, levels, codes)
-    return FIRST_YEAR <= year <= LAST_YEAR and all(code in axis.codes(level, country, year) for axis, level, code in axes)
-
-
 def status_fault(status):
     return "state_seq starts at 1" if status["state_seq"] < 1 else None
 
@@ -139,16 +109,3 @@ RULES = {
     "standing": standing_fault,
     "collect-list": collect_list_fault,
 }
-
-
-def standing_in_force(standings, at):
-    """Those of standing approvals, as (approver's key, content), that count at a time.
-
-    Of two by one approver for the same partner, table and purpose the one with the later `from` counts alone.
-    """
-    latest = {}
-    for key, content in standings:
-        what = key, content["partner"], content["table_id"], content["purpose"]
-        if content["from"] <= at and (what not in latest or latest[what]["from"] < content["from"]):
-            latest[what] = content
-    return [(what[0], content) for what, content in latest.items() if at < content["until"]]

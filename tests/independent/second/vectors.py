@@ -13,7 +13,8 @@ from second.rules import RULES
 
 # Vectors that are named after what they show and not after their structure.
 STRUCTURE_OF = {
-    "refusal": "answer", "rejection": "answer", "cell-value": "cell", "cell-suppressed": "cell", "cell-not-available": "cell",
+    "refusal": "answer", "rejection": "answer",
+    "cell-value": "cell", "cell-suppressed": "cell", "cell-not-available": "cell",
 }
 # A structure that is signed under the label of another one.
 LABEL_OF = {"recall": "withdraw"}
