@@ -11,8 +11,12 @@ from second.answer import compare
 from second.encoding import Refused, decode, to_json
 from second.evidence import milliseconds, verify
 from second.messages import STRUCTURES
+from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors
+from second.views import verify_view
+
+ACCORD_FILE = b"ACCORD1\n"
 
 
 def vectors(arguments):
@@ -78,8 +82,7 @@ def print_result(result):
     for name in ("federation", "question_id", "table", "requester"):
         print(f"{name}: {result[name]}")
     for one in result["exchanges"]:
-        detail = f" (edition {one['edition']})" if one["edition"] else f" ({one['code']})" if one["code"] else ""
-        print(f"{one['member']}: {one['outcome']}{detail}")
+        print(f"{one['member']}: {one['outcome']}{detail_of(one)}")
     print("pooled:")
     for row in result["pooled"]:
         print(" ".join(row["key"]))
@@ -88,6 +91,34 @@ def print_result(result):
             numbers = f" {value['numbers']}" if "numbers" in value else ""
             missing = ", ".join(f"{member} {reason}" for member, reason in value["missing"])
             print(f"  {value['measure']} = {shown}{numbers}  from [{', '.join(value['from'])}]  missing [{missing}]")
+
+
+def detail_of(one):
+    if one["edition"]:
+        return f" (edition {one['edition']})"
+    if one["reason"]:
+        return f" ({one['code']}, reason {one['reason']})"
+    return f" ({one['code']})" if one["code"] else ""
+
+
+def view_file(arguments):
+    """A view as the tool keeps it, beside the trust documents of the same profile; both are `.accord` files."""
+    now = milliseconds(arguments.now, "--now") if arguments.now else int(time.time() * 1000)
+    trust = Trust([accord_file(path) for path in arguments.documents], arguments.federation, "documents")
+    try:
+        view = verify_view(accord_file(arguments.file), trust, arguments.lists, arguments.member, now)
+    except Refused as refused:
+        print(f"NOT VERIFIED at {refused.where}: {refused.what}")
+        return 1
+    print(json.dumps(to_json(view), indent=2))
+    return 0
+
+
+def accord_file(path):
+    raw = Path(path).read_bytes()
+    if not raw.startswith(ACCORD_FILE):
+        raise Refused(path, "not an .accord file")
+    return raw[len(ACCORD_FILE) :]
 
 
 def decode_file(arguments):
@@ -130,6 +161,14 @@ def main():
     command.add_argument("--flips", type=int, default=300)
     command.add_argument("--seed", type=int, default=1)
     command.set_defaults(run=compare_verdicts)
+    command = commands.add_parser("view", help="verify what a partner says that a member may see")
+    command.add_argument("file", help="a view as an .accord file")
+    command.add_argument("documents", nargs="+", help="trust documents as .accord files")
+    command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
+    command.add_argument("--lists", required=True, help="folder of the code lists")
+    command.add_argument("--member", required=True, help="the member that the view is for")
+    command.add_argument("--now", help="time to verify at, such as 2026-11-24T11:55:03Z; otherwise now")
+    command.set_defaults(run=view_file)
     command = commands.add_parser("decode", help="show one message as JSON")
     command.add_argument("name", choices=sorted([*STRUCTURES, *STRUCTURE_OF]))
     command.add_argument("file", help="a file with the hex of the message")

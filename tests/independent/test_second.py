@@ -13,12 +13,17 @@ from second.catalogue import Catalogue
 from second.compare import verdict_of_tool
 from second.encoding import KIB, MIB, Refused, decode, encode
 from second.evidence import Verifier, milliseconds, verify
-from second.frames import Stream, end_of, frame, read_call, read_reply, read_stream, write_stream
-from second.keys import PRIME, key_fault, signed_by, ys_of_low_order
-from second.messages import HEAD, NUMBER, STRUCTURES
+from second.documents import SignedDocument
+from second.frames import (
+    CLASSES, KINDS, Stream, end_of, frame, read_call, read_reply, read_stream, smallest_class, write_stream,
+)
+from second.keys import LABELS, NUMBERS, PRIME, key_fault, signed_by, ys_of_low_order
+from second.messages import HEAD, MESSAGE_KIND, NUMBER, REASONS, STRUCTURES
+from second.rules import LONGEST_STANDING_MS, RULES
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors, public_key
+from second.views import fault_under, verify_view
 
 # The order of the base point, RFC 8032, 5.1.
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -156,6 +161,278 @@ class TrustVectorTests(Case):
                 self.assertGreater(len(differ), 1, name)
 
 
+class StatementTests(Case):
+    """Views, statements about requests that wait, and verdicts: every rule once, from the vectors."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.vectors = Vectors(VECTORS.read_text(encoding="ascii"))
+        cls.fed = example.Federation(lists(), [catalogue_text()])
+        (cls.catalogue,) = cls.fed.catalogues
+
+    def value(self, name):
+        kind = STRUCTURE_OF.get(name, name)
+        structure, cap = STRUCTURES[kind]
+        return decode(structure, bytes.fromhex(self.vectors.values[name]), kind, cap)
+
+    def fault(self, kind, value):
+        """Why a value is refused by its encoding or by the rules of its structure."""
+        structure, cap = STRUCTURES[kind]
+        try:
+            return RULES[kind](decode(structure, encode(structure, value), kind, cap)) or ""
+        except Refused as refused:
+            return refused.what
+
+    def each(self, name, *cases):
+        """The vector with some fields changed, and what is said of it; nothing where it is fine."""
+        for changes, what in cases:
+            fault = self.fault(STRUCTURE_OF.get(name, name), self.value(name) | changes)
+            self.assertEqual(what == "", fault == "", f"{changes}: {fault}")
+            self.assertIn(what, fault)
+
+    def test_vectors_are_of_one_request(self):
+        """A vector with another body hash or request id is told; a signature and a hash with it."""
+        for name in ("answer", "refusal", "rejection", "status", "receipt", "recall", "approval", "collect"):
+            for field in ("body_hash", "request_id"):
+                vectors = Vectors(VECTORS.read_text(encoding="ascii"))
+                body = bytes.fromhex(vectors.values["request-body"])
+                found = {"body_hash": sha256(body).digest(), "request_id": body[4:20]}[field].hex()
+                if found in vectors.values[name]:
+                    vectors.values[name] = vectors.values[name].replace(found, "00" * (len(found) // 2), 1)
+                    differ = dict(vectors.check())
+                    self.assertIn(field, differ[name])
+                    if name != "collect":
+                        self.assertIn(f"{name}.sign-input-sha256", differ)
+
+    def test_labels(self):
+        """A recall is signed under the label of withdrawals, and each has a number of its own."""
+        self.assertEqual(set(NUMBERS) - set(LABELS), {"recall"})
+        for name in ("recall", "withdraw"):
+            for other in {"recall", "withdraw"} - {name}:
+                raw = bytes.fromhex(self.vectors.values[name])
+                structure, cap = STRUCTURES[other]
+                self.refused(lambda: decode(structure, raw, other, cap), f"{NUMBERS[name]} instead of {NUMBERS[other]}")
+        raw = bytes.fromhex(self.vectors.values["recall"])
+        name = next(name for name in self.vectors.values if name.startswith("recall.signature-by-"))
+        key, signature = bytes.fromhex(name.rpartition("-")[2]), bytes.fromhex(self.vectors.values[name])
+        federation = bytes.fromhex(self.vectors.values["federation-id"])
+        for label in LABELS:
+            self.assertEqual(signed_by(key, signature, label, federation, raw), label == "withdraw")
+
+    def test_reasons_of_a_rejection(self):
+        raw = bytes.fromhex(self.vectors.values["rejection"])
+        structure, cap = STRUCTURES["answer"]
+        at = raw.index(b"\2\3\x09") + 1
+        said = {}
+        for number in range(2**16):
+            if number & 0xFF <= 12 and number >> 8 <= 9:
+                head = raw[:at] + number.to_bytes(2, "big") + raw[at + 2 :]
+                try:
+                    code = decode(structure, head, "answer", cap)["code"]
+                except Refused as refused:
+                    self.assertIn(f"unknown code {number}", refused.what)
+                else:
+                    said[number] = code
+        self.assertEqual(set(said), {*range(9), 10, 11, *(reason << 8 | 9 for reason in range(1, 9))})
+        self.assertEqual(said[0x0309], "E_REJECTED scope")
+        self.assertEqual([said[reason << 8 | 9].split()[1] for reason in REASONS], list(REASONS.values()))
+
+    def test_heads(self):
+        self.each(
+            "rejection", ({}, ""), ({"code": None}, "without a code"), ({"edition": 1}, "names an edition"),
+            ({"slice_len": 1}, "with a slice"), ({"decision": "answered"}, "an answer with the code E_REJECTED scope"),
+        )
+        self.each("answer", ({}, ""), ({"code": "E_BUSY"}, "an answer with the code"), ({"decision": "refused"}, "without a"))
+
+    def test_status(self):
+        self.each(
+            "status", ({}, ""), ({"state_seq": 0}, "starts at 1"), ({"state_seq": 2**32 - 1}, ""), ({"state": "expired"}, ""),
+        )
+        raw = bytes.fromhex(self.vectors.values["status"])
+        structure, cap = STRUCTURES["status"]
+        for number in (0, 5, 255):
+            changed = raw[:52] + bytes([number]) + raw[53:]
+            self.refused(lambda: decode(structure, changed, "status", cap), f"unknown code {number}")
+        self.assertEqual([decode(structure, raw[:52] + bytes([n]) + raw[53:], "status", cap)["state"] for n in range(1, 5)],
+                         ["received", "held", "withdrawn", "expired"])
+
+    def test_collect_list(self):
+        (one,) = self.value("collect-list")
+        first, last = one | {"body_hash": bytes(32)}, one | {"body_hash": b"\xff" * 32}
+        for listed, what in (
+            ([], ""), ([first, one, last], ""), ([one, first], "not strictly ascending"),
+            ([one, one], "not strictly ascending"), ([one, one | {"state_seq": 9}], "not strictly ascending"),
+            ([one | {"state_seq": 0}], "starts at 1"),
+        ):
+            self.assertIn(what, self.fault("collect-list", listed))
+            self.assertEqual(what == "", self.fault("collect-list", listed) == "")
+        many = [one | {"body_hash": number.to_bytes(32, "big")} for number in range(1025)]
+        self.assertEqual(self.fault("collect-list", many[:1024]), "")
+        self.assertIn("1025 items", self.fault("collect-list", many))
+
+    def test_approval(self):
+        no = {"verdict": "reject", "reason": "quality", "slice_hash": bytes(32), "edition": 0, "policy_hash": bytes(32)}
+        named = self.value("approval")
+        self.each(
+            "approval",
+            ({}, ""),
+            ({"edition": 0}, "a yes without an edition"),
+            ({"policy_hash": bytes(32)}, "a yes without a policy"),
+            ({"reason": "scope"}, "a yes with a reason"),
+            (no, ""),
+            (no | {"reason": None}, "a no without a reason"),
+            (no | {"slice_hash": named["slice_hash"]}, "a no that names"),
+            (no | {"edition": 1}, "a no that names"),
+            (no | {"policy_hash": named["policy_hash"]}, "a no that names"),
+        )
+        raw = bytes.fromhex(self.vectors.values["approval"])
+        structure, cap = STRUCTURES["approval"]
+        at = raw.index(b"\1\0" + named["slice_hash"])
+        for verdict, reason in ((0, 0), (3, 0), (2, 9)):
+            changed = raw[:at] + bytes([verdict, reason]) + raw[at + 2 :]
+            self.refused(lambda: decode(structure, changed, "approval", cap), "unknown code")
+
+    def test_standing(self):
+        start = self.value("standing")["from"]
+        self.each(
+            "standing",
+            ({}, ""),
+            ({"until": start}, ""),
+            ({"until": start - 1}, "ends before it begins"),
+            ({"until": start + LONGEST_STANDING_MS}, ""),
+            ({"until": start + LONGEST_STANDING_MS + 1}, "more than 400 days"),
+        )
+
+    def view(self, **row):
+        """The view of the vectors with one row changed."""
+        view = copy.deepcopy(self.value("view"))
+        view["tables"][0]["rows"][0] |= row
+        return view
+
+    def test_view(self):
+        view = self.value("view")
+        (table,), (edition,), (row,) = view["tables"], view["edition"], view["coverage"]
+        second = table | {"table_id": 2}
+        self.each(
+            "view",
+            ({}, ""),
+            ({"tables": [table, second]}, ""),
+            ({"tables": [second, table]}, "not strictly ascending"),
+            ({"tables": [table, table]}, "not strictly ascending"),
+            ({"audience": view["provider"]}, "of a member for itself"),
+            ({"edition": [edition, edition]}, "2 items, at most 1"),
+            ({"edition": [edition | {"number": 0}]}, "editions start at 1"),
+            ({"edition": []}, ""),
+            ({"tables": []}, "where no table is shown"),
+            ({"tables": [], "edition": []}, ""),
+            ({"ages": [12, 0, 24]}, "not strictly ascending"),
+            ({"ages": [0, 12]}, "3 ways at 2 ages"),
+            ({"ages": list(range(33))}, "33 items"),
+            ({"coverage": [row, row]}, "not strictly ascending"),
+            ({"coverage": [row | {"from": row["to"] + 1}]}, "coverage from month"),
+            ({"contact": "a" * 201}, "201 characters"),
+            ({"contact": "\x7f"}, "printable"),
+            (self.view(ways=["no", "no"]), "2 ways at 3 ages"),
+            (self.view(ways=["two-approvals"] * 3), ""),
+            (self.view(levels=[0, 4, 1]), "not strictly ascending"),
+            (self.view(levels=[0, 0]), "not strictly ascending"),
+        )
+
+    def test_codes_of_a_view(self):
+        """A way above 3, a purpose above 5, a word about zeros that is neither 0 nor 1."""
+        raw = bytes.fromhex(self.vectors.values["view"])
+        structure, cap = STRUCTURES["view"]
+        ways = (3).to_bytes(8, "big") + b"\0\2\1"
+        zeros = bytes([0, 0, 0, 75, 0])
+        purpose = (1).to_bytes(8, "big") + b"\0\1" + ways
+        for found, put, fine in (
+            (ways, ways[:-1] + b"\3", True), (ways, ways[:-1] + b"\4", False), (zeros, zeros[:-1] + b"\1", True),
+            (zeros, zeros[:-1] + b"\2", False), (purpose, purpose[:9] + b"\5" + purpose[10:], True),
+            (purpose, purpose[:9] + b"\6" + purpose[10:], False),
+        ):
+            self.assertEqual(raw.count(found), 1)
+            changed = raw.replace(found, put)
+            if fine:
+                self.assertNotEqual(decode(structure, changed, "view", cap), self.value("view"))
+            else:
+                self.refused(lambda: decode(structure, changed, "view", cap), "unknown code")
+
+    def test_view_under_its_catalogue(self):
+        """Level sets are those of the tables, and footnotes stand at what is shown."""
+        def of(**note):
+            view = self.view()
+            view["footnotes"][0] |= note
+            return view
+
+        count = len(self.catalogue.table(id=1).level_sets)
+        for view, what in (
+            (self.view(), None),
+            (self.view(levels=[1, count - 1]), None),
+            (self.view(levels=[1, count]), f"level set {count}"),
+            (self.view(levels=[0, 4]), "which are not shown"),
+            (self.view() | {"tables": []}, "which are not shown"),
+            (of(table_id=2), "which are not shown"),
+            (of(levels=[0]), "which are not shown"),
+            (of(codes=[201200]), "no cell"),
+            (of(codes=[201201, 1]), "no cell"),
+            (of(codes=[99, 1]), "no cell"),
+            (of(codes=[201200, 0]), "no cell"),
+        ):
+            fault = fault_under(view, self.catalogue)
+            self.assertEqual(fault is None, what is None, fault)
+            self.assertIn(what or "", fault or "")
+        for changes in ({"table_id": 999}, {"table_version": 2}):
+            view = self.view()
+            view["tables"][0] |= changes
+            self.assertIn("no table", fault_under(view, self.catalogue))
+
+    def test_views_are_believed(self):
+        """Signed by a signing key of the provider that is left, for this member, under a catalogue that is known."""
+        for changes, by, member, documents, what in (
+            ({}, "PT-TEST sign", "ES-TEST", {}, None),
+            ({}, "PT-TEST sign next", "ES-TEST", {}, None),
+            ({}, "PT-TEST tls", "ES-TEST", {}, "not signed by a signing key"),
+            ({}, "IT-TEST sign", "ES-TEST", {}, "not signed by a signing key"),
+            ({}, "PT-TEST sign", "IT-TEST", {}, "a view for ES-TEST"),
+            ({"provider": "ES-TEST"}, "ES-TEST sign", "ES-TEST", {}, "of a member for itself"),
+            ({"provider": "FR-TEST"}, "FR-TEST sign", "ES-TEST", {}, "does not stand on the roster"),
+            ({"catalogue_hash": bytes(32)}, "PT-TEST sign", "ES-TEST", {}, "is missing"),
+            ({"tables": []}, "PT-TEST sign", "ES-TEST", {}, "where no table is shown"),
+            ({"ages": [0]}, "PT-TEST sign", "ES-TEST", {}, "3 ways at 1 ages"),
+            ({}, "PT-TEST sign", "ES-TEST", {"PT-TEST": {"state": "suspended"}}, "is suspended"),
+        ):
+            fed = example.Federation(lists(), [catalogue_text()], **documents)
+            view = self.view() | {
+                "provider": "PT-TEST", "audience": "ES-TEST", "catalogue_hash": fed.catalogue_hashes[0]
+            } | changes
+            raw = fed.document("view", view, [example.Signer(by)])
+            trust = Trust(fed.documents, fed.federation, "documents")
+            if what:
+                self.refused(lambda: verify_view(raw, trust, lists(), member, example.NOW), what, "view")
+            else:
+                self.assertEqual(verify_view(raw, trust, lists(), member, example.NOW), view)
+        view["footnotes"] = view["footnotes"] * 2
+        view["footnotes"][1] = view["footnotes"][1] | {"table_id": 2}
+        raw = fed.document("view", view, [example.Signer("PT-TEST sign")])
+        trust = Trust(self.fed.documents, self.fed.federation, "documents")
+        self.refused(lambda: verify_view(raw, trust, lists(), "ES-TEST", example.NOW), "which are not shown", "view")
+
+    def test_documents_of_views_and_verdicts(self):
+        """As documents they keep the same rules, and a key counts over the label of the document alone."""
+        signer, federation = example.Signer("somebody"), bytes(32)
+        bad = {"view": {"ages": [0]}, "approval": {"edition": 0}, "standing": {"until": 0}}
+        for label, changes in bad.items():
+            for content, fine in ((self.value(label), True), (self.value(label) | changes, False)):
+                payload = encode(STRUCTURES[label][0], content)
+                signature = {"key": signer.key, "signature": signer.sign(label, federation, payload)}
+                raw = encode(
+                    STRUCTURES["document"][0], {"label": label, "payload": payload, "signatures": [signature]}
+                )
+                document = SignedDocument(raw, federation, "document", label)
+                self.assertEqual(document.signers, {signer.key})
+                self.assertEqual(document.reads, fine)
+
+
 class KeyTests(Case):
     def test_keys_of_seeds(self):
         for seed in range(1, 11):
@@ -278,6 +555,39 @@ class FrameTests(Case):
         for asked, size, body in ((1, 16, b"s"), (0, 64, b"s"), (1, 256, b"s"), (0, 15, b""), (2, 64, b"")):
             data = write_stream(Stream(self.head, body, []), size * KIB)
             self.refused(lambda: read_reply(data, "request", asked), "")
+
+    def test_replies_of_one_size(self):
+        """A collect of one has the class of its request, the list always one size, a view its own class."""
+        def reply(kind, body, size):
+            head = encode(HEAD, {"protocol": 1, "kind": kind, "payload": b"payload"})
+            return write_stream(Stream(head, body, []), size)
+
+        for asked, size, body in ((1, CLASSES[1], b"s"), (1, CLASSES[0], b""), (4, CLASSES[4], b"s")):
+            self.assertEqual(read_reply(reply("collect", body, size), "collect", asked)[1], body)
+        for asked, size, body in ((1, CLASSES[0], b"s"), (1, CLASSES[2], b""), (0, 65_536, b"")):
+            self.refused(lambda: read_reply(reply("collect", body, size), "collect", asked), "")
+        self.assertEqual(read_reply(reply("collect", b"", 65_536), "collect")[1], b"")
+        for size in (65_535, 65_541, CLASSES[0], CLASSES[2]):
+            self.refused(lambda: read_reply(reply("collect", b"", size), "collect"), "a collect has 65536")
+        for length, size in ((0, 0), (8192, 0), (8193, 1), (57_344, 1), (57_345, 2)):
+            self.assertEqual(smallest_class(length), CLASSES[size])
+            self.assertEqual(read_reply(reply("view", bytes(length), CLASSES[size]), "view")[1], bytes(length))
+            self.refused(lambda: read_reply(reply("view", bytes(length), CLASSES[size + 1]), "view"), "a view has")
+        for kind in ("receipt", "nudge", "recall", "greet"):
+            self.assertEqual(read_reply(reply(kind, None, None), kind), (b"payload", None, []))
+            self.refused(lambda: read_reply(reply(kind, b"", None), kind), "where there is no body")
+
+    def test_every_kind(self):
+        """Each kind of message that decodes has limits, and opens on one socket."""
+        self.assertEqual(set(KINDS), set(MESSAGE_KIND.numbers))
+        for kind, limits in KINDS.items():
+            head = encode(HEAD, {"protocol": 1, "kind": kind, "payload": b""})
+            data = write_stream(Stream(head, None if limits.body_up is None else b"", []))
+            for socket in ("members", "people"):
+                if socket == limits.socket:
+                    self.assertEqual(read_call(data, socket)[0], kind)
+                else:
+                    self.refused(lambda: read_call(data, socket), "may not be opened")
 
     def test_sockets_and_kinds(self):
         data = write_stream(Stream(self.head, None, []))
@@ -563,6 +873,143 @@ class ExampleTests(Case):
             bad = [exchanges[0], self.fed.refusal(asked, "IT-TEST", **changes)]
             self.refused(lambda: self.verify(self.fed, bad, pooled), what, "$.exchanges[1].reply.head")
 
+    def waiting(self, member="IT-TEST", number=2, wanted_until=example.ASKED + example.DAY_MS, **body):
+        return self.fed.request(member, self.query, number, wanted_until=wanted_until, **body)
+
+    def test_requests_that_wait(self):
+        """What a partner said instead of an answer, and why it is missing then."""
+        answered = self.answer("PT-TEST", self.query, 1, 7)
+        for state, why in (("held", "held"), ("withdrawn", "refused"), ("expired", "refused")):
+            for seq in (1, 2, 2**32 - 1):
+                status = self.fed.status(self.waiting(), "IT-TEST", state, state_seq=seq)
+                pooled = [self.row(["2021", "_T"], 7, ["PT-TEST"], [("IT-TEST", why)])]
+                result = self.verify(self.fed, [answered, status], pooled)
+                said = {"member": "IT-TEST", "outcome": state, "edition": None, "code": None, "reason": None}
+                self.assertEqual(result["exchanges"][1], said | {"at": example.ASKED})
+            for wrong in {"held", "refused", "unreachable", "not_verified"} - {why}:
+                pooled = [self.row(["2021", "_T"], 7, ["PT-TEST"], [("IT-TEST", wrong)])]
+                self.refused(lambda: self.verify(self.fed, [answered, status], pooled), "computed", "missing")
+            pooled = [self.row(["2021", "_T"], 7, ["PT-TEST"])]
+            self.refused(lambda: self.verify(self.fed, [answered, status], pooled), "items", "missing")
+
+    def test_waiting_beside_answers_of_the_same_member(self):
+        answered = self.fed.reply(
+            self.fed.request("IT-TEST", self.later, 3, wanted_until=example.ASKED + 1), "IT-TEST",
+            self.fed.slice("IT-TEST", self.later, lambda levels, key, measure: [5]),
+        )
+        status = self.fed.status(self.waiting(), "IT-TEST")
+        pooled = [
+            self.row(["2021", "_T"], None, [], [("IT-TEST", "held")]), self.row(["2022", "_T"], 5, ["IT-TEST"]),
+        ]
+        self.assertTrue(self.verify(self.fed, [status, answered], pooled)["verified"])
+        again = self.fed.reply(
+            self.waiting(number=4), "IT-TEST", self.fed.slice("IT-TEST", self.query, lambda levels, key, measure: [5])
+        )
+        self.refused(lambda: self.verify(self.fed, [status, again], pooled), "twice", "$.exchanges[1].body")
+
+    def test_a_status_that_proves_nothing(self):
+        pooled = [self.row(["2021", "_T"], None, [], [("IT-TEST", "held")])]
+        header = self.answer("IT-TEST", self.query, 2, 7)["reply"]["edition"]
+        for changes, what, where in (
+            ({}, None, ""),
+            ({"body_hash": sha256(b"").digest()}, "body_hash is not", "head"),
+            ({"request_id": bytes(16)}, "request_id is not", "head"),
+            ({"state_seq": 0}, "starts at 1", "head"),
+            ({"at": example.ASKED - 120_000}, None, ""),
+            ({"at": example.ASKED - 120_001}, "before the request", "head"),
+            ({"at": example.NOW + 120_000}, None, ""),
+            ({"at": example.NOW + 120_001}, "after now", "head"),
+            ({"slice": "00" * 9}, "a slice beside a status", "slice"),
+            ({"edition": header}, "header beside a status", "edition"),
+            ({"edition": ""}, "header beside a status", "edition"),
+            ({"signature": "00" * 64}, "no signature of the head", "signature"),
+            ({"label": "answer"}, "no signature of the head", "signature"),
+            ({"by": self.fed.sign_key("PT-TEST")}, "no signature of the head", "signature"),
+            ({"by": self.fed.officer}, "no signature of the head", "signature"),
+            ({"by": example.Signer("IT-TEST sign next")}, None, ""),
+        ):
+            status = self.fed.status(self.waiting(), "IT-TEST", **changes)
+            if what:
+                self.refused(lambda: self.verify(self.fed, [status], pooled), what, f"$.exchanges[0].reply.{where}")
+            else:
+                self.assertTrue(self.verify(self.fed, [status], pooled)["verified"])
+        # Section 10 names three states; what the reserved one would mean for the pooled rows it does not say.
+        raw = self.fed.file("seizures-year-drug", [self.fed.status(self.waiting(), "IT-TEST", "received")], pooled)
+        self.refused(lambda: verify(raw, self.fed.federation, lists(), example.NOW), "which no node says", "reply.head")
+        none = self.fed.status(self.waiting(wanted_until=0), "IT-TEST")
+        self.refused(lambda: self.verify(self.fed, [none], pooled), "that does not wait", "reply.head")
+        two = self.fed.status(self.waiting(), "IT-TEST") | {"without_reply": "unreachable"}
+        self.refused(lambda: self.verify(self.fed, [two], pooled), "not null beside a reply", "without_reply")
+        other = self.fed.status(self.waiting(number=9), "IT-TEST")["reply"]
+        swapped = self.waiting() | {"reply": other, "without_reply": None}
+        self.refused(lambda: self.verify(self.fed, [swapped], pooled), "body_hash is not", "reply.head")
+
+    def test_bytes_of_a_status(self):
+        status = self.fed.status(self.waiting(), "IT-TEST")
+        verifier = Verifier(
+            Trust(self.fed.documents, self.fed.federation, "documents"), self.fed.catalogues[0].table(id=1), example.NOW
+        )
+        self.assertEqual(verifier.exchange(copy.deepcopy(status), "exchange").outcome, "held")
+        for name in ("head", "signature"):
+            for altered in alterations(bytes.fromhex(status["reply"][name])):
+                changed = copy.deepcopy(status)
+                changed["reply"][name] = altered.hex()
+                with self.assertRaises(Refused, msg=altered.hex()):
+                    verifier.exchange(changed, "exchange")
+        raw = bytes.fromhex(status["reply"]["head"])
+        signer = self.fed.sign_key("IT-TEST")
+        for head, what in ((raw + b"\0", "too many"), (raw[:-1], "bytes wanted"), (raw[:52] + b"\5" + raw[53:], "unknown code")):
+            changed = copy.deepcopy(status)
+            changed["reply"] |= {
+                "head": head.hex(), "signature": signer.sign("status", self.fed.federation, head).hex()
+            }
+            self.refused(lambda: self.verify(self.fed, [changed], []), what, "reply.head")
+
+    def test_the_request_of_a_status_is_verified_too(self):
+        for changes, what in (
+            ({"card": {"valid_to": example.ASKED}}, "the card is outside its validity"),
+            ({"IT-TEST": {"state": "suspended"}}, "is suspended"),
+            ({"IT-TEST": {"roles": ["requester"]}}, "is no provider"),
+        ):
+            fed = example.Federation(lists(), [self.text], **changes)
+            asked = fed.request("IT-TEST", self.query, 1, wanted_until=example.ASKED + 1)
+            self.refused(lambda: self.verify(fed, [fed.status(asked, "IT-TEST")], []), what)
+        status = self.fed.status(self.waiting(), "IT-TEST") | {"officer_signature": "00" * 64}
+        self.refused(lambda: self.verify(self.fed, [status], []), "not the officer's signature", "officer_signature")
+        status = self.fed.status(self.waiting(purpose="early-warning"), "IT-TEST")
+        self.refused(lambda: self.verify(self.fed, [status], []), "is not on the card", "officer_card")
+
+    def test_nobody_waits_for_themselves(self):
+        row = self.row(["2021", "_T"], 7, ["ES-TEST"])
+        self.assertTrue(self.verify(self.fed, [self.answer("ES-TEST", self.query, 1, 7)], [row])["verified"])
+        asked = self.waiting("ES-TEST")
+        for exchange in (
+            asked, self.fed.status(asked, "ES-TEST"), self.fed.refusal(asked, "ES-TEST"),
+            self.answer("ES-TEST", self.query, 1, 7, body={"wanted_until": 1}),
+        ):
+            self.refused(lambda: self.verify(self.fed, [exchange], [row]), "itself that would wait", "$.exchanges[0].body")
+
+    def test_rejections(self):
+        """A person said no, for one of eight reasons; the code without one of them does not decode."""
+        asked = self.waiting()
+        pooled = [self.row(["2021", "_T"], None, [], [("IT-TEST", "refused")])]
+        for reason in REASONS.values():
+            no = self.fed.refusal(asked, "IT-TEST", f"E_REJECTED {reason}")
+            said = self.verify(self.fed, [no], pooled)["exchanges"][0]
+            self.assertEqual((said["outcome"], said["code"], said["reason"]), ("refused", "E_REJECTED", reason))
+        head = bytes.fromhex(no["reply"]["head"])
+        at = head.index(b"\2\x08\x09") + 1
+        signer = self.fed.sign_key("IT-TEST")
+        for number in (0x0009, 0x0909, 0xFF09, 0x0306, 0x0100, 0x010B, 0x0C, 0x0000):
+            changed = copy.deepcopy(no)
+            raw = head[:at] + number.to_bytes(2, "big") + head[at + 2 :]
+            changed["reply"] |= {"head": raw.hex(), "signature": signer.sign("answer", self.fed.federation, raw).hex()}
+            what = f"unknown code {number}" if number else "without a code"
+            self.refused(lambda: self.verify(self.fed, [changed], pooled), what, "reply.head")
+        # The rejection of a request that did not say that it would wait is one all the same.
+        no = self.fed.refusal(self.waiting(wanted_until=0), "IT-TEST", "E_REJECTED scope")
+        self.assertTrue(self.verify(self.fed, [no], pooled)["verified"])
+
     def test_requests_of_one_question(self):
         first = self.answer("PT-TEST", self.query, 1, 7)
         for number, body, what in (
@@ -594,7 +1041,7 @@ class ExampleTests(Case):
             ({"slice_hash": bytes(32)}, "whose hash"),
             ({"header": {"number": 2}}, "not those of the head"),
             ({"edition_commit": bytes(32)}, "not those of the head"),
-            ({"edition": 0}, "not those of the head"),
+            ({"edition": 0}, "editions start at 1"),
         ):
             exchange = self.answer("PT-TEST", self.query, 1, 7, **changes)
             self.refused(lambda: self.verify(self.fed, [exchange], []), what, "$.exchanges[0].reply")

@@ -8,8 +8,8 @@ from hashlib import sha256
 from second.encoding import MIB, Refused, decode
 from second.keys import key_fault, signed_by
 from second.messages import DOCUMENT, MEMBER, STRUCTURES
+from second.rules import DAY_MS, RULES as OTHER_RULES
 
-DAY_MS = 86_400_000
 LONGEST_VALIDITY_MS = 400 * DAY_MS
 LONGEST_SUSPENSION_MS = 30 * DAY_MS
 ADDRESS = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):(\d{1,20})")
@@ -174,7 +174,7 @@ def accept_fault(content):
 
 
 # Section 2: what a document must keep, whoever signed it.
-RULES = {
+RULES = OTHER_RULES | {
     "root": root_fault,
     "roster": roster_fault,
     "member-keys": member_keys_fault,

@@ -11,8 +11,9 @@ from second.documents import SignedDocument
 from second.encoding import KIB, Refused, decode
 from second.keys import signed_by
 from second.layout import cells_of_query, read_slice
-from second.messages import STRUCTURES
+from second.messages import STATUS_KIND, STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
+from second.rules import answer_fault, body_fault, status_fault
 from second.trust import Trust
 
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
@@ -21,8 +22,8 @@ TWO_MINUTES_MS = 120_000
 COLLECTED_BEFORE_MS = TWO_MINUTES_MS + 1_000
 WITHOUT_REPLY = ("unreachable", "not_verified")
 LARGEST_HEAD = 4096
-# Section 6, coverage: months of the years 1900 to 9999.
-FIRST_MONTH, LAST_MONTH = 1900 * 12, 9999 * 12 + 11
+# What a `Status` may say, and why the member is then missing in the pooled rows.
+MISSING_BY_STATE = {"held": "held", "withdrawn": "refused", "expired": "refused"}
 EVIDENCE_KEYS = (
     "accord_evidence", "federation", "question_id", "table", "collected_at", "documents", "exchanges", "pooled",
 )
@@ -32,7 +33,11 @@ REPLY_KEYS = ("head", "signature", "slice", "edition")
 
 @dataclass
 class Exchange:
-    """One exchange that has been verified; `outcome` is answered, refused, unreachable or not_verified."""
+    """One exchange that has been verified.
+
+    `outcome` is answered, refused, held, withdrawn, expired, unreachable or not_verified; `head` is a decoded
+    `AnswerHead`, or a `Status` for the three of its states.
+    """
 
     body: dict
     body_hash: bytes
@@ -128,6 +133,9 @@ class Verifier:
         """Section 7, order at the asker: card, purpose, officer signature, and an active partner."""
         structure, cap = STRUCTURES["request-body"]
         body = decode(structure, raw, "request-body", cap, f"{where}.body")
+        fault = body_fault(body)
+        if fault:
+            raise Refused(f"{where}.body", fault)
         at = body["issued_at"]
         card_where = f"{where}.officer_card"
         card_raw = need_hex(item["officer_card"], card_where)
@@ -158,10 +166,13 @@ class Verifier:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
         signature = need_hex(reply["signature"], f"{where}.signature", 64)
         sign_keys = self.trust.left(body["audience"], "sign_keys", body["issued_at"])
-        if not any(signed_by(key, signature, "answer", self.trust.federation, raw) for key in sign_keys):
+        label = "status" if raw[2:4] == STATUS_KIND else "answer"
+        if not any(signed_by(key, signature, label, self.trust.federation, raw) for key in sign_keys):
             raise Refused(f"{where}.signature", f"no signature of the head by a signing key of {body['audience']}")
-        structure, cap = STRUCTURES["answer"]
-        head = decode(structure, raw, "answer", cap, f"{where}.head")
+        structure, cap = STRUCTURES[label]
+        head = decode(structure, raw, label, cap, f"{where}.head")
+        if label == "status":
+            return self._status(head, reply, body, body_hash, where)
         self._head(head, body, body_hash, f"{where}.head")
         data = need_hex(reply["slice"], f"{where}.slice")
         if len(data) != head["slice_len"]:
@@ -169,9 +180,6 @@ class Verifier:
         if sha256(data).digest() != head["slice_hash"]:
             raise Refused(f"{where}.slice", "not the slice whose hash the head holds")
         if head["decision"] == "refused":
-            fault = refusal_fault(head)
-            if fault:
-                raise Refused(f"{where}.head", fault)
             if reply["edition"] is not None:
                 SignedDocument(need_hex(reply["edition"], f"{where}.edition"), self.trust.federation, f"{where}.edition")
             return Exchange(body, body_hash, "refused", head)
@@ -183,24 +191,42 @@ class Verifier:
 
     def _head(self, head, body, body_hash, where):
         """Section 7, order at the asker: the head belongs to this request and its time fits."""
-        expected = {
-            "body_hash": body_hash,
-            "request_id": body["request_id"],
-            "responder": body["audience"],
-            "requester": body["requester"],
-        }
-        for name, value in expected.items():
+        self._belongs(head, head["issued_at"], body, body_hash, where)
+        for name, value in (("responder", body["audience"]), ("requester", body["requester"])):
             if head[name] != value:
                 raise Refused(where, f"{name} is not that of the request")
-        if head["issued_at"] < body["issued_at"] - TWO_MINUTES_MS:
+        fault = answer_fault(head)
+        if fault:
+            raise Refused(where, fault)
+        if head["decision"] == "answered" and body["edition"] not in (0, head["edition"]):
+            raise Refused(where, f"edition {head['edition']}, asked for was {body['edition']}")
+
+    def _status(self, status, reply, body, body_hash, where):
+        """Section 7, the asker's node: what the tool verifies of a `Status`."""
+        here = f"{where}.head"
+        self._belongs(status, status["at"], body, body_hash, here)
+        if not body["wanted_until"]:
+            raise Refused(here, "a status of a request that does not wait")
+        fault = status_fault(status)
+        if fault:
+            raise Refused(here, fault)
+        if status["state"] not in MISSING_BY_STATE:
+            raise Refused(here, f"the state {status['state']}, which no node says")
+        if need_hex(reply["slice"], f"{where}.slice"):
+            raise Refused(f"{where}.slice", "a slice beside a status")
+        if reply["edition"] is not None:
+            raise Refused(f"{where}.edition", "an edition's header beside a status")
+        return Exchange(body, body_hash, status["state"], status)
+
+    def _belongs(self, head, at, body, body_hash, where):
+        """A head is about this request, and its time fits."""
+        for name, value in (("body_hash", body_hash), ("request_id", body["request_id"])):
+            if head[name] != value:
+                raise Refused(where, f"{name} is not that of the request")
+        if at < body["issued_at"] - TWO_MINUTES_MS:
             raise Refused(where, "issued more than 2 minutes before the request")
-        if head["issued_at"] > self.now + TWO_MINUTES_MS:
+        if at > self.now + TWO_MINUTES_MS:
             raise Refused(where, "issued more than 2 minutes after now")
-        if head["decision"] == "answered":
-            if head["code"] is not None:
-                raise Refused(where, f"an answer with the code {head['code']}")
-            if body["edition"] not in (0, head["edition"]):
-                raise Refused(where, f"edition {head['edition']}, asked for was {body['edition']}")
 
     def _edition(self, item, head, sign_keys, where):
         """The header of the edition that a head names, signed by the same member; other signatures do not count."""
@@ -210,11 +236,8 @@ class Verifier:
         if not document.signers.intersection(sign_keys):
             document.refuse("not signed by a signing key of the responder")
         header = document.content
-        if header["number"] < 1 or (header["number"], header["commit"]) != (head["edition"], head["edition_commit"]):
+        if (header["number"], header["commit"]) != (head["edition"], head["edition_commit"]):
             document.refuse("number and commit are not those of the head")
-        for row in header["coverage"]:
-            if not FIRST_MONTH <= row["from"] <= row["to"] <= LAST_MONTH:
-                document.refuse(f"coverage from month {row['from']} to {row['to']}")
         return header
 
     def other_table(self, catalogue_hash, lists):
@@ -227,17 +250,6 @@ class Verifier:
         except Refused:
             return None
         return table if table and table.version == self.table.version else None
-
-
-def refusal_fault(head):
-    """Section 7: what a refusal's head must hold; None if it does."""
-    if head["code"] is None:
-        return "a refusal without a code"
-    if head["edition"]:
-        return "a refusal that names an edition"
-    if head["slice_len"]:
-        return "a refusal with a slice"
-    return None
 
 
 def question_id(body_hashes):
@@ -320,7 +332,7 @@ def together(exchanges, verifier, lists):
         for key in one.asked:
             if key in member.cells:
                 raise Refused(f"$.exchanges[{index}].body", f"{member.member} is asked for the cell {names[key]} twice")
-            member.cells[key] = one.outcome
+            member.cells[key] = MISSING_BY_STATE.get(one.outcome, one.outcome)
         if one.outcome != "answered":
             continue
         member.editions.add((one.head["edition"], one.head["edition_commit"]))
@@ -342,12 +354,16 @@ def not_comparable(exchange, verifier, lists):
 
 
 def outcome_of(exchange):
-    head = exchange.head
+    """What an exchange proves, as JSON: `at` is when the member said so, `reason` that of a rejection."""
+    head = exchange.head or {}
+    code, _, reason = (head.get("code") or "").partition(" ")
     return {
         "member": exchange.body["audience"],
         "outcome": exchange.outcome,
         "edition": head["edition"] if exchange.outcome == "answered" else None,
-        "code": head["code"] if head else None,
+        "code": code or None,
+        "reason": reason or None,
+        "at": head.get("at", head.get("issued_at")),
     }
 
 

@@ -9,7 +9,7 @@ from second.catalogue import Catalogue
 from second.documents import DAY_MS
 from second.encoding import encode
 from second.evidence import question_id
-from second.keys import LABELS, federation_id, sign_input
+from second.keys import NUMBERS, federation_id, sign_input
 from second.layout import cells_of_year, select
 from second.messages import CARD, DOCUMENT, NUMBER, STRUCTURES
 
@@ -43,7 +43,7 @@ def keys(some):
 
 
 def heading(label):
-    return {"protocol": 1, "kind": LABELS[label]}
+    return {"protocol": 1, "kind": NUMBERS[label]}
 
 
 def dates(expires=EXPIRES):
@@ -201,6 +201,18 @@ class Federation:
     def refusal(self, exchange, member, code="E_UNAVAILABLE", **changes):
         refused = {"decision": "refused", "code": code, "edition": 0, "edition_commit": ZERO}
         return self.reply(exchange, member, b"", **(refused | changes))
+
+    def status(self, exchange, member, state="held", label="status", by=None, **changes):
+        """The exchange with a `Status`; `changes` replace fields of it or of the reply."""
+        raw = bytes.fromhex(exchange["body"])
+        reply = {name: changes.pop(name) for name in ("slice", "edition", "signature") if name in changes}
+        status = heading("status") | {
+            "body_hash": sha256(raw).digest(), "request_id": raw[4:20], "state": state, "state_seq": 1, "at": ASKED,
+        } | changes
+        payload = encode(STRUCTURES["status"][0], status)
+        signature = (by or self.sign_key(member)).sign(label, self.federation, payload)
+        reply = {"head": payload.hex(), "signature": signature.hex(), "slice": "", "edition": None} | reply
+        return exchange | {"reply": reply, "without_reply": None}
 
     def file(self, table, exchanges, pooled, **changes):
         bodies = [sha256(bytes.fromhex(one["body"])).digest() for one in exchanges]

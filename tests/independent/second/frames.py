@@ -24,24 +24,37 @@ class Limits:
     spare_down: int = 4 * MIB
 
 
-# Section 7, reply class: the stream bytes of a reply to a request.
+# Section 7, reply class: the stream bytes of a reply to a request, and what of them is kept beside the slice.
 CLASSES = [16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB]
+BESIDE = 8192
+# Section 7, collecting: the stream bytes of the list.
+LIST_SIZE = 65_536
 
 KINDS = {
     "hello": Limits("people", 64 * KIB, None, MIB),
     "fetch": Limits("members", KIB, None, MIB),
     "request": Limits("members", 64 * KIB, None, 4 * MIB, spare_up=256 * KIB),
     "notice": Limits("members", KIB, None, None),
+    "greet": Limits("members", 64 * KIB, None, None),
+    "view": Limits("members", KIB, None, MIB),
+    "collect": Limits("members", KIB, None, 4 * MIB),
+    "receipt": Limits("members", KIB, None, None),
+    "nudge": Limits("members", KIB, None, None),
+    "recall": Limits("members", KIB, None, None),
     "ask": Limits("people", 64 * KIB, None, 4 * MIB),
     "relay": Limits("people", KIB, None, MIB),
     "status": Limits("people", 64 * KIB, None, MIB),
     "notices": Limits("people", 64 * KIB, None, 16 * MIB),
     "edition": Limits("people", 64 * KIB, None, GIB),
+    "inbox": Limits("people", 64 * KIB, None, 16 * MIB),
+    "requests": Limits("people", 64 * KIB, None, 16 * MIB),
+    "watch": Limits("people", KIB, None, None, spare_down=64 * MIB),
     "import": Limits("people", 64 * KIB, 4 * GIB, 16 * MIB, spare_down=64 * MIB),
     "coverage": Limits("people", 64 * KIB, None, 16 * MIB),
     "records": Limits("people", 64 * KIB, None, 16 * MIB),
     "rates": Limits("people", 64 * KIB, 16 * MIB, 16 * MIB),
     "mapping": Limits("people", 64 * KIB, None, 16 * MIB),
+    "trust": Limits("people", 64 * KIB, 8 * MIB, 16 * MIB),
 }
 
 
@@ -163,6 +176,11 @@ def pads(gap):
     return bytes(out)
 
 
+def smallest_class(length):
+    """The stream bytes of the smallest class that holds so much."""
+    return next(size for size in CLASSES if size >= length + BESIDE)
+
+
 def read_call(data, socket):
     """What a client opened on a socket: the kind, the payload of the head and the body."""
     first = next((payload for _, kind, payload in frames_of(data) if kind == KIND_HEAD), b"")
@@ -177,7 +195,8 @@ def read_call(data, socket):
 def read_reply(data, kind, reply_class=None):
     """What a server answered to a call of a kind: the payload of the head, the body and the progress.
 
-    A request names its `reply_class`: the reply has exactly its size, or that of class 0 with an empty body.
+    A request, and a collect of one, names its `reply_class`: the reply has exactly its size, or that of class 0 with
+    an empty body. A collect without class is that of the list.
     """
     limits = KINDS[kind]
     spare = limits.spare_down if reply_class is None else CLASSES[reply_class]
@@ -186,6 +205,9 @@ def read_reply(data, kind, reply_class=None):
         if stream.body or len(data) != CLASSES[0]:
             raise Refused("reply", f"{len(data)} stream bytes, class {reply_class} has {CLASSES[reply_class]}")
     reply = decode(HEAD, stream.head, "head", 64 * KIB)
+    expected = {"view": smallest_class(len(stream.body or b"")), "collect": LIST_SIZE}.get(kind)
+    if reply_class is None and expected not in (None, len(data)):
+        raise Refused("reply", f"{len(data)} stream bytes, a {kind} has {expected}")
     if reply["kind"] != kind:
         raise Refused("head", f"a reply of kind {reply['kind']} to a {kind}")
     return reply["payload"], stream.body, stream.progress

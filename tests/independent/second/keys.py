@@ -17,19 +17,24 @@ LABELS = {
     "catalogue": 7,
     "suspend": 8,
     "accept": 9,
+    "approval": 11,
+    "standing": 12,
     "withdraw": 13,
     "key-claim": 14,
     "hello": 15,
     "request-body": 16,
     "request": 17,
     "answer": 18,
+    "status": 19,
+    "receipt": 20,
     "edition": 21,
+    "view": 22,
+    "proposal": 25,
 }
 # Labels that decode and under which nothing is signed.
-RESERVED = {
-    "topic": 10, "approval": 11, "standing": 12, "status": 19,
-    "receipt": 20, "view": 22, "backup": 23, "break-glass": 24, "proposal": 25,
-}
+RESERVED = {"topic": 10, "backup": 23, "break-glass": 24}
+# What a signed structure begins with: its label's number, but two structures share the label `withdraw`.
+NUMBERS = LABELS | {"recall": 26}
 WITHOUT_FEDERATION = ("root", "key-claim")
 
 # The curve of RFC 8032, section 5.1.

@@ -3,7 +3,7 @@
 from second.encoding import (
     KIB, MIB, Bytes, Code, Constant, Fixed, Key, List, Member, Number, Option, Struct, Text, UInt, Utf8,
 )
-from second.keys import LABELS, RESERVED
+from second.keys import LABELS, NUMBERS, RESERVED
 
 U8, U16, U32, U64, MS = UInt(1), UInt(2), UInt(4), UInt(8), UInt(8)
 HASH, SIG, ID16 = Fixed(32), Fixed(64), Fixed(16)
@@ -16,7 +16,7 @@ def itself(value):
 
 def head(kind):
     """Section 4: what every signed structure begins with."""
-    return {"protocol": Constant(2, 1), "kind": Constant(2, LABELS[kind])}
+    return {"protocol": Constant(2, 1), "kind": Constant(2, NUMBERS[kind])}
 
 
 def codes(size, **names):
@@ -25,8 +25,9 @@ def codes(size, **names):
 
 LABEL = Code(2, {number: name for name, number in (LABELS | RESERVED).items()})
 MESSAGE_KIND = codes(
-    2, hello=101, fetch=102, request=103, notice=104, ask=110, relay=111, status=112, notices=113, edition=114,
-    **{"import": 120}, coverage=121, records=122, rates=123, mapping=124,
+    2, hello=101, fetch=102, request=103, notice=104, greet=105, view=106, collect=107, receipt=108, nudge=109,
+    ask=110, relay=111, status=112, notices=113, edition=114, recall=116, inbox=117, requests=118, watch=119,
+    **{"import": 120}, coverage=121, records=122, rates=123, mapping=124, trust=125,
 )
 STATE = codes(1, active=1, suspended=2, removed=3)
 MEMBER_ROLE = codes(1, provider=1, requester=2, witness=3)
@@ -44,6 +45,19 @@ REFUSAL_CODES = {
     1: "E_AUTH", 2: "E_TIME", 3: "E_CONFLICT", 4: "E_ENCODING", 5: "E_QUERY", 6: "E_UNAVAILABLE", 7: "E_EDITION",
     8: "E_VIEW", 9: "E_REJECTED", 10: "E_QUOTA", 11: "E_BUSY",
 }
+# Why a person said no: the high byte beside E_REJECTED, and the reason of an approval.
+REJECTED = 9
+REASONS = {
+    1: "purpose", 2: "legal-basis", 3: "scope", 4: "ongoing-case", 5: "quality", 6: "other-channel", 7: "authority",
+    8: "other",
+}
+# Each pair of code and reason that decodes, a rejection being `E_REJECTED scope`; 0 is that of an answer.
+DECISION_CODE = Code(
+    2,
+    {0: None}
+    | {number: name for number, name in REFUSAL_CODES.items() if number != REJECTED}
+    | {number << 8 | REJECTED: f"{REFUSAL_CODES[REJECTED]} {name}" for number, name in REASONS.items()},
+)
 TLP = Code(1, {0: "CLEAR", 1: "GREEN", 2: "AMBER", 3: "AMBER+STRICT", 4: "RED"})
 
 # Section 3.
@@ -110,16 +124,13 @@ COVERAGE_STATE = codes(1, complete=1, partial=2, none=3)
 COVERAGE_ROW = Struct(
     **{"kind": RECORD_KIND, "from": U32, "to": U32, "state": COVERAGE_STATE}
 )
+COVERAGE = List(
+    COVERAGE_ROW, 256,
+    lambda row: (RECORD_KIND.numbers[row["kind"]], row["from"], row["to"], COVERAGE_STATE.numbers[row["state"]]),
+)
 EDITION = Struct(
     **head("edition"), number=U64, prev_commit=HASH, commit=HASH, rules_hash=HASH, catalogue_hash=HASH,
-    protection=codes(1, primary_only=1, audited=2),
-    coverage=List(
-        COVERAGE_ROW, 256,
-        lambda row: (
-            RECORD_KIND.numbers[row["kind"]], row["from"], row["to"], COVERAGE_STATE.numbers[row["state"]],
-        ),
-    ),
-    as_of=MS, published_at=MS,
+    protection=codes(1, primary_only=1, audited=2), coverage=COVERAGE, as_of=MS, published_at=MS,
 )
 WITHDRAWAL = Struct(**head("withdraw"), member=MEMBER, number=U64, commit=HASH, at=MS)
 
@@ -144,9 +155,52 @@ HANDLING = Struct(
 )
 ANSWER_HEAD = Struct(
     **head("answer"), body_hash=HASH, request_id=ID16, responder=MEMBER, requester=MEMBER,
-    decision=codes(1, answered=1, refused=2), code=Code(2, {0: None, **REFUSAL_CODES}), issued_at=MS, epoch=U32,
+    decision=codes(1, answered=1, refused=2), code=DECISION_CODE, issued_at=MS, epoch=U32,
     roster_version=U64, policy_version=U64, policy_commit=HASH, edition=U64, edition_commit=HASH, slice_hash=HASH,
     slice_len=U32, handling=HANDLING, provable_after=MS,
+)
+
+# Section 7, what a member may see.
+VIEW = Struct(
+    **head("view"), provider=MEMBER, audience=MEMBER, catalogue_hash=HASH,
+    edition=List(Struct(number=U64, commit=HASH, as_of=MS, published_at=MS), 1), coverage=COVERAGE,
+    rules=Struct(
+        k=U32, p_percent=U32, dominance_percent=U32, zeros_shown=Code(1, {0: False, 1: True}),
+    ),
+    handling=HANDLING, burst=U32, per_minute=U32, contact=Text(200), ages=List(U32, 32, itself),
+    tables=List(
+        Struct(
+            table_id=U16, table_version=U16, note=Text(400),
+            rows=List(
+                Struct(
+                    purpose=PURPOSE, ways=List(codes(1, no=0, at_once=1, one_approval=2, two_approvals=3), 32),
+                    levels=List(U16, 4096, itself),
+                ),
+                256,
+            ),
+        ),
+        256, lambda table: table["table_id"],
+    ),
+    footnotes=List(Struct(table_id=U16, levels=List(U8, 8), codes=List(U32, 8), source=Text(200)), 512),
+)
+
+# Section 7, requests that a person decides.
+STATUS = Struct(
+    **head("status"), body_hash=HASH, request_id=ID16,
+    state=codes(1, received=1, held=2, withdrawn=3, expired=4), state_seq=U32, at=MS,
+)
+# The two bytes that tell a `Status` from an `AnswerHead`.
+STATUS_KIND = NUMBERS["status"].to_bytes(2, "big")
+RECEIPT = Struct(**head("receipt"), body_hash=HASH, head_hash=HASH, at=MS)
+RECALL = Struct(**head("recall"), body_hash=HASH, request_id=ID16, at=MS)
+COLLECT = HASH
+COLLECT_LIST = List(Struct(body_hash=HASH, state_seq=U32), 1024, lambda one: one["body_hash"])
+APPROVAL = Struct(
+    **head("approval"), node_id=MEMBER, body_hash=HASH, verdict=codes(1, approve=1, reject=2),
+    reason=Code(1, {0: None, **REASONS}), slice_hash=HASH, edition=U64, policy_hash=HASH, at=MS,
+)
+STANDING = Struct(
+    **head("standing"), node_id=MEMBER, partner=MEMBER, table_id=U16, purpose=PURPOSE, **{"from": MS}, until=MS
 )
 
 # Section 8.
@@ -179,6 +233,14 @@ STRUCTURES = {
     "request-body": (REQUEST_BODY, 64 * KIB),
     "request": (REQUEST, 64 * KIB),
     "answer": (ANSWER_HEAD, 64 * KIB),
+    "view": (VIEW, MIB),
+    "status": (STATUS, KIB),
+    "receipt": (RECEIPT, KIB),
+    "recall": (RECALL, KIB),
+    "collect": (COLLECT, KIB),
+    "collect-list": (COLLECT_LIST, 64 * KIB),
+    "approval": (APPROVAL, KIB),
+    "standing": (STANDING, KIB),
     "fetch": (FETCH, 64 * KIB),
     "ask": (ASK_CALL, 64 * KIB),
     "ask-reply": (ASK_REPLY, 64 * KIB),

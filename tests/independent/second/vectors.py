@@ -6,15 +6,20 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from second.encoding import KIB, MIB, Refused, decode, encode
-from second.evidence import refusal_fault
 from second.frames import read_stream, write_stream
 from second.keys import LABELS, federation_id, fingerprint, key_fault, sign_input, signed_by
 from second.messages import STRUCTURES
+from second.rules import RULES
 
 # Vectors that are named after what they show and not after their structure.
 STRUCTURE_OF = {
-    "refusal": "answer", "cell-value": "cell", "cell-suppressed": "cell", "cell-not-available": "cell",
+    "refusal": "answer", "rejection": "answer",
+    "cell-value": "cell", "cell-suppressed": "cell", "cell-not-available": "cell",
 }
+# A structure that is signed under the label of another one.
+LABEL_OF = {"recall": "withdraw"}
+# Vectors about the request of the vectors.
+OF_THE_REQUEST = ("answer", "refusal", "rejection", "status", "receipt", "recall", "approval", "collect")
 
 
 class Vectors:
@@ -68,6 +73,7 @@ class Vectors:
     @staticmethod
     def _label(name):
         label = STRUCTURE_OF.get(name, name)
+        label = LABEL_OF.get(label, label)
         if label not in LABELS:
             raise Refused(name, "no signed structure")
         return label
@@ -80,8 +86,19 @@ class Vectors:
         message = decode(structure, self._bytes(name), name, cap)
         if encode(structure, message) != self._bytes(name):
             return "encodes to other bytes"
-        if name == "refusal" and refusal_fault(message):
-            self.notes.append((name, f"{refusal_fault(message)}, which section 7 does not allow"))
+        if kind in RULES and RULES[kind](message):
+            return f"{RULES[kind](message)}, which is against the rules"
+        if name in OF_THE_REQUEST:
+            return self._of_the_request(message)
+        return None
+
+    def _of_the_request(self, message):
+        body = self._bytes("request-body")
+        fields = {"body_hash": message} if isinstance(message, bytes) else message
+        if fields["body_hash"] != sha256(body).digest():
+            return "a body_hash that is not that of request-body"
+        if fields.get("request_id", body[4:20]) != body[4:20]:
+            return "a request_id that is not that of request-body"
         return None
 
     def _stream(self, name, size):
