@@ -7,15 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Cap, decode},
+    exchange::{Exchange, NotBelieved, RawReply, verify_exchange, verify_request, verify_waiting, why_waiting},
     handling::Handling,
     held::{Status, is_status},
     id::{NodeId, from_hex},
     key::Signature,
     pool::{PooledTable, Why, pool},
-    question::{
-        Asked, Exchange, NotBelieved, RawReply, gather, question_id, verify_exchange, verify_request, verify_waiting,
-        why_waiting,
-    },
+    question::{Asked, gather, question_id},
     request::{RequestBody, SKEW_MS},
     selection::Selection,
     signed::{Document, FederationId, Verified},

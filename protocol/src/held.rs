@@ -130,7 +130,7 @@ pub type List = Bounded<Listed, LISTED_MAX>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyHead {
     /// Final: an answer or a refusal.
-    Answer(Verified<AnswerHead>),
+    Answer(Box<Verified<AnswerHead>>),
     /// Neither yet, or final without either.
     Status(Verified<Status>),
 }
@@ -177,7 +177,7 @@ pub fn verify_reply(
     let answer = verify_message::<AnswerHead>(trust.federation(), &keys, payload, &reply.signature)?;
     let is_about = (answer.body_hash, answer.request_id) == (body_hash, body.request_id)
         && (&answer.responder, &answer.requester) == (&body.audience, &body.requester);
-    if is_about { Ok(ReplyHead::Answer(answer)) } else { Err(NotAbout::Another) }
+    if is_about { Ok(ReplyHead::Answer(Box::new(answer))) } else { Err(NotAbout::Another) }
 }
 
 /// Whether the bytes of a reply's head claim to be a [`Status`].

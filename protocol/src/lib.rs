@@ -6,7 +6,7 @@
 //! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`], [`signer`] (who said it);
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
 //! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`handling`], [`refusal`], [`message`], [`view`],
-//! [`held`], [`approval`] (the exchange); [`pool`], [`question`], [`evidence`] (what the asker makes of it).
+//! [`held`], [`approval`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
 // Documents made for tests are those of the vectors, which name this crate from outside.
 #[cfg(test)]
@@ -24,6 +24,7 @@ pub mod consent;
 pub mod distribution;
 pub mod edition;
 pub mod evidence;
+pub mod exchange;
 pub mod frame;
 pub mod greeting;
 pub mod handling;

@@ -1,10 +1,8 @@
 //! Requests that a person decides, through real processes and from both sides: held, approved, rejected, taken back, expired.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{thread::sleep, time::Duration};
 
+use accord_edge::clock::Stopwatch;
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
     held::{Collect, HeldState, List, Recall, read_status},
@@ -71,14 +69,14 @@ fn ask_and_wait(federation: &Federation) -> String {
 
 // How an own request stands, as soon as it is not as it was.
 fn state_after(federation: &Federation, id: &str, before: &str) -> String {
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     loop {
         let shown = done(&officer(federation, &["requests", "show", id]));
         let state = shown["state"].as_str().unwrap();
         if state != before {
             return state.to_owned();
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "still {before} after 20 s");
+        assert!(watch.ms() < 20_000, "still {before} after 20 s");
         sleep(Duration::from_millis(100));
     }
 }
@@ -117,9 +115,9 @@ fn what_a_person_approves_leaves_and_nothing_else() {
 
     // Somebody has seen it: the asker learns that, and no more.
     done(&approver(&federation, "giulia", &["hold", &id, "--note", "call Madrid first"]));
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     while done(&officer(&federation, &["requests", "show", &id]))["state_seq"] != 2 {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(watch.ms() < 20_000);
         sleep(Duration::from_millis(100));
     }
 
@@ -273,9 +271,9 @@ fn whoever_is_killed_in_between_nothing_is_lost() {
     done(&officer(&federation, &["history", "collect"]));
     let name = last_answer(&federation);
     assert_eq!(done(&officer(&federation, &["history", "verify", &name]))["verified"], true);
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     while done(&approver(&federation, "giulia", &["list", "--all"]))["requests"][0]["receipt"] != true {
-        assert!(start.elapsed() < Duration::from_secs(60), "no receipt");
+        assert!(watch.ms() < 60_000, "no receipt");
         sleep(Duration::from_millis(200));
     }
     let status = done(&federation.operator(ES, &["status", "--json"]));
@@ -321,10 +319,10 @@ fn time_that_is_over_is_said_and_whoever_watches_is_told() {
             events.as_array().unwrap().iter().map(|event| event["state"].as_str().unwrap()).collect();
         assert_eq!((events[0]["what"].as_str().unwrap(), states), (what, vec!["held", "expired"]));
     }
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let lines = || std::fs::read_to_string(&told).unwrap_or_default();
     while lines().lines().count() < 2 {
-        assert!(start.elapsed() < Duration::from_secs(20), "{}", lines());
+        assert!(watch.ms() < 20_000, "{}", lines());
         sleep(Duration::from_millis(100));
     }
     assert!(lines().starts_with("accord inbox held "), "{}", lines());

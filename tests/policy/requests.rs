@@ -44,7 +44,7 @@ fn main() {
     let _node = federation.start(PROVIDER);
     let officers: Vec<Officer> = ASKERS.iter().map(|member| officer(&federation, member)).collect();
     let started = Stopwatch::start();
-    let mut rate = 0;
+    let mut rate: u64 = 0;
     for (round, what) in ["as fast as it goes", "at half of that"].into_iter().enumerate() {
         if round > 0 {
             // Until the members may open as many streams at once again.
@@ -54,13 +54,14 @@ fn main() {
             .iter()
             .map(|officer| (0..EACH).map(|_| officer.sign(&officer.request(PROVIDER, "2021..2024"))).collect())
             .collect();
-        let (seconds, mut times) = send(&federation, &calls, (round > 0).then_some(rate / 2));
+        let (took_us, mut times) = send(&federation, &calls, (round > 0).then_some(rate / 2));
         times.sort_unstable();
-        let at = |share: usize| times[(times.len() - 1) * share / 1000] as f64 / 1000.0;
-        let done = (times.len() as f64 / seconds) as usize;
+        let at = |share: usize| tenths(times[(times.len() - 1) * share / 1000], 1_000);
+        let done = times.len() as u64 * 1_000_000 / took_us.max(1);
         println!(
-            "{what}: {done} requests a second ({} in {seconds:.2} s); milliseconds for one: median {:.1}, p90 {:.1}, p99 {:.1}, largest {:.1}",
+            "{what}: {done} requests a second ({} in {} s); milliseconds for one: median {}, p90 {}, p99 {}, largest {}",
             times.len(),
+            tenths(took_us, 1_000_000),
             at(500),
             at(900),
             at(990),
@@ -71,6 +72,11 @@ fn main() {
     thread::sleep(Duration::from_secs(6));
     refusals(&federation, &officers[0]);
     println!("raised and measured in {} s", started.ms() / 1000);
+}
+
+// With one decimal.
+fn tenths(number: u64, of: u64) -> String {
+    format!("{}.{}", number / of, number % of * 10 / of)
 }
 
 // The three kinds of what is not available, one after the other, again and again.
@@ -98,12 +104,8 @@ fn refusals(federation: &Federation, officer: &Officer) {
     }
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let longer: usize = times[one].iter().map(|a| times[other].iter().filter(|b| *b > a).count()).sum();
-        println!(
-            "{} takes longer than {} in {:.1} of 100 pairs",
-            kinds[other],
-            kinds[one],
-            longer as f64 * 100.0 / (REFUSED * REFUSED) as f64
-        );
+        let share = tenths(longer as u64 * 100, (REFUSED * REFUSED) as u64);
+        println!("{} takes longer than {} in {share} of 100 pairs", kinds[other], kinds[one]);
     }
 }
 
@@ -130,8 +132,8 @@ fn officer(federation: &Federation, member: &str) -> Officer {
     Officer::of_ring(&path(&ring), &path(&list), member, &federation.id)
 }
 
-// Sends all calls, at this many a second in all if that is said; seconds, and the microseconds of each.
-fn send(federation: &Federation, calls: &[Vec<AskCall>], rate: Option<usize>) -> (f64, Vec<u64>) {
+// Sends all calls, at this many a second in all if that is said; microseconds of the whole, and of each.
+fn send(federation: &Federation, calls: &[Vec<AskCall>], rate: Option<u64>) -> (u64, Vec<u64>) {
     let members: Vec<Member> = ASKERS.iter().map(|member| Member::open(&federation.path(), member, PROVIDER)).collect();
     let connections: Vec<_> = members.iter().map(Member::hold).collect();
     let (watch, times) = (Stopwatch::start(), Mutex::new(Vec::new()));
@@ -146,7 +148,7 @@ fn send(federation: &Federation, calls: &[Vec<AskCall>], rate: Option<usize>) ->
                         let Some(call) = calls.get(index) else { return };
                         if let Some(rate) = rate {
                             // Each member's requests are due one after the other.
-                            let due_us = index as u64 * 1_000_000 * ASKERS.len() as u64 / rate.max(1) as u64;
+                            let due_us = index as u64 * 1_000_000 * ASKERS.len() as u64 / rate.max(1);
                             thread::sleep(Duration::from_micros(due_us.saturating_sub(watch.us())));
                         }
                         let begun = watch.us();
@@ -158,5 +160,5 @@ fn send(federation: &Federation, calls: &[Vec<AskCall>], rate: Option<usize>) ->
             }
         }
     });
-    (watch.us() as f64 / 1e6, times.into_inner().unwrap())
+    (watch.us(), times.into_inner().unwrap())
 }

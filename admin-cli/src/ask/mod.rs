@@ -13,6 +13,7 @@ use accord_protocol::{
     catalogue::{Catalogue, Table},
     codec::{Bounded, Cap, decode, encode},
     edition::Protection,
+    exchange::{Exchange, RawReply, verify_exchange, verify_waiting, why_waiting},
     handling::Handling,
     held::{HeldState, Status, is_status},
     id::{Hash, NodeId, QuestionId, RequestId},
@@ -20,10 +21,7 @@ use accord_protocol::{
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, Notice, RelayCall},
     officers::{Card, Purpose},
     pool::{PooledTable, Why, pool},
-    question::{
-        self, Exchange, Question, RawReply, gather, given, is_mixed, question_id, verified_catalogue, verify_exchange,
-        verify_waiting,
-    },
+    question::{self, Question, gather, given, is_mixed, question_id, verified_catalogue},
     refusal::{Reason, Refusal},
     request::{DELIVER_WITHIN_MS, LegalBasis, Query, RequestBody},
     selection::Selection,
@@ -498,7 +496,7 @@ impl Answers {
             let selection = Selection::new(&asked.query, asking.table, asked.member.country())?;
             let reply = match &asked.reply {
                 Replied::Verified(exchange, _) => Ok(&**exchange),
-                Replied::Waits(said, _) => Err(question::why_waiting(said.state)),
+                Replied::Waits(said, _) => Err(why_waiting(said.state)),
                 Replied::NotVerified(_) => Err(Why::NotVerified),
                 Replied::Unreachable(_) => Err(Why::Unreachable),
             };

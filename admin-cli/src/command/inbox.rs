@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 use accord_protocol::{
     approval::{Approval, StandingApproval, Verdict},
     codec::encode,
+    exchange::verify_request,
     id::{Hash, NodeId, from_hex, to_hex},
     key::Signature,
     message::{InboxCall, MessageKind, PersonReply},
     officers::Purpose,
-    question::{nearest, verify_request},
+    question::nearest,
     refusal::Reason,
     request::RequestBody,
     selection::Selection,

@@ -26,6 +26,7 @@ use bincode::{Decode, Encode};
 
 use super::{
     access::Access,
+    deciding,
     edition::{Frozen, select},
     inbox::Held,
     marking::Marking,
@@ -267,7 +268,7 @@ impl Provider<'_> {
         }
         let mut held = None;
         let (answer, course, edition) = match self.choose(kept, checked) {
-            Ok(chosen) if self.may_leave(kept, checked, &chosen)? => {
+            Ok(chosen) if deciding::may_leave(kept, checked, &chosen)? => {
                 let edition = chosen.edition.header.number;
                 (self.give(checked, &chosen), Course::Answered { table: chosen.table, edition }, Some(edition))
             }
@@ -402,7 +403,7 @@ impl Provider<'_> {
             let answered_from = || Some(checked.body.view_hash);
             let permitted =
                 provide::permit(checked, &edition.catalogue, (self.me, self.access, self.now), answered_from)?;
-            self.refuse_unapproved(kept, checked, &permitted)?;
+            deciding::refuse_unapproved(kept, checked, &permitted)?;
             let table = edition
                 .catalogue
                 .table_by_id(checked.body.query.table_id)

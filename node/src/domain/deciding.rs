@@ -71,44 +71,38 @@ pub const fn needed(way: Way) -> usize {
     }
 }
 
+/// Whether what was selected may leave without a person's looking at it: by the policy, or because approvers have said so in advance.
+pub(super) fn may_leave<S: Keeps>(kept: &S, checked: &Checked, selected: &Chosen) -> Result<bool, Failure<S::Error>> {
+    let needed = needed(selected.way);
+    if needed == 0 {
+        return Ok(true);
+    }
+    let body = &checked.body;
+    let have = kept.in_advance(&body.requester, selected.table_id, body.purpose).map_err(Failure::Inside)?;
+    Ok(have >= needed)
+}
+
+/// What was answered at once, or after one approval, is not answered again where the policy in force asks for more.
+pub(super) fn refuse_unapproved<S: Keeps>(
+    kept: &S,
+    checked: &Checked,
+    permitted: &Permitted,
+) -> Result<(), Failure<S::Error>> {
+    let needed = needed(permitted.way());
+    if needed == 0 {
+        return Ok(());
+    }
+    let body = &checked.body;
+    let given = kept.approvals_of(&checked.body_hash).map_err(Failure::Inside)?;
+    let ahead = kept.in_advance(&body.requester, permitted.table_id(), body.purpose).map_err(Failure::Inside)?;
+    if given.max(ahead) >= needed {
+        return Ok(());
+    }
+    let why = format!("the policy in force has it answered {} only", permitted.way());
+    Err(checked.deny(Refusal::Unavailable, why).into())
+}
+
 impl Provider<'_> {
-    /// Whether what was chosen may leave without a person's looking at it: by the policy, or because approvers have said so in advance.
-    pub(super) fn may_leave<S: Keeps>(
-        &self,
-        kept: &S,
-        checked: &Checked,
-        chosen: &Chosen,
-    ) -> Result<bool, Failure<S::Error>> {
-        let needed = needed(chosen.way);
-        if needed == 0 {
-            return Ok(true);
-        }
-        let body = &checked.body;
-        let have = kept.in_advance(&body.requester, chosen.table_id, body.purpose).map_err(Failure::Inside)?;
-        Ok(have >= needed)
-    }
-
-    /// What was answered at once, or after one approval, is not answered again where the policy in force asks for more.
-    pub(super) fn refuse_unapproved<S: Keeps>(
-        &self,
-        kept: &S,
-        checked: &Checked,
-        permitted: &Permitted,
-    ) -> Result<(), Failure<S::Error>> {
-        let needed = needed(permitted.way());
-        if needed == 0 {
-            return Ok(());
-        }
-        let body = &checked.body;
-        let given = kept.approvals_of(&checked.body_hash).map_err(Failure::Inside)?;
-        let ahead = kept.in_advance(&body.requester, permitted.table_id(), body.purpose).map_err(Failure::Inside)?;
-        if given.max(ahead) >= needed {
-            return Ok(());
-        }
-        let why = format!("the policy in force has it answered {} only", permitted.way());
-        Err(checked.deny(Refusal::Unavailable, why).into())
-    }
-
     /// A request that has just come and that a person has to decide.
     pub(super) fn hold(&self, checked: &Checked, envelope: &[u8]) -> Result<Held, Denied> {
         let too_long = || checked.deny(Refusal::Encoding, "the request does not decode twice");
@@ -140,9 +134,9 @@ impl Provider<'_> {
             state_seq: held.state_seq,
             at: self.now,
         };
-        let head = encode(&status).unwrap_or_default();
-        let signature = self.key.sign(Label::Status, self.trust.federation(), &head);
-        SignedAnswer { head, signature, slice: Vec::new(), reply_class: held.reply_class }
+        let payload = encode(&status).unwrap_or_default();
+        let signature = self.key.sign(Label::Status, self.trust.federation(), &payload);
+        SignedAnswer { head: payload, signature, slice: Vec::new(), reply_class: held.reply_class }
     }
 
     /// Checks a held request as it stands now.
@@ -161,13 +155,13 @@ impl Provider<'_> {
         let checked = self.check_held(held).map_err(NotDecided::Denied)?;
         // The person sees what leaves; what the asker saw before it asked has had its time.
         let as_asked = || Some(checked.body.view_hash);
-        let chosen = self.choose_from(kept, &checked, as_asked)?;
+        let selected = self.choose_from(kept, &checked, as_asked)?;
         let outlook = Outlook {
-            slice_hash: Hash::of(&chosen.slice),
-            edition: chosen.edition.header.number,
+            slice_hash: Hash::of(&selected.slice),
+            edition: selected.edition.header.number,
             policy_hash: self.access.hash(),
         };
-        Ok((checked, chosen, outlook))
+        Ok((checked, selected, outlook))
     }
 
     /// Takes a verdict on a held request. What comes back is kept already. The same request twice at once must be kept apart by the
@@ -189,13 +183,13 @@ impl Provider<'_> {
         }
         let verdict = inbox::believed(self.trust, self.me, held, document, self.now)?;
         if let (Verdict::Reject, Some(reason)) = (verdict.verdict, verdict.reason()) {
-            let head = self.speaker().reject(&held.about(), &held.requester, reason);
-            let answer = self.sign(&head, Vec::new(), held.reply_class);
+            let refusal = self.speaker().reject(&held.about(), &held.requester, reason);
+            let answer = self.sign(&refusal, Vec::new(), held.reply_class);
             let next = self.next(held, Course::Rejected, vec![document.clone()]);
             self.keep(kept, &next, &answer, None)?;
             return Ok((next, Decision::Rejected(reason)));
         }
-        let (checked, chosen, outlook) = self.outlook(kept, held)?;
+        let (checked, selected, outlook) = self.outlook(kept, held)?;
         let names = (verdict.slice_hash, verdict.edition, verdict.policy_hash);
         if names != (outlook.slice_hash, outlook.edition, outlook.policy_hash) {
             return Err(NoVerdict::Changed.into());
@@ -206,14 +200,14 @@ impl Provider<'_> {
             return Err(NoVerdict::Twice.into());
         }
         before.push(document.clone());
-        if before.len() < needed(chosen.way) {
+        if before.len() < needed(selected.way) {
             let next = Held { verdicts: Bounded::new(before).unwrap_or_default(), ..held.clone() };
             kept.keep_held(&next).map_err(|error| NotDecided::Fault(error.to_string()))?;
             return Ok((next, Decision::OneMore));
         }
-        let answer = self.give(&checked, &chosen);
+        let answer = self.give(&checked, &selected);
         let next = self.next(held, Course::Answered, before);
-        self.keep(kept, &next, &answer, Some((outlook.edition, chosen.table_id)))?;
+        self.keep(kept, &next, &answer, Some((outlook.edition, selected.table_id)))?;
         Ok((next, Decision::Answered))
     }
 
@@ -263,8 +257,8 @@ impl Provider<'_> {
             .remembered(&held.officer, &held.request_id)
             .map_err(|error| NotDecided::Fault(error.to_string()))?
             .ok_or_else(|| NotDecided::Fault("the reply to a held request is not remembered".into()))?;
-        let head: Option<AnswerHead> = decode(entry.head.as_slice(), Cap::Head).ok();
-        if head.is_none_or(|head| head.refusal().is_some()) {
+        let answer: Option<AnswerHead> = decode(entry.head.as_slice(), Cap::Head).ok();
+        if answer.is_none_or(|answer| answer.refusal().is_some()) {
             // Without a table it may be heard whatever became of its officer.
             return Ok(SignedAnswer {
                 head: entry.head.as_slice().to_vec(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use accord_policy::{AGES, Reach};
+use accord_policy::{AGES, Reach, Way};
 use accord_protocol::{
     catalogue::{Catalogue, Kind, Table},
     codec::{Bounded, Text},
@@ -152,7 +152,7 @@ fn shown(table: &Table, reach: &[Reach], note: Text<400>) -> Option<ViewTable> {
     let row = |reach: &Reach| {
         Some(ViewRow {
             purpose: reach.purpose,
-            ways: Bounded::new(reach.ways.iter().map(|way| way.map_or(0, |way| way.number())).collect())?,
+            ways: Bounded::new(reach.ways.iter().map(|way| way.map_or(0, Way::number)).collect())?,
             levels: Bounded::sorted(reach.levels.iter().map(index).collect::<Option<_>>()?)?,
         })
     };

@@ -62,7 +62,7 @@ impl Node {
                 let note = Note { by: *key, at: clock::now(), text };
                 self.with_held(id, |held| {
                     let noted = self.speaking(|provider| provider.note(self, &held, note.clone()));
-                    self.after(noted.map_err(|error| not_decided(&error))?, "held")
+                    Ok(self.after(&noted.map_err(|error| not_decided(&error))?, "held"))
                 })
             }
             InboxCall::Standing { document } => match read(document).and_then(|document| self.keep_standing(&document))
@@ -116,25 +116,24 @@ impl Node {
         Ok(match decision {
             Decision::Answered => {
                 tracing::info!(%peer, %request, "approved: answered");
-                self.after(next, "answered")
+                self.after(&next, "answered")
             }
             Decision::Rejected(reason) => {
                 tracing::info!(%peer, %request, %reason, "rejected");
-                self.after(next, "rejected")
+                self.after(&next, "rejected")
             }
             Decision::OneMore => {
                 tracing::info!(%peer, %request, "approved by one: one more has to say yes");
-                Ok(self.done_with(&next, "held"))
+                self.done_with(&next, "held")
             }
-        }
-        .unwrap_or_else(|reply| *reply))
+        })
     }
 
     // What is kept is told: to whoever watches here, and to the asker's node.
-    fn after(&self, held: Held, state: &'static str) -> Result<Reply, Box<Reply>> {
+    fn after(&self, held: &Held, state: &'static str) -> Reply {
         self.tell(true, (held.request_id, &held.requester, held.officer), state);
         self.nudge(&held.requester);
-        Ok(self.done_with(&held, state))
+        self.done_with(held, state)
     }
 
     fn done_with(&self, held: &Held, state: &str) -> Reply {
@@ -183,7 +182,7 @@ impl Node {
                         Ok(next) => {
                             tracing::info!(peer = %next.requester, request = %next.request_id, "nobody decided in time: expired");
                             // Both sides hear of it; the reply is for nobody.
-                            drop(self.after(next, "expired"));
+                            drop(self.after(&next, "expired"));
                         }
                         Err(error) => tracing::error!(%error, "an expired request cannot be ended"),
                     }

@@ -7,9 +7,10 @@ use accord_fuzz::{edits::edit, federation::FEDERATION, input::Input};
 use accord_protocol::{
     codec::encode,
     evidence::{Bundle, BundleExchange, BundleReply, Report, Statement, verify},
+    exchange::{verify_exchange, verify_request},
     id::to_hex,
     pool::{Why, pool},
-    question::{self, gather, question_id, verify_exchange, verify_request},
+    question::{self, gather, question_id},
     selection::Selection,
     time::UnixMs,
 };

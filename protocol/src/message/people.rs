@@ -52,7 +52,7 @@ pub struct Converted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TrustCall {
-    /// Take the documents in the body, an encoded [`Handed`].
+    /// Take the documents in the body, an encoded [`Handed`](super::Handed).
     Publish {},
     /// How trust stands.
     Show {},

@@ -17,7 +17,7 @@ pub(crate) const ROLE_OFFICER: u8 = 7;
 pub(crate) const ROLE_OPERATOR: u8 = 8;
 
 /// Every label with its number, as `docs/wire.md` 4 lists those in use.
-pub(crate) const LABELS: [(&str, u16); 13] = [
+pub(crate) const LABELS: [(&str, u16); 18] = [
     ("root", 1),
     ("roster", 2),
     ("member-keys", 3),
@@ -25,12 +25,17 @@ pub(crate) const LABELS: [(&str, u16); 13] = [
     ("staff", 5),
     ("policy", 6),
     ("catalogue", 7),
+    ("approval", 11),
+    ("standing", 12),
     ("withdraw", 13),
     ("key-claim", 14),
     ("request-body", 16),
     ("request", 17),
     ("answer", 18),
+    ("status", 19),
+    ("receipt", 20),
     ("edition", 21),
+    ("view", 22),
 ];
 
 /// A label's number.

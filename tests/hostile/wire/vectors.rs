@@ -166,7 +166,11 @@ fn every_signature_of_the_vectors_is_made_and_verified_by_hand() {
     let mut seen = 0;
     for (name, signature) in vectors.iter().filter(|(name, _)| name.contains(".signature-by-")) {
         let (name, signer) = name.split_once(".signature-by-").expect("two parts");
-        let label = if name == "refusal" { "answer" } else { name };
+        let label = match name {
+            "refusal" | "rejection" => "answer",
+            "recall" => "withdraw",
+            name => name,
+        };
         let fed = if matches!(label, "root" | "key-claim") { NO_HASH } else { federation() };
         let payload = &vectors[name];
         let signer = (1..=10).map(key).find(|key| hex(&key.public()) == signer).expect("a key of the vectors");
@@ -176,7 +180,11 @@ fn every_signature_of_the_vectors_is_made_and_verified_by_hand() {
         assert!(verifies(&signer.public(), label, &fed, payload, &signature), "{name}");
         seen += 1;
     }
-    assert_eq!(seen, LABELS.len() + 1, "each label in use, and a refusal beside an answer");
+    assert_eq!(
+        seen,
+        LABELS.len() + 3,
+        "each label in use, a refusal and a rejection beside an answer, and a request taken back"
+    );
 }
 
 #[test]

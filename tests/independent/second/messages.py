@@ -149,8 +149,13 @@ REQUEST = Struct(
     **head("request"), body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), topic=Bytes(2048),
     node_id=MEMBER, node_key=KEY, sent_at=MS, channel_binding=HASH,
 )
+def handling_word(bits):
+    """Handling codes by their bits: 1 is H1, 2 is H2, 4 is H3; none of them is H0."""
+    return "+".join(word for bit, word in ((1, "H1"), (2, "H2"), (4, "H3")) if bits & bit) or "H0"
+
+
 HANDLING = Struct(
-    code=Code(1, {number: f"H{number}" for number in range(4)}), tlp=TLP, embargo_until=MS,
+    code=Code(1, {bits: handling_word(bits) for bits in range(8)}), tlp=TLP, embargo_until=MS,
     recipients=List(MEMBER, 64, itself),
 )
 ANSWER_HEAD = Struct(

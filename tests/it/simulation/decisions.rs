@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use accord_node::domain::{
     access::Access,
-    answering::Provider,
+    answering::{Course as Did, Provider},
     deciding::{Decision, NotDecided},
     inbox::{Course, Held, NoVerdict, Note, Outlook},
     provide::Checked,
@@ -72,8 +72,7 @@ impl Counts {
 
 fn random_policy(random: &mut Seeded) -> InForce {
     let ways = [Way::AtOnce, Way::AfterApproval, Way::AfterApproval, Way::AfterTwoApprovals, Way::AfterTwoApprovals];
-    let rows: Vec<Row> =
-        (0..1 + random.below(3)).map(|_| Row::random(random).answered(ways[random.below(5)])).collect();
+    let rows: Vec<Row> = (0..=random.below(3)).map(|_| Row::random(random).answered(ways[random.below(5)])).collect();
     let text: String = rows.iter().map(Row::text).collect();
     let trust = trust_by(PROVIDER, &text, &[approvers(PROVIDER, &PEOPLE)]);
     let access = Access::of(&trust);
@@ -163,7 +162,7 @@ impl World {
     }
 
     // How many yeses count for what would leave now.
-    fn yeses(&self, known: &Known, outlook: &Outlook) -> usize {
+    fn yeses(known: &Known, outlook: &Outlook) -> usize {
         known.yes.values().filter(|seen| *seen == outlook).count()
     }
 
@@ -220,7 +219,6 @@ impl World {
         let (answer, course) = self.provider().answer(&self.node, &known.checked, &known.envelope);
         let wants = known.checked.body.wanted_until > self.now();
         let needed = self.needed(known);
-        use accord_node::domain::answering::Course as Did;
         match &course {
             Did::Answered { .. } => assert_eq!(needed, Some(0)),
             Did::Held { .. } => {
@@ -228,7 +226,7 @@ impl World {
                 self.counts.add("held");
             }
             Did::Refused(_) if known.last.is_none() => {
-                assert!(needed.is_none() || needed > Some(0) && !wants, "{course:?}")
+                assert!(needed.is_none() || needed > Some(0) && !wants, "{course:?}");
             }
             Did::Refused(_) | Did::Again => {}
             Did::Fault(denied) => panic!("{denied}"),
@@ -295,7 +293,7 @@ impl World {
                     assert_eq!(current.ok(), Some(outlook), "a yes to something else counted");
                     self.known[index].yes.insert(by, outlook);
                 }
-                let yeses = self.yeses(&self.known[index], &outlook);
+                let yeses = Self::yeses(&self.known[index], &outlook);
                 match decision {
                     Decision::Answered => {
                         // Where people are not asked any more, one yes does no harm.
@@ -312,9 +310,9 @@ impl World {
                     }
                 }
                 if decision != Decision::OneMore {
-                    let head = self.node.reply_on_disk(&after).unwrap();
+                    let said = self.node.reply_on_disk(&after).unwrap();
                     let slice: &[u8] = if rejects { &[] } else { &[1] };
-                    self.hear(index, &head, slice, true);
+                    self.hear(index, &said, slice, true);
                 }
             }
             Err(error) => {
@@ -327,7 +325,7 @@ impl World {
                         self.counts.add("seen too early");
                     }
                     NotDecided::NoVerdict(NoVerdict::Twice) => {
-                        assert_eq!(self.known[index].yes.get(&by), Some(&outlook))
+                        assert_eq!(self.known[index].yes.get(&by), Some(&outlook));
                     }
                     NotDecided::NoVerdict(NoVerdict::Another) => panic!("it is about this one"),
                     NotDecided::Denied(_) => assert_eq!(needed, None),
@@ -342,8 +340,8 @@ impl World {
         let note = Note { by: key(PEOPLE[0]).public(), at: self.now(), text: Text::new("seen").unwrap() };
         match self.provider().note(&self.node, &held, note) {
             Ok(next) => {
-                let head = self.node.reply_on_disk(&next).unwrap();
-                self.hear(index, &head, &[], false);
+                let said = self.node.reply_on_disk(&next).unwrap();
+                self.hear(index, &said, &[], false);
             }
             Err(error) => assert!(matches!(error, NotDecided::Over(_)) && !held.is_open()),
         }
@@ -356,14 +354,14 @@ impl World {
             Recall { preamble: Preamble, body_hash: held.body_hash, request_id: held.request_id, at: self.now() };
         let payload = encode(&recall).unwrap();
         let is_officer = self.random.happens(70);
-        let signer = if is_officer { &FIXTURE.agencies[ASKER].officer } else { &FIXTURE.agencies[0].officer };
-        let signature = signer.sign(Label::Withdraw, &FIXTURE.federation, &payload);
+        let officer_key = if is_officer { &FIXTURE.agencies[ASKER].officer } else { &FIXTURE.agencies[0].officer };
+        let signature = officer_key.sign(Label::Withdraw, &FIXTURE.federation, &payload);
         let signed = SignedBytes { payload: Bounded::new(payload).unwrap(), signature };
         assert_eq!(self.provider().is_recalled(&held, &signed), is_officer);
         if is_officer && !known.is_final {
             let ended = self.provider().end(&self.node, &held, Course::Withdrawn, HeldState::Withdrawn);
-            let head = self.node.reply_on_disk(&ended.unwrap()).unwrap();
-            self.hear(index, &head, &[], true);
+            let said = self.node.reply_on_disk(&ended.unwrap()).unwrap();
+            self.hear(index, &said, &[], true);
             self.counts.add("taken back");
         }
     }
@@ -374,8 +372,8 @@ impl World {
                 continue;
             };
             let ended = self.provider().end(&self.node, &held, Course::Expired, HeldState::Expired).unwrap();
-            let head = self.node.reply_on_disk(&ended).unwrap();
-            self.hear(index, &head, &[], true);
+            let said = self.node.reply_on_disk(&ended).unwrap();
+            self.hear(index, &said, &[], true);
             self.counts.add("expired");
         }
     }

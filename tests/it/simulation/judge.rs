@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use accord_node::domain::answering::SignedAnswer;
 use accord_protocol::{
+    exchange::{Exchange, RawReply},
     id::Hash,
-    question::{Exchange, RawReply},
 };
 
 /// Longest that a request may be on its way: three tries of a connection and an answer, and a second for what is on its way.

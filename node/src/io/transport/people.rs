@@ -12,13 +12,13 @@ use accord_edge::{
 };
 use accord_protocol::{
     codec::{Cap, decode, encode},
+    exchange::verify_request,
     key::PublicKey,
     member_keys::KeyRole,
     message::{
         AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, InboxCall, MappingCall,
         MessageKind, PersonReply, RatesCall, RecordsCall, RelayCall, RequestsCall, TrustCall, Where,
     },
-    question::verify_request,
     trust::{Tool, digest},
 };
 use quinn::{Connection, SendStream};
@@ -158,24 +158,7 @@ async fn serve_stream(
             let reply = PersonReply { exit: 0, result: Some(reply), warnings: Vec::new(), error: None };
             answer_json(send, kind, &reply).await
         }
-        MessageKind::Ask => {
-            let call: AskCall = decode(payload, Cap::Head)?;
-            // The node hands on nothing that is not this very officer's: it puts its own signature beside it.
-            let standing = node.standing();
-            let trust = standing.trust();
-            let request =
-                verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
-            if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
-                tracing::info!("a question that is not the officer's own was not handed on");
-                return stream::reply(send, kind, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
-            }
-            let reply = partners.ask(&call).await;
-            // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
-            if node.standing().person(&key, clock::now()) != Some(role) {
-                return Ok(());
-            }
-            stream::reply(send, kind, encode(&reply.reply)?, Some(&reply.slice), None).await
-        }
+        MessageKind::Ask => ask(node, partners, (key, role), payload, send).await,
         MessageKind::Relay => {
             let call: RelayCall = decode(payload, Cap::Small)?;
             let within = Duration::from_millis(u64::from(call.wait_ms.min(60_000)));
@@ -195,17 +178,7 @@ async fn serve_stream(
             answer_json(send, kind, &reply).await
         }
         MessageKind::Inbox => {
-            let reply = match parse::<InboxCall>(payload) {
-                // Only an approver decides; what is signed says so, but a hold is not signed.
-                Ok(call) if !may_decide(role, &call) => fault(
-                    3,
-                    "ROLE",
-                    format!("your key is {} here, which may not decide", article(role)),
-                    "ask an approver",
-                ),
-                Ok(call) => blocking(node, move |node| node.inbox_call(&call, &key)).await?,
-                Err(reply) => *reply,
-            };
+            let reply = inbox(node, (key, role), payload).await?;
             answer_json(send, kind, &reply).await
         }
         MessageKind::Requests => {
@@ -238,6 +211,54 @@ async fn serve_stream(
     }
 }
 
+async fn inbox(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: &[u8]) -> Result<Reply, StreamError> {
+    match parse::<InboxCall>(payload) {
+        // Only an approver decides; what is signed says so, but a hold is not signed.
+        Ok(call) if !may_decide(role, &call) => {
+            let message = format!("your key is {} here, which may not decide", article(role));
+            Ok(fault(3, "ROLE", message, "ask an approver"))
+        }
+        Ok(call) => blocking(node, move |node| node.inbox_call(&call, &key)).await,
+        Err(reply) => Ok(*reply),
+    }
+}
+
+// An officer's question, handed on to one partner.
+async fn ask(
+    node: &Arc<Node>,
+    partners: &Partners,
+    (key, role): (PublicKey, KeyRole),
+    payload: &[u8],
+    send: &mut SendStream,
+) -> Result<(), StreamError> {
+    let call: AskCall = decode(payload, Cap::Head)?;
+    // The node hands on nothing that is not this very officer's: it puts its own signature beside it.
+    let standing = node.standing();
+    let trust = standing.trust();
+    let request = verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
+    if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
+        tracing::info!("a question that is not the officer's own was not handed on");
+        return stream::reply(send, MessageKind::Ask, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
+    }
+    let reply = partners.ask(&call).await;
+    // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
+    if node.standing().person(&key, clock::now()) != Some(role) {
+        return Ok(());
+    }
+    stream::reply(send, MessageKind::Ask, encode(&reply.reply)?, Some(&reply.slice), None).await
+}
+
+async fn editions(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: &[u8]) -> Result<Reply, StreamError> {
+    match parse::<EditionCall>(payload) {
+        Ok(call) if !may_call(role, &call) => {
+            let message = format!("your key is {} here, which may not do this with editions", article(role));
+            Ok(fault(3, "ROLE", message, "ask an operator"))
+        }
+        Ok(call) => blocking(node, move |node| edition(node, &call, &key)).await,
+        Err(reply) => Ok(*reply),
+    }
+}
+
 // What operators, and partly auditors, do with records and editions.
 async fn for_operators(
     node: &Arc<Node>,
@@ -248,16 +269,7 @@ async fn for_operators(
 ) -> Result<Reply, StreamError> {
     let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
     let reply = match kind {
-        MessageKind::Edition => match parse::<EditionCall>(payload) {
-            Ok(call) if !may_call(role, &call) => fault(
-                3,
-                "ROLE",
-                format!("your key is {} here, which may not do this with editions", article(role)),
-                "ask an operator",
-            ),
-            Ok(call) => blocking(node, move |node| edition(node, &call, &key)).await?,
-            Err(reply) => *reply,
-        },
+        MessageKind::Edition => editions(node, (key, role), payload).await?,
         MessageKind::Coverage => match parse::<CoverageCall>(payload) {
             Ok(call) => blocking(node, move |node| node.coverage(&call)).await?,
             Err(reply) => *reply,

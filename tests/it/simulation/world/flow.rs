@@ -7,11 +7,11 @@ use accord_node::domain::{
 use accord_protocol::{
     answer::{AnswerHead, class_size},
     codec::{Bounded, Cap, decode, encode},
+    exchange::{RawReply, verify_exchange},
     frame,
     id::Hash,
     key::SigningKey,
     message::{Head, MessageKind, SignedBytes},
-    question::{RawReply, verify_exchange},
 };
 
 use super::{Ask, Connection, Event, FIXTURE, Piece, Stream, World, mischief, pieces};
