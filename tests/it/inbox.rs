@@ -247,8 +247,11 @@ fn a_yes_in_advance_lets_through_what_it_names_until_it_ends() {
 fn whoever_is_killed_in_between_nothing_is_lost() {
     let federation = staged("after-approval");
     let mut nodes = federation.start_all();
-    federation.hire(IT, "giulia", "approver");
     let id = ask_and_wait(&federation);
+    // Nobody there may decide, which its operator is told.
+    let status = federation.operator(IT, &["status", "--json"]);
+    assert_eq!((status.code, &status.json()["warnings"][0]["code"]), (1, &json!("NO-APPROVER")));
+    federation.hire(IT, "giulia", "approver");
 
     // The provider, while it waits.
     nodes.pop().unwrap().kill();

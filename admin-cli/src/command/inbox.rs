@@ -8,6 +8,7 @@ use accord_protocol::{
     exchange::verify_request,
     id::{Hash, NodeId, from_hex, to_hex},
     key::Signature,
+    member_keys::KeyRole,
     message::{InboxCall, MessageKind, PersonReply},
     officers::Purpose,
     question::nearest,
@@ -149,6 +150,16 @@ impl Inbox {
             Self::Standing(standing) => standing.run(global),
         }
     }
+}
+
+// The profile of somebody who may sign verdicts: said before anything is shown or asked.
+fn approver(global: &Global) -> anyhow::Result<Profile> {
+    let profile = Profile::open(global)?;
+    if profile.role == KeyRole::Approver {
+        return Ok(profile);
+    }
+    let message = format!("this profile is of the role {}, and approvers alone decide", profile.role);
+    Err(Failure::refused("ROLE", message, "use an approver's profile (--profile); accord staff add lists one").into())
 }
 
 // A request that was looked at: the officer's signature verified here, and the cells read here.
@@ -327,7 +338,7 @@ fn number_text(cell: accord_protocol::cell::Released) -> String {
 
 impl Approve {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let profile = Profile::open(global)?;
+        let profile = approver(global)?;
         let seen = look(&profile, global, &self.id)?;
         let Some(leaves) = &seen.leaves else {
             let why = field(&seen.shown, "/would_leave/why");
@@ -375,7 +386,7 @@ fn reject(id: &str, reason: &str, global: &Global) -> anyhow::Result<Outcome> {
         let shown: String = reason.chars().take(40).flat_map(char::escape_default).collect();
         Failure::usage("REASON", format!("`{shown}` is no reason that an asker is told"), hint)
     })?;
-    let profile = Profile::open(global)?;
+    let profile = approver(global)?;
     let seen = look(&profile, global, id)?;
     let approval = Approval {
         preamble: Preamble,
@@ -438,7 +449,7 @@ impl Standing {
             }
             Self::End { to } => (to, None),
         };
-        let profile = Profile::open(global)?;
+        let profile = approver(global)?;
         let (_, now) = ask_node_at(&profile, global, MessageKind::Inbox, &InboxCall::List { all: false })?;
         let (trust, _) = profile.trust()?;
         let partner: Option<NodeId> = trust

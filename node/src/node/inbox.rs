@@ -10,6 +10,7 @@ use accord_protocol::{
     message::{InboxCall, SignedBytes},
     refusal::Refusal,
     signed::{Document, verify_message},
+    text::shown,
 };
 use serde_json::{Value, json};
 
@@ -75,8 +76,8 @@ impl Node {
 
     // The request is kept apart from everything else that may happen to it meanwhile, and read again then.
     fn with_held(&self, id: &str, work: impl FnOnce(Held) -> Result<Reply, Box<Reply>>) -> Reply {
-        let id: String = id.chars().filter(char::is_ascii_hexdigit).take(32).collect();
-        let found = self.inbox().find(&id);
+        let found = self.inbox().find(id);
+        let id = shown(id);
         let hash = match found.as_slice() {
             [hash] => *hash,
             [] => {

@@ -9,6 +9,7 @@ use accord_protocol::{
     message::{AskCall, RequestsCall, SignedBytes},
     request::{RequestBody, SKEW_MS},
     signed::{Label, Preamble, verify_message},
+    text::shown,
 };
 use serde_json::{Value, json};
 
@@ -228,8 +229,8 @@ impl Node {
     }
 
     fn request_of(&self, key: &PublicKey, id: &str) -> Result<Sent, Box<Reply>> {
-        let id: String = id.chars().filter(char::is_ascii_hexdigit).take(32).collect();
-        let found = if id.is_empty() { Vec::new() } else { self.outbox().find(key, &id) };
+        let found = if id.is_empty() { Vec::new() } else { self.outbox().find(key, id) };
+        let id = shown(id);
         match found.as_slice() {
             [hash] => match self.store.sent(hash) {
                 Ok(Some(sent)) => Ok(sent),

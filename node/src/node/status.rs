@@ -4,6 +4,7 @@ use accord_edge::clock;
 use serde_json::json;
 
 use super::{Node, Reply, done};
+use crate::domain::inbox;
 
 impl Node {
     /// What the node holds and how it runs: counts and versions, nothing of any record.
@@ -41,6 +42,13 @@ impl Node {
                 "a task of the node has panicked since its start: see the log for ALARM",
             ));
         }
+        let waiting = self.inbox().waiting();
+        if waiting > 0 && inbox::approvers(trust, now).is_empty() {
+            let message = format!(
+                "{waiting} request(s) wait for a person, and nobody on the staff list may decide: list an approver (accord staff add)"
+            );
+            warnings.push(super::notice("NO-APPROVER", &message));
+        }
         let contradictions = match self.contradictions_json() {
             Ok(contradictions) => contradictions,
             Err(error) => return super::store_failed(&error),
@@ -72,7 +80,7 @@ impl Node {
             "editions": editions,
             "coverage": self.coverage_json(),
             "mappings": super::mappings::shipped(),
-            "inbox": { "waiting": self.inbox().waiting() },
+            "inbox": { "waiting": waiting },
             "requests": { "waiting": self.waiting_elsewhere() },
             "grants": self.standing().access.rows(),
             "policy": self.policy_json(),
