@@ -102,6 +102,8 @@ fn what_a_person_approves_leaves_and_nothing_else() {
     // That officer has asked once before, when the federation was raised.
     assert_eq!(seen["received_before"].as_array().unwrap().len(), 1);
     assert_eq!(seen["received_before"][0]["table"], "seizures-year-drug");
+    let explained = done(&federation.operator(IT, &["policy", "explain", &id[..8], "--json"]));
+    assert_eq!((&explained["decision"], &explained["rows"][0]["lacks"]), (&json!("after-approval"), &json!([])));
     let text = federation.as_colleague("giulia", &["inbox", "show", &id]).stdout;
     for part in ["ES-AGENCY", "strategic-analysis", "would leave, of edition 1", "hidden", "has received"] {
         assert!(text.contains(part), "{part}: {text}");

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use accord_policy::{Ask, Decision};
 use accord_protocol::{
-    catalogue::Table,
+    catalogue::{Catalogue, Table},
     id::NodeId,
+    message::{InboxCall, MessageKind},
     officers::Purpose,
     time::{Months, Period, UnixMs},
 };
@@ -14,9 +15,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Global, member_id,
+    Global,
+    edition::field,
+    inbox::result_of,
+    member_id,
     policy::{One, Scene, text_of, unevaluated},
     propose::shown,
+    status::ask_node,
     tables::find,
 };
 use crate::output::{Failure, Outcome};
@@ -33,14 +38,15 @@ pub(crate) struct Test {
 /// `accord policy explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The table.
+    /// The table; or the beginning of the id of a request that waits, or has waited, for a person here (`accord inbox list`).
+    #[arg(value_name = "TABLE|REQUEST")]
     table: String,
-    /// Who asks.
-    #[arg(long, value_name = "MEMBER")]
-    asker: String,
+    /// Who asks; a request says so itself.
+    #[arg(long, value_name = "MEMBER", requires = "period")]
+    asker: Option<String>,
     /// A period, or periods from one to another.
-    #[arg(long)]
-    period: String,
+    #[arg(long, requires = "asker")]
+    period: Option<String>,
     /// Levels, as in `accord ask`: DIM=LEVEL, separated by commas. Default: those that an officer gets who does not choose.
     #[arg(long, value_delimiter = ',')]
     by: Vec<String>,
@@ -114,15 +120,13 @@ fn said(decision: &Decision) -> (&'static str, String) {
 impl Explain {
     pub(super) fn run(&self, global: &Global) -> anyhow::Result<Outcome> {
         let (scene, _, rules) = Scene::one(&self.one, global)?;
-        let of = find(scene.catalogue()?, &self.table)?;
-        let mut by = BTreeMap::new();
-        for pair in &self.by {
-            let (name, level) = pair.split_once('=').ok_or_else(|| {
-                Failure::usage("BY", format!("`{pair}` is not DIM=LEVEL"), "for example --by drug=group")
-            })?;
-            by.insert(name.to_owned(), level.to_owned());
-        }
-        let asked = Asked::new(of, (&self.asker, &self.purpose, &self.period), &by)?;
+        let (of, asked) = match (&self.asker, &self.period) {
+            (Some(asker), Some(period)) => {
+                let of = find(scene.catalogue()?, &self.table)?;
+                (of, Asked::new(of, (asker, &self.purpose, period), &pairs(&self.by)?)?)
+            }
+            _ => held(&self.table, scene.catalogue()?, global)?,
+        };
         if !scene.members.contains(&asked.member) {
             let message = format!("{} is not on the roster", asked.member);
             return Err(Failure::usage("MEMBER", message, "accord trust shows the members").into());
@@ -144,6 +148,33 @@ impl Explain {
         let result = json!({ "decision": word, "why": why, "discoverable": shown, "rows": rows });
         Ok(Outcome::done(result, text))
     }
+}
+
+// Levels by dimension, as they are written.
+fn pairs(by: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let read = |pair: &String| {
+        let (name, level) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::usage("BY", format!("`{pair}` is not DIM=LEVEL"), "for example --by drug=group"))?;
+        Ok((name.to_owned(), level.to_owned()))
+    };
+    by.iter().map(read).collect()
+}
+
+// A request that the own node keeps for a person.
+fn held<'a>(id: &str, catalogue: &'a Catalogue, global: &Global) -> anyhow::Result<(&'a Table, Asked)> {
+    if catalogue.table(id).is_some() {
+        let next = "add --asker MEMBER --period A..B";
+        return Err(Failure::usage("WHO", format!("who asks for {id}, and for which periods?"), next).into());
+    }
+    let request = result_of(ask_node(global, MessageKind::Inbox, &InboxCall::Show { id: id.to_owned() })?)?;
+    let of = find(catalogue, &field(&request, "/asks/table"))?;
+    let by: Vec<String> = field(&request, "/asks/by").split(',').map(str::to_owned).collect();
+    let periods = request.pointer("/asks/periods").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let end = |period: Option<&Value>| period.and_then(Value::as_str).unwrap_or("").to_owned();
+    let range = format!("{}..{}", end(periods.first()), end(periods.last()));
+    let asked = Asked::new(of, (&field(&request, "/member"), &field(&request, "/purpose"), &range), &pairs(&by)?)?;
+    Ok((of, asked))
 }
 
 // Rows that are explained to people, the closest first.
