@@ -290,7 +290,6 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
                             "published_at": edition.published_at.to_string(), "protection": edition.protection.as_str(),
                         }),
                     );
-                    value.insert("handling".into(), handling(&exchange.answer.handling));
                 }
             }
             Replied::Waits(said, _) => {
@@ -303,6 +302,9 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
                 value.insert("error".into(), json!(error));
             }
         }
+    }
+    if let Some(strictest) = answers.handling_of(member) {
+        value.insert("handling".into(), handling(&strictest));
     }
     if answers.is_mixed(member) {
         value.insert("error".into(), json!(MIXED));

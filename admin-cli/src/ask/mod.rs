@@ -370,7 +370,7 @@ pub(crate) fn believe_reply(
 }
 
 // An edition may have been made under an older catalogue: then its terms are fetched, to see what may be compared.
-async fn other_catalogues(asking: &Asking<'_>, client: &Client, asked: &[Asked]) -> Vec<Document> {
+pub(crate) async fn other_catalogues(asking: &Asking<'_>, client: &Client, asked: &[Asked]) -> Vec<Document> {
     let ours = asking.trust.catalogue().hash;
     let mut found: Vec<Document> = Vec::new();
     for asked in asked {
@@ -430,7 +430,9 @@ impl Answers {
             match &asked.reply {
                 Replied::Verified(exchange, _) => match exchange.answer.refusal() {
                     None => {}
-                    Some(refusal) => status = PartnerStatus::Refused(refusal),
+                    // Of several requests one that waits says more than one that is refused.
+                    Some(refusal) if status != PartnerStatus::Held => status = PartnerStatus::Refused(refusal),
+                    Some(_) => {}
                 },
                 Replied::Waits(said, _) => {
                     status = match said.state {
@@ -474,19 +476,12 @@ impl Answers {
 
     /// How one member's answer must be handled.
     pub(crate) fn handling_of(&self, member: &NodeId) -> Option<Handling> {
-        self.of(member).find_map(|asked| match &asked.reply {
-            Replied::Verified(exchange, _) if exchange.edition.is_some() => Some(exchange.answer.handling.clone()),
-            Replied::Verified(..) | Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
-        })
+        strictest(self.of(member))
     }
 
     /// How the whole must be handled: the strictest of all answers; nothing if nobody answered.
     pub(crate) fn handling(&self) -> Option<Handling> {
-        let answered = self.asked.iter().filter_map(|asked| match &asked.reply {
-            Replied::Verified(exchange, _) if exchange.edition.is_some() => Some(&exchange.answer.handling),
-            Replied::Verified(..) | Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
-        });
-        answered.fold(None, |all: Option<Handling>, one| Some(all.map_or_else(|| one.clone(), |all| all.with(one))))
+        strictest(self.asked.iter())
     }
 
     /// The pooled table.
@@ -542,6 +537,15 @@ impl Answers {
             asking.profile.member,
         )
     }
+}
+
+// What several answers come to together.
+fn strictest<'a>(asked: impl Iterator<Item = &'a Asked>) -> Option<Handling> {
+    let answered = asked.filter_map(|asked| match &asked.reply {
+        Replied::Verified(exchange, _) if exchange.edition.is_some() => Some(&exchange.answer.handling),
+        Replied::Verified(..) | Replied::Waits(..) | Replied::NotVerified(_) | Replied::Unreachable(_) => None,
+    });
+    answered.fold(None, |all: Option<Handling>, one| Some(all.map_or_else(|| one.clone(), |all| all.with(one))))
 }
 
 /// The outcome of a question: text, JSON, exit code.

@@ -10,8 +10,8 @@ use accord_protocol::{
     key::Signature,
     member_keys::KeyRole,
     message::{InboxCall, MessageKind, PersonReply},
-    officers::Purpose,
-    question::nearest,
+    officers::{Card, Purpose},
+    question::{Question, level_words, nearest},
     refusal::Reason,
     request::RequestBody,
     selection::Selection,
@@ -166,6 +166,7 @@ fn approver(global: &Global) -> anyhow::Result<Profile> {
 struct Seen {
     shown: Value,
     body: Verified<RequestBody>,
+    card: Card,
     leaves: Option<Leaves>,
     trust: Trust,
     // By the node's clock.
@@ -192,9 +193,9 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     let bytes = |name: &str| from_hex(&field(&shown, name)).context("the node's answer is not understood");
     let signature =
         Signature(bytes("/officer_signature")?.try_into().ok().context("the node's answer is not understood")?);
-    let (body, _) = verify_request(&trust, &bytes("/body")?, &signature, &bytes("/officer_card")?)
+    let (body, card) = verify_request(&trust, &bytes("/body")?, &signature, &bytes("/officer_card")?)
         .map_err(|error| not_believed(format!("{:#}", anyhow::Error::new(error))))?;
-    if body.audience != profile.member || to_hex(&body.request_id.0) != field(&shown, "/request_id") {
+    if body.audience != profile.member || !to_hex(&body.request_id.0).starts_with(id) {
         return Err(not_believed("it is another request than the one asked for".into()).into());
     }
     let leaves = if field(&shown, "/would_leave/possible") == "true" {
@@ -218,7 +219,11 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     } else {
         None
     };
-    Ok(Seen { shown, body, leaves, trust, now })
+    let policy = trust.policy().map(|policy| policy.hash());
+    if leaves.as_ref().is_some_and(|leaves: &Leaves| policy.is_some_and(|policy| policy != leaves.policy_hash)) {
+        return Err(not_believed("it names another policy than the one in force".into()).into());
+    }
+    Ok(Seen { shown, body, card, leaves, trust, now })
 }
 
 /// What the own node replied, or what it says is wrong.
@@ -236,16 +241,16 @@ impl Seen {
         let of = |path: &str| field(shown, path);
         let mut text = format!(
             "request {} of {}, officer {}\n  came {}, wanted until {}; {}\n  for {}, on the ground of {}{}\n  {}\n",
-            of("/request_id"),
-            of("/member"),
-            of("/officer"),
+            self.body.request_id,
+            self.body.requester,
+            self.card.officer_id,
             of("/received_at"),
-            of("/wanted_until"),
+            self.body.wanted_until,
             of("/state"),
-            of("/purpose"),
-            of("/legal_basis"),
-            if of("/has_case_ref") == "true" { ", with a case reference" } else { "" },
-            asks_text(shown.get("asks")),
+            self.body.purpose,
+            self.body.legal_basis,
+            if self.body.case_ref_commit == Hash::ZERO { "" } else { ", with a case reference" },
+            self.asks(),
         );
         let received = list(shown, "received_before");
         if received.is_empty() {
@@ -296,6 +301,33 @@ impl Seen {
         }
         text.push('\n');
         text += &self.cells_text(leaves, all_rows);
+        text
+    }
+
+    // What is asked, from what the officer signed.
+    fn asks(&self) -> String {
+        let query = &self.body.query;
+        let Some(table) = self.trust.catalogue().table_by_id(query.table_id) else {
+            return format!("table {}, which the catalogue in force does not have", query.table_id);
+        };
+        let asked = Question::of_queries(std::slice::from_ref(query), table, self.body.audience.country());
+        let Some(asked) = asked else { return format!("{}, off its grid", table.name) };
+        let measures: Vec<&str> =
+            asked.measures.iter().filter_map(|index| table.measures.get(*index)).map(|one| one.id.as_str()).collect();
+        let ends = asked.periods.first().zip(asked.periods.last());
+        let range =
+            ends.map_or(
+                String::new(),
+                |(first, last)| {
+                    if first == last { first.to_string() } else { format!("{first} to {last}") }
+                },
+            );
+        let mut text =
+            format!("{} by {}, {range}: {}", table.name, level_words(table, &asked.levels), measures.join(", "));
+        for (index, codes) in &asked.only {
+            let name = table.dimensions.get(*index).map_or("", |dimension| dimension.name.as_str());
+            text += &format!("; only {name} {}", codes.join(", "));
+        }
         text
     }
 

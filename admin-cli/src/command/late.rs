@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     ask::{self, Answers, Asked, Asking, Replied},
+    client::{Client, block_on},
     output::Outcome,
     profile::Profile,
 };
@@ -65,9 +66,9 @@ pub(super) fn collect(profile: &Profile, global: &Global) -> anyhow::Result<Outc
     Ok(outcome)
 }
 
-// One whose partner could not be reached may have got the request all the same.
+// What its evidence holds says which requests are open: of several to one partner some may be.
 fn waits(answer: &Kept) -> bool {
-    partners(&answer.answer).any(|partner| matches!(field(partner, "/status").as_str(), "held" | "unreachable"))
+    answer.answer.get("complete") != Some(&Value::Bool(true))
 }
 
 // What has changed, in words, once the answer is kept with it; nothing if nothing has.
@@ -84,7 +85,7 @@ fn renew(profile: &Profile, global: &Global, answer: &Kept) -> anyhow::Result<Op
         bundle.documents.iter().filter_map(|text| decode(&from_hex(text)?, Cap::Document).ok()).collect();
     let old = Trust::build(&then, Some(trust.federation())).ok();
     for (trust, documents) in old.iter().map(|old| (old, &then)).chain([(&trust, &documents)]) {
-        if let Some(news) = renew_by((trust, documents), profile, answer, &bundle, &late)? {
+        if let Some(news) = renew_by((trust, documents), (profile, global), answer, &bundle, &late)? {
             return Ok(Some(news).filter(|news| !news.is_empty()));
         }
     }
@@ -96,7 +97,7 @@ type Late = BTreeMap<RequestId, RawReply>;
 // By these documents; nothing if some reply does not verify by them.
 fn renew_by(
     (trust, documents): (&Trust, &[Document]),
-    profile: &Profile,
+    (profile, global): (&Profile, &Global),
     answer: &Kept,
     bundle: &Bundle,
     late: &Late,
@@ -110,6 +111,9 @@ fn renew_by(
         if let Some(raw) = late.get(&one.request_id) {
             let reply =
                 ask::believe_reply(trust, (&one.body, &one.officer_signature, &card), raw.clone(), clock::now());
+            if matches!(reply, Replied::NotVerified(_)) {
+                return Ok(None);
+            }
             if is_news(&one.reply, &reply) {
                 news.push(format!("{} {}", one.member, word(&reply)));
                 one.reply = reply;
@@ -154,15 +158,26 @@ fn renew_by(
         card_bytes: &card_bytes,
         wait_ms: 0,
     };
-    let catalogues =
-        bundle.documents.iter().filter_map(|text| decode::<Document>(&from_hex(text)?, Cap::Document).ok());
+    // An edition may have been made under a catalogue that came into force while the request waited.
+    let found = block_on(async {
+        let client = Client::connect(profile, global).await?;
+        let found = ask::other_catalogues(&asking, &client, &asked).await;
+        client.close().await;
+        Ok(found)
+    })?;
+    let known = bundle.documents.iter().filter_map(|text| decode::<Document>(&from_hex(text)?, Cap::Document).ok());
+    let mut catalogues: Vec<Document> = Vec::new();
+    for document in found.into_iter().chain(known.filter(|document| document.label() == Label::Catalogue)) {
+        let is_ours = document.hash() == trust.catalogue().hash || documents.contains(&document);
+        if !is_ours && !catalogues.contains(&document) {
+            catalogues.push(document);
+        }
+    }
     let answers = Answers {
         question_id: question_id(asked.iter().map(|one| one.body.as_slice())),
         asked_at: field(&answer.answer, "/asked_at").parse().ok().context("the answer is damaged")?,
         asked,
-        catalogues: catalogues
-            .filter(|document| document.label() == Label::Catalogue && document.hash() != trust.catalogue().hash)
-            .collect(),
+        catalogues,
         elapsed_ms: 0,
         warnings: Vec::new(),
     };
@@ -243,9 +258,10 @@ fn late(profile: &Profile, global: &Global, bundle: &Bundle) -> anyhow::Result<L
 fn is_news(known: &Replied, reply: &Replied) -> bool {
     match (known, reply) {
         (Replied::Waits(known, _), Replied::Waits(said, _)) => said.state_seq > known.state_seq,
-        (Replied::Waits(..) | Replied::Unreachable(_), Replied::Verified(..) | Replied::NotVerified(_)) => true,
-        (Replied::Unreachable(_), Replied::Waits(..)) => true,
-        (Replied::Verified(..) | Replied::NotVerified(_), _) | (_, Replied::Unreachable(_)) => false,
+        (Replied::Waits(..) | Replied::Unreachable(_), Replied::Verified(..))
+        | (Replied::Unreachable(_), Replied::Waits(..)) => true,
+        (Replied::Verified(..) | Replied::NotVerified(_), _)
+        | (_, Replied::Unreachable(_) | Replied::NotVerified(_)) => false,
     }
 }
 

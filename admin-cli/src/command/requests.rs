@@ -2,8 +2,10 @@
 
 use accord_protocol::{
     codec::{Bounded, encode},
+    exchange::verify_request,
     held::Recall,
-    id::to_hex,
+    id::{from_hex, to_hex},
+    key::Signature,
     message::{MessageKind, RequestsCall, SignedBytes},
     signed::{Label, Preamble},
     signer::{Domain, NotSigned},
@@ -76,14 +78,17 @@ fn withdraw(id: &str, yes: bool, global: &Global) -> anyhow::Result<Outcome> {
         confirm(global, &format!("{}Take it back?", one_text(&shown)))?;
     }
     let not_understood = "the node's answer is not understood";
-    let recall = Recall {
-        preamble: Preamble,
-        body_hash: field(&shown, "/body_hash").parse().ok().context(not_understood)?,
-        request_id: field(&shown, "/request_id").parse().ok().context(not_understood)?,
-        at: now,
-    };
-    let payload = encode(&recall)?;
+    // What is taken back is what this officer signed, and not what the node says it was.
     let (trust, _) = profile.trust()?;
+    let bytes = |path: &str| from_hex(&field(&shown, path)).context(not_understood);
+    let officer = Signature(bytes("/officer_signature")?.try_into().ok().context(not_understood)?);
+    let (body, card) = verify_request(&trust, &bytes("/body")?, &officer, &bytes("/officer_card")?)?;
+    if !to_hex(&body.request_id.0).starts_with(id) || profile.card()?.1.key != card.key {
+        let message = "what the node shows is not the request of yours that you named";
+        return Err(Failure::refused("NOT-VERIFIED", message, "see accord requests list; nothing was signed").into());
+    }
+    let recall = Recall { preamble: Preamble, body_hash: body.hash(), request_id: body.request_id, at: now };
+    let payload = encode(&recall)?;
     let domain = Domain::Statement { label: Label::Withdraw, federation: trust.federation() };
     let wanted = profile.card().ok().map(|(_, card)| card.key);
     let signature = match profile.key_for(wanted, global)?.sign_as(domain, &payload) {

@@ -7,7 +7,7 @@ use accord_protocol::{
     answer::AnswerHead,
     approval::Verdict,
     codec::{Bounded, Cap, decode, encode},
-    held::{HeldState, Recall, Status},
+    held::{HeldState, Recall, Status, is_status},
     id::Hash,
     message::SignedBytes,
     refusal::{Reason, Refusal},
@@ -260,15 +260,26 @@ impl Provider<'_> {
         let answer: Option<AnswerHead> = decode(entry.head.as_slice(), Cap::Head).ok();
         if answer.is_none_or(|answer| answer.refusal().is_some()) {
             // Without a table it may be heard whatever became of its officer.
-            return Ok(SignedAnswer {
+            return Ok(self.signed_by_a_key_that_counts(SignedAnswer {
                 head: entry.head.as_slice().to_vec(),
                 signature: entry.signature,
                 slice: Vec::new(),
                 reply_class: entry.reply_class,
-            });
+            }));
         }
         let checked = self.check_held(held).map_err(NotDecided::Denied)?;
-        Ok(self.again(kept, &checked, &entry)?)
+        Ok(self.signed_by_a_key_that_counts(self.again(kept, &checked, &entry)?))
+    }
+
+    // The head stays what it was; the key that signed it may have been exchanged since, and then the present one signs the same bytes.
+    fn signed_by_a_key_that_counts(&self, answer: SignedAnswer) -> SignedAnswer {
+        let label = if is_status(&answer.head) { Label::Status } else { Label::Answer };
+        let federation = self.trust.federation();
+        let counts = self.trust.sign_keys(self.me, self.now);
+        if counts.iter().any(|key| key.verifies_as(label, federation, &answer.head, &answer.signature)) {
+            return answer;
+        }
+        SignedAnswer { signature: self.key.sign(label, federation, &answer.head), ..answer }
     }
 
     fn restate<S: Keeps>(&self, kept: &S, next: &Held, state: HeldState) -> Result<(), NotDecided> {

@@ -218,10 +218,18 @@ pub fn believed(
     document: &Document,
     now: UnixMs,
 ) -> Result<Verified<Approval>, NoVerdict> {
-    let approval: Verified<Approval> =
-        document.verify(trust.federation(), &approvers(trust, now), 1, &[]).map_err(|_| NoVerdict::Signature)?;
+    // One verdict, one signature: another beside it could make one person look like two.
+    let approval: Verified<Approval> = alone(document)
+        .then(|| document.verify(trust.federation(), &approvers(trust, now), 1, &[]).ok())
+        .flatten()
+        .ok_or(NoVerdict::Signature)?;
     let is_about = approval.body_hash == held.body_hash && approval.node_id == *me;
     if is_about { Ok(approval) } else { Err(NoVerdict::Another) }
+}
+
+/// Whether a document has exactly one signature.
+pub fn alone(document: &Document) -> bool {
+    document.signed_by().len() == 1
 }
 
 /// The keys of the people who may decide at `now`.
@@ -268,7 +276,7 @@ pub fn in_advance(
 ) -> usize {
     let keys = approvers(trust, now);
     let mut latest: BTreeMap<PublicKey, (UnixMs, UnixMs)> = BTreeMap::new();
-    for document in all {
+    for document in all.iter().filter(|document| alone(document)) {
         let Ok(said) = document.verify::<StandingApproval>(trust.federation(), &keys, 1, &[]) else { continue };
         if (&said.node_id, &said.partner, said.table_id, said.purpose) != (me, partner, table_id, purpose) {
             continue;

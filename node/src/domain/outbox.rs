@@ -14,12 +14,12 @@ use accord_protocol::{
 };
 use bincode::{Decode, Encode};
 
-/// Requests of one officer that wait at once, at most.
-pub const WAITING_MAX: usize = 500;
+/// Requests of one officer that are kept at once, at most: a decided one gives way to a new one.
+pub const KEPT_MAX: usize = 500;
 /// How long a request is kept after it was decided.
 pub const KEEP_MS: u64 = 30 * DAY_MS;
-/// How long after the end of waiting a partner's last word is still waited for.
-const LAST_WORD_MS: u64 = DAY_MS;
+/// How long after the end of waiting a partner's last word is still waited for: as long as the partner keeps it.
+const LAST_WORD_MS: u64 = super::inbox::KEEP_MS;
 
 accord_protocol::codes! {
     /// How an own request stands, as far as is known.
@@ -144,6 +144,10 @@ pub struct Line {
     pub has_receipt: bool,
 }
 
+/// No more requests of an officer can wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
 /// All own requests that may have to wait, in memory, by the hash of the body.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -166,10 +170,17 @@ impl Outbox {
         self.lines.get(body_hash)
     }
 
-    /// Whether one more request of an officer can wait.
-    pub fn has_room_for(&self, officer: &PublicKey) -> bool {
-        let of_officer = self.lines.values().filter(|line| line.officer == *officer && !line.course.is_final());
-        of_officer.count() < WAITING_MAX
+    /// Whether one more request of an officer can be kept: at once, or once the oldest one that is settled is forgotten.
+    ///
+    /// # Errors
+    /// That all of them still wait.
+    pub fn room_for(&self, officer: &PublicKey) -> Result<Option<Hash>, Full> {
+        let of_officer = || self.lines.iter().filter(|(_, line)| line.officer == *officer);
+        if of_officer().count() < KEPT_MAX {
+            return Ok(None);
+        }
+        let settled = of_officer().filter(|(_, line)| line.course.is_final());
+        settled.min_by_key(|(_, line)| (!line.has_receipt, line.changed_at)).map(|(hash, _)| Some(*hash)).ok_or(Full)
     }
 
     /// How many are not decided.

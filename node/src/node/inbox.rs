@@ -150,8 +150,9 @@ impl Node {
         let (standing, now) = (self.standing(), clock::now());
         let trust = standing.trust();
         let keys = inbox::approvers(trust, now);
-        let said = document.verify::<StandingApproval>(trust.federation(), &keys, 1, &[]).map_err(|error| {
-            let message = format!("the standing approval does not count: {error}");
+        let said = document.verify::<StandingApproval>(trust.federation(), &keys, 1, &[]);
+        let said = said.ok().filter(|_| inbox::alone(document)).ok_or_else(|| {
+            let message = "the standing approval does not have one approver's signature, and no other";
             Box::new(failed(3, "SIGNATURE", message, "sign it with the key of an approver of this agency"))
         })?;
         if said.node_id != self.config.member || trust.catalogue().table_by_id(said.table_id).is_none() {
@@ -219,7 +220,7 @@ impl Node {
                 .map_or(true, |said| said.until.plus(accord_protocol::approval::STANDING_WITHIN_MS) < now);
             if is_over {
                 let mut batch = Batch::default();
-                batch.delete_standing(&document.hash());
+                batch.delete_standing(&document);
                 if let Err(error) = self.store.commit(batch) {
                     tracing::error!(%error, "a standing approval that is over stays");
                 }
@@ -265,6 +266,10 @@ impl Node {
             return false;
         };
         let Ok(Some((held, _alone))) = self.alone_with(&receipt.body_hash) else { return false };
+        if held.requester == *member && !held.receipt.as_slice().is_empty() {
+            // The first one is kept.
+            return true;
+        }
         let said = self.store.replay(&held.officer, &held.request_id).ok().flatten();
         let names = said.is_some_and(|said| Hash::of(said.head.as_slice()) == receipt.head_hash);
         if held.requester != *member || held.is_open() || !names {

@@ -49,6 +49,7 @@ pub use records::Prepared;
 use crate::{
     domain::{
         answering::Course,
+        bucket::{Buckets, Rate},
         clock_mark::ClockMark,
         contacts::Contacts,
         coverage::Coverage,
@@ -73,6 +74,14 @@ use editions::LoadedEdition;
 
 /// Events that one who watches may lag behind.
 const EVENTS_MAX: usize = 1_024;
+/// How often a partner is asked because it says that it has decided something.
+const NUDGES: Rate = Rate { burst: 5, per_minute: 12 };
+/// Statements of a partner that decide nothing, kept or said in the log.
+const STATEMENTS: Rate = Rate { burst: 30, per_minute: 10 };
+/// Views for a partner.
+const VIEWS: Rate = Rate { burst: 30, per_minute: 30 };
+/// Partners counted; a roster lists fewer.
+const BUCKETS_MAX: usize = 256;
 /// How long a change waits for the one before it, in milliseconds.
 const ALONE_WITHIN_MS: u64 = 15_000;
 
@@ -117,8 +126,13 @@ pub struct Node {
     hearing: Mutex<()>,
     /// What happens to requests, for whoever watches.
     pub events: tokio::sync::broadcast::Sender<Event>,
-    /// There is something to collect, or to take back.
+    // Partners to be asked for what they have decided.
+    collecting: Mutex<BTreeSet<NodeId>>,
+    /// There is somebody to be asked.
     pub to_collect: tokio::sync::Notify,
+    nudges_heard: Mutex<Buckets<NodeId>>,
+    statements: Mutex<Buckets<NodeId>>,
+    views_shown: Mutex<Buckets<NodeId>>,
     // Members to whom a decision is to be announced.
     nudges: Mutex<BTreeSet<NodeId>>,
     /// There is somebody to whom a decision is to be announced.
@@ -227,7 +241,11 @@ impl Node {
             outbox: Mutex::default(),
             hearing: Mutex::default(),
             events: tokio::sync::broadcast::Sender::new(EVENTS_MAX),
+            collecting: Mutex::default(),
             to_collect: tokio::sync::Notify::new(),
+            nudges_heard: Mutex::new(Buckets::new(NUDGES, BUCKETS_MAX)),
+            statements: Mutex::new(Buckets::new(STATEMENTS, BUCKETS_MAX)),
+            views_shown: Mutex::new(Buckets::new(VIEWS, BUCKETS_MAX)),
             nudges: Mutex::default(),
             to_nudge: tokio::sync::Notify::new(),
             in_flight: InFlight::default(),

@@ -1,22 +1,27 @@
 //! Own requests that wait for a person elsewhere: kept before they are sent, heard of later, taken back.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use accord_edge::clock;
 use accord_protocol::{
+    answer::AnswerHead,
     codec::{Bounded, Cap, decode, encode},
+    edition::EditionHeader,
     held::{Recall, Receipt},
     id::{Hash, NodeId, from_hex, to_hex},
     key::PublicKey,
     message::{AskCall, RequestsCall, SignedBytes},
     request::{RequestBody, SKEW_MS},
-    signed::{Label, Preamble, verify_message},
+    signed::{Document, Label, Preamble, verify_message},
     text::shown,
+    trust::Trust,
 };
 use serde_json::{Value, json};
 
 use super::{Node, Reply, done, failed, inbox_view::asks, store_failed};
 use crate::{
     domain::{
-        outbox::{Course, Heard, Sent, judge},
+        outbox::{self, Course, Heard, Sent, judge},
         round::Contradiction,
     },
     io::store::{Batch, StoreError},
@@ -60,14 +65,13 @@ impl Node {
     /// Keeps an own request that may have to wait, before it is sent. Blocks on the store.
     pub fn keep_sent(&self, call: &AskCall, body: &RequestBody, officer: &PublicKey) -> Result<(), NotKept> {
         let body_hash = Hash::of(call.body.as_slice());
-        {
-            let outbox = self.outbox();
-            if outbox.get(&body_hash).is_some() {
-                return Ok(());
-            }
-            if !outbox.has_room_for(officer) {
-                return Err(NotKept::TooMany);
-            }
+        let alone = self.hearing();
+        if self.outbox().get(&body_hash).is_some() {
+            return Ok(());
+        }
+        let gives_way = self.outbox().room_for(officer).map_err(|outbox::Full| NotKept::TooMany)?;
+        if let Some(oldest) = gives_way {
+            self.drop_sent(&oldest, &alone)?;
         }
         let sent = Sent {
             body: call.body.clone(),
@@ -104,12 +108,23 @@ impl Node {
 
     /// Forgets an own request that was decided while its officer waited, or never left. Blocks on the store.
     pub fn forget_sent(&self, body_hash: &Hash) {
-        let mut batch = Batch::default();
-        let forgotten = self.store.drop_sent(body_hash, &mut batch).and_then(|()| self.store.commit(batch));
-        match forgotten {
-            Ok(_) => self.outbox().forget(body_hash),
-            Err(error) => tracing::error!(%error, "an own request that is settled stays"),
+        let alone = self.hearing();
+        if let Err(error) = self.drop_sent(body_hash, &alone) {
+            tracing::error!(%error, "an own request that is settled stays");
         }
+    }
+
+    // What is kept of own requests is read and written by one at a time.
+    fn hearing(&self) -> MutexGuard<'_, ()> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_sent(&self, body_hash: &Hash, _alone: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        self.store.drop_sent(body_hash, &mut batch)?;
+        self.store.commit(batch)?;
+        self.outbox().forget(body_hash);
+        Ok(())
     }
 
     /// How many own requests wait for a person elsewhere.
@@ -120,6 +135,32 @@ impl Node {
     /// The partners from whom something is to be heard, or who are to be told something.
     pub fn unsettled_partners(&self) -> Vec<NodeId> {
         self.outbox().partners()
+    }
+
+    /// Has a partner asked for what it has decided.
+    pub fn collect_from(&self, partner: &NodeId) {
+        self.collecting.lock().unwrap_or_else(PoisonError::into_inner).insert(partner.clone());
+        self.to_collect.notify_one();
+    }
+
+    /// A partner says that it has decided something. It is asked no more often for saying so more often.
+    pub fn nudged_by(&self, partner: &NodeId) {
+        let now = self.since_start.ms();
+        let may = self.nudges_heard.lock().unwrap_or_else(PoisonError::into_inner).take(partner.clone(), now);
+        if may && self.outbox().unsettled(partner).next().is_some() {
+            self.collect_from(partner);
+        }
+    }
+
+    /// The partners to be asked now; they are taken off the list.
+    pub fn take_collecting(&self) -> Vec<NodeId> {
+        std::mem::take(&mut *self.collecting.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+
+    // Whether one more statement of a partner that decides nothing is kept, or said.
+    fn may_state(&self, partner: &NodeId) -> bool {
+        let now = self.since_start.ms();
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).take(partner.clone(), now)
     }
 
     /// What is not settled with a partner. Blocks on the store.
@@ -163,11 +204,12 @@ impl Node {
         slice: &[u8],
         edition: &[u8],
     ) -> Option<SignedBytes> {
-        let _one_at_a_time = self.hearing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = self.hearing();
         let sent = self.store.sent(body_hash).ok().flatten()?;
         let body: RequestBody = decode(sent.body.as_slice(), Cap::Head).ok()?;
         let partner = &sent.audience;
-        let judged = judge(self.standing().trust(), &sent, &body, (signed, slice), clock::now());
+        let standing = self.standing();
+        let judged = judge(standing.trust(), &sent, &body, (signed, slice), clock::now());
         let (course, state_seq) = match judged {
             Ok(Heard::New { course, state_seq }) => (course, state_seq),
             Ok(Heard::Known) => return None,
@@ -180,11 +222,18 @@ impl Node {
                 }
                 return None;
             }
+            // A partner can send as many as it likes; some are said.
+            Err(_) if !self.may_state(partner) => return None,
             Err(error) => {
                 tracing::warn!(%partner, request = %sent.request_id, %error, "what was said of a request is not believed");
                 return None;
             }
         };
+        // An answer is nothing without the edition that it is from, and a partner says only so often that it still waits.
+        let is_whole = course != Course::Answered || has_header(standing.trust(), partner, signed, edition);
+        if !is_whole || course == sent.course && !self.may_state(partner) {
+            return None;
+        }
         let next = Sent {
             course,
             state_seq,
@@ -200,12 +249,15 @@ impl Node {
             return None;
         }
         tracing::info!(%partner, request = %next.request_id, state = %course, "heard of a request");
-        self.tell(false, (next.request_id, partner, next.officer), course.as_str());
+        if course != sent.course {
+            self.tell(false, (next.request_id, partner, next.officer), course.as_str());
+        }
         course.is_final().then(|| self.receipt_for(&next)).flatten()
     }
 
     /// Notes that a partner knows that its decision arrived. Blocks on the store.
     pub fn receipt_given(&self, body_hash: &Hash) {
+        let _alone = self.hearing();
         let Ok(Some(sent)) = self.store.sent(body_hash) else { return };
         if let Err(error) = self.put_sent(&Sent { has_receipt: true, ..sent }, None) {
             tracing::error!(%error, "that a receipt was given cannot be kept");
@@ -217,13 +269,13 @@ impl Node {
         let shown = match call {
             RequestsCall::List {} => self.list_requests(key),
             RequestsCall::Collect {} => {
-                self.to_collect.notify_one();
+                for partner in self.unsettled_partners() {
+                    self.collect_from(&partner);
+                }
                 self.list_requests(key)
             }
             RequestsCall::Show { id } => self.request_of(key, id).and_then(|sent| self.show_request(&sent)),
-            RequestsCall::Withdraw { id, recall } => {
-                self.request_of(key, id).and_then(|sent| self.withdraw_request(sent, recall))
-            }
+            RequestsCall::Withdraw { id, recall } => self.withdraw_request(key, id, recall),
         };
         shown.unwrap_or_else(|reply| *reply)
     }
@@ -300,7 +352,9 @@ impl Node {
         Ok(done(shown))
     }
 
-    fn withdraw_request(&self, sent: Sent, recall: &str) -> Result<Reply, Box<Reply>> {
+    fn withdraw_request(&self, key: &PublicKey, id: &str, recall: &str) -> Result<Reply, Box<Reply>> {
+        let _alone = self.hearing();
+        let sent = self.request_of(key, id)?;
         if sent.course.is_final() {
             let message = format!("it is {} already", sent.course);
             return Err(Box::new(failed(3, "OVER", message, "see accord requests show")));
@@ -318,7 +372,7 @@ impl Node {
         };
         let next = Sent { recall: Bounded::new(vec![signed]).unwrap_or_default(), ..sent };
         self.put_sent(&next, None).map_err(|error| Box::new(store_failed(&error)))?;
-        self.to_collect.notify_one();
+        self.collect_from(&next.audience);
         Ok(done(self.request_json(&next)))
     }
 
@@ -329,4 +383,16 @@ impl Node {
             self.forget_sent(&body_hash);
         }
     }
+}
+
+// Whether the header beside an answer is the signed one of the edition that the answer names.
+fn has_header(trust: &Trust, partner: &NodeId, signed: &SignedBytes, edition: &[u8]) -> bool {
+    let (Ok(head), Ok(document)) =
+        (decode::<AnswerHead>(signed.payload.as_slice(), Cap::Head), decode::<Document>(edition, Cap::Document))
+    else {
+        return false;
+    };
+    let keys = trust.sign_keys(partner, clock::now());
+    let header = document.verify::<EditionHeader>(trust.federation(), &keys, 1, &[]);
+    header.is_ok_and(|header| (header.number, header.commit) == (head.edition, head.edition_commit))
 }

@@ -62,6 +62,11 @@ pub(super) enum NoView {
 impl Node {
     /// What a member may see, signed. Blocks on the store.
     pub(crate) fn view_document(&self, member: &NodeId) -> Option<Document> {
+        let now = self.since_start.ms();
+        if !self.views_shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(member.clone(), now) {
+            self.door.add("views_over_rate");
+            return None;
+        }
         let signed = self.current_view(member).and_then(|kept| Ok(Document::new(&kept.view)?));
         match signed {
             Ok(mut document) => {

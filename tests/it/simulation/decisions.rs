@@ -276,10 +276,15 @@ impl World {
         };
         let mut document = Document::new(&approval).unwrap();
         assert!(document.add_signature(&key(by), &FIXTURE.federation));
+        // One person who would look like two.
+        let is_doubled = self.random.happens(10);
+        if is_doubled {
+            assert!(document.add_signature(&key(STRANGER + 1), &FIXTURE.federation));
+        }
         let current = self.provider().outlook(&self.node, &held).map(|(_, _, outlook)| outlook);
         let (needed, over) = (self.needed(&self.known[index]), !held.is_open() || held.wanted_until < self.now());
         // Sixty days after the beginning nobody may decide any more.
-        let may = by != STRANGER && self.at < 60 * DAY_MS;
+        let may = by != STRANGER && !is_doubled && self.at < 60 * DAY_MS;
         let disk = [Disk::Works, Disk::Works, Disk::Works, Disk::DiesBefore, Disk::Full][self.random.below(5)];
         self.node.next_write(disk);
         let taken = self.provider().take_verdict(&self.node, &held, &document);

@@ -31,6 +31,12 @@ fn history_key(member: &NodeId, officer: &PublicKey, rest: &[u8]) -> Vec<u8> {
     key(KeyKind::History, &[member.as_str().as_bytes(), b"/", officer.as_bytes(), rest])
 }
 
+// Two people may say the same.
+fn standing_key(document: &Document) -> Vec<u8> {
+    let by = document.signed_by().first().map(|key| *key.as_bytes()).unwrap_or_default();
+    key(KeyKind::Standing, &[&by, &document.hash().0])
+}
+
 impl Batch {
     // Parts of an entry that may have become shorter.
     fn replace_parts(&mut self, prefix: &[u8], value: &[u8]) {
@@ -69,12 +75,12 @@ impl Batch {
 
     /// Keeps a standing approval.
     pub fn put_standing(&mut self, document: &Document) {
-        self.put(key(KeyKind::Standing, &[&document.hash().0]), &to_bytes(document));
+        self.put(standing_key(document), &to_bytes(document));
     }
 
     /// Forgets a standing approval.
-    pub fn delete_standing(&mut self, hash: &Hash) {
-        self.delete(key(KeyKind::Standing, &[&hash.0]));
+    pub fn delete_standing(&mut self, document: &Document) {
+        self.delete(standing_key(document));
     }
 
     /// Remembers that an officer receives cells of a table and edition.

@@ -49,7 +49,7 @@ accord_protocol::codes! {
         Sent = 0x6f "sent",
         /// Parts of the cells that an own request was answered with: `l`, body hash, part.
         Slice = 0x6c "slice",
-        /// Standing approvals: `s`, hash.
+        /// Standing approvals: `s`, approver key, hash.
         Standing = 0x73 "standing",
         /// What officers have received: `u`, member, `/`, officer key, table, edition.
         History = 0x75 "history",

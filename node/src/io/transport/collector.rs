@@ -1,6 +1,10 @@
 //! Requests that wait for a person: collecting what was decided elsewhere, announcing what was decided here (`wire.md` D20).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use accord_edge::stream::{self, NoBody};
 use accord_protocol::{
@@ -30,24 +34,35 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(2);
 
 impl Partners {
     /// Collects for as long as the node runs: every 30 seconds, and when somebody says that there is something.
-    pub(super) async fn keep_collecting(self: &Arc<Self>) {
+    pub(super) async fn keep_collecting(self: Arc<Self>) {
+        // A partner that takes its time keeps no other waiting.
+        let under_way = Arc::new(Mutex::new(BTreeSet::new()));
+        let mut wanted = self.node.unsettled_partners();
         loop {
-            let mut rounds = tokio::task::JoinSet::new();
-            for member in self.node.unsettled_partners() {
-                let partners = Arc::clone(self);
-                rounds.spawn(async move { tokio::time::timeout(WITHIN, partners.settle(&member)).await });
+            for member in wanted {
+                let lock = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
+                if !lock().insert(member.clone()) {
+                    // It is asked again when this round is over: there may be more.
+                    self.node.collect_from(&member);
+                    continue;
+                }
+                let (partners, under_way) = (Arc::clone(&self), Arc::clone(&under_way));
+                tokio::spawn(async move {
+                    // What was not settled is so the next time.
+                    let _ = tokio::time::timeout(WITHIN, partners.settle(&member)).await;
+                    under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&member);
+                });
             }
-            while rounds.join_next().await.is_some() {}
             tokio::time::sleep(COLLECT_NOT_SOONER).await;
-            tokio::select! {
-                () = tokio::time::sleep(COLLECT_EVERY) => {}
-                () = self.node.to_collect.notified() => {}
-            }
+            wanted = tokio::select! {
+                () = tokio::time::sleep(COLLECT_EVERY) => self.node.unsettled_partners(),
+                () = self.node.to_collect.notified() => self.node.take_collecting(),
+            };
         }
     }
 
     /// Ends what nobody decided in time, for as long as the node runs.
-    pub(super) async fn keep_expiring(&self) {
+    pub(super) async fn keep_expiring(self: Arc<Self>) {
         loop {
             let node = Arc::clone(&self.node);
             // A panic in it is counted and logged where all are.
@@ -57,11 +72,11 @@ impl Partners {
     }
 
     /// Announces decisions for as long as the node runs. Whoever does not hear it collects by itself.
-    pub(super) async fn keep_nudging(self: &Arc<Self>) {
+    pub(super) async fn keep_nudging(self: Arc<Self>) {
         loop {
             self.node.to_nudge.notified().await;
             for member in self.node.take_nudges() {
-                let partners = Arc::clone(self);
+                let partners = Arc::clone(&self);
                 tokio::spawn(async move {
                     let nudging = partners.first_call(&member, MessageKind::Nudge, Vec::new());
                     if !matches!(tokio::time::timeout(NUDGED_WITHIN, nudging).await, Ok(Some(_))) {
@@ -84,32 +99,43 @@ impl Partners {
         let (connection, listed) = self.first_call(member, MessageKind::Collect, all).await?;
         let listed: List = decode(&listed, Cap::Head).ok()?;
         for (body_hash, what) in unsettled {
-            match what {
-                Unsettled::Receipt(receipt) => self.give_receipt(&connection, &body_hash, &receipt).await,
-                Unsettled::Recall { recall, reply_class } => {
-                    let payload = encode(&recall).ok()?;
-                    let call = stream::Call::new(MessageKind::Recall, payload);
-                    let reply = stream::call(&connection, call, NoBody, |_| {}).await.ok()?;
-                    // Nothing, where the partner has never heard of it.
-                    let Ok(signed) = decode::<SignedBytes>(&reply.head, Cap::Head) else { continue };
-                    if is_status(signed.payload.as_slice()) {
-                        self.hear(member, &connection, &body_hash, signed, Vec::new()).await;
-                    } else {
-                        // The partner was faster: what it decided comes with its table.
-                        let (signed, slice) = collect(&connection, &body_hash, reply_class).await?;
-                        self.hear(member, &connection, &body_hash, signed, slice).await;
-                    }
+            // One that fails keeps no other from being settled.
+            self.settle_one(member, &connection, (&body_hash, what), &listed).await;
+        }
+        Some(())
+    }
+
+    async fn settle_one(
+        &self,
+        member: &NodeId,
+        connection: &Connection,
+        (body_hash, what): (&Hash, Unsettled),
+        listed: &List,
+    ) -> Option<()> {
+        match what {
+            Unsettled::Receipt(receipt) => self.give_receipt(connection, body_hash, &receipt).await,
+            Unsettled::Recall { recall, reply_class } => {
+                let call = stream::Call::new(MessageKind::Recall, encode(&recall).ok()?);
+                let reply = stream::call(connection, call, NoBody, |_| {}).await.ok()?;
+                // Nothing, where the partner has never heard of it.
+                let signed: SignedBytes = decode(&reply.head, Cap::Head).ok()?;
+                if is_status(signed.payload.as_slice()) {
+                    self.hear(member, connection, body_hash, signed, Vec::new()).await;
+                } else {
+                    // The partner was faster: what it decided comes with its table.
+                    let (signed, slice) = collect(connection, body_hash, reply_class).await?;
+                    self.hear(member, connection, body_hash, signed, slice).await;
                 }
-                Unsettled::Listen { state_seq, reply_class, may_be_lost } => {
-                    let said = listed.iter().find(|line| line.body_hash == body_hash);
-                    if said.is_some_and(|line| line.state_seq > state_seq) {
-                        let (signed, slice) = collect(&connection, &body_hash, reply_class).await?;
-                        self.hear(member, &connection, &body_hash, signed, slice).await;
-                    } else if said.is_none() && may_be_lost {
-                        // It was decided at once and the reply was lost, or it never came: nobody there will say more of it.
-                        let node = Arc::clone(&self.node);
-                        tokio::task::spawn_blocking(move || node.forget_sent(&body_hash)).await.ok()?;
-                    }
+            }
+            Unsettled::Listen { state_seq, reply_class, may_be_lost } => {
+                let said = listed.iter().find(|line| line.body_hash == *body_hash);
+                if said.is_some_and(|line| line.state_seq > state_seq) {
+                    let (signed, slice) = collect(connection, body_hash, reply_class).await?;
+                    self.hear(member, connection, body_hash, signed, slice).await;
+                } else if said.is_none() && may_be_lost {
+                    // It was decided at once and the reply was lost, or it never came: nobody there will say more of it.
+                    let (node, hash) = (Arc::clone(&self.node), *body_hash);
+                    tokio::task::spawn_blocking(move || node.forget_sent(&hash)).await.ok()?;
                 }
             }
         }

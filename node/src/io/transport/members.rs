@@ -13,7 +13,7 @@ use accord_edge::{
 use accord_protocol::{
     answer::{class_size, reply_class},
     codec::{Bounded, Cap, decode, encode},
-    held::{Collect, List},
+    held::Collect,
     id::{Hash, NodeId},
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
@@ -334,7 +334,7 @@ impl Call {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
         if kind == MessageKind::Nudge {
             if serves {
-                self.node.to_collect.notify_one();
+                self.node.nudged_by(&self.member);
             }
             return within(stream::reply(send, kind, Vec::new(), None, None)).await;
         }
@@ -344,8 +344,11 @@ impl Call {
                 Err(error) => return self.refuse(send, &format!("a collect: {error}")).await,
             };
             if collect.body_hash == Hash::ZERO {
-                let list = if serves { self.node.listed_for(&self.member) } else { List::default() };
-                let list = encode(&list)?;
+                // No list is not an empty one, from which the asker would learn that nothing waits.
+                if !serves {
+                    return self.refuse(send, "nothing is exchanged with this member now").await;
+                }
+                let list = encode(&self.node.listed_for(&self.member))?;
                 return within(stream::reply(send, kind, list, Some(&[]), Some(LIST_SIZE))).await;
             }
             let wanted = if serves { collect.body_hash } else { Hash::ZERO };

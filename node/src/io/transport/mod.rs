@@ -78,17 +78,12 @@ impl Sockets {
             let partners = Arc::clone(&partners);
             tokio::spawn(async move { partners.keep_greeting().await })
         };
-        let deciding = {
-            let (partners, node) = (Arc::clone(&partners), Arc::clone(&self.node));
-            tokio::spawn(async move {
-                tokio::join!(
-                    partners.keep_collecting(),
-                    partners.keep_expiring(),
-                    partners.keep_nudging(),
-                    watching::keep_notifying(node)
-                )
-            })
-        };
+        let waiting = [
+            tokio::spawn(Arc::clone(&partners).keep_collecting()),
+            tokio::spawn(Arc::clone(&partners).keep_expiring()),
+            tokio::spawn(Arc::clone(&partners).keep_nudging()),
+            tokio::spawn(watching::keep_notifying(Arc::clone(&self.node))),
+        ];
         let speaking = tokio::spawn(follow_voice(Arc::clone(&self.node), self.members.clone(), self.people.clone()));
         tokio::join!(
             accept(
@@ -103,7 +98,9 @@ impl Sockets {
         );
         telling.abort();
         greeting.abort();
-        deciding.abort();
+        for task in waiting {
+            task.abort();
+        }
         speaking.abort();
     }
 

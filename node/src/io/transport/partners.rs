@@ -15,7 +15,7 @@ use accord_edge::{
 use accord_protocol::{
     answer::{AnswerHead, class_size, reply_class},
     codec::{Bounded, Cap, Text, decode, encode},
-    held::is_status,
+    held::{ReplyHead, is_status, verify_reply},
     id::{Hash, NodeId},
     key::PublicKey,
     message::{AskCall, AskOutcome, AskReply, Fetch, MessageKind, SignedBytes},
@@ -151,6 +151,7 @@ impl Partners {
         }
         let mut connection = None;
         let (mut failed, mut slice) = (None, Vec::new());
+        let mut sent = 0;
         loop {
             step = match step {
                 Step::Connect => match self.connection(&body.audience, failed).await {
@@ -169,6 +170,7 @@ impl Partners {
                 Step::Send { within_ms } => {
                     let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
                     failed = Some(current.stable_id());
+                    sent += 1;
                     let (event, body_bytes) = self.hand_on(call, &body, current, round.reply_max(), within_ms).await?;
                     slice = body_bytes;
                     match event {
@@ -185,7 +187,7 @@ impl Partners {
                     let Some(current) = &connection else { return Err(AskError::Unreachable("no connection".into())) };
                     let edition = self.edition_header(current, &body.audience, &answer).await?;
                     if waits {
-                        self.note_reply(call, &answer).await;
+                        self.note_reply(call, &body, &answer, sent == 1).await;
                     }
                     // Once more before anything is handed on: what was stopped meanwhile gives nothing.
                     if let Some(why) = self.node.stands_still(&body.audience) {
@@ -216,10 +218,20 @@ impl Partners {
         drop(tokio::task::spawn_blocking(move || node.forget_sent(&body_hash)));
     }
 
-    // A request that is held is waited for; anything else has come to its end while its officer looked on.
-    async fn note_reply(&self, call: &AskCall, answer: &SignedBytes) {
+    // A request that is held is waited for. It has come to its end with an answer, or with a refusal if it was sent once: the same once
+    // more may be refused for the moment although it is held since the first time. What is unsure is settled later.
+    async fn note_reply(&self, call: &AskCall, body: &RequestBody, answer: &SignedBytes, is_first: bool) {
         if !is_status(answer.payload.as_slice()) {
-            return self.forget_sent(call);
+            let hash = Hash::of(call.body.as_slice());
+            let said = verify_reply(self.node.standing().trust(), body, hash, answer, clock::now());
+            let is_over = said.is_ok_and(|said| match said {
+                ReplyHead::Answer(answer) => answer.refusal().is_none() || is_first,
+                ReplyHead::Status(_) => false,
+            });
+            if is_over {
+                self.forget_sent(call);
+            }
+            return;
         }
         let (node, body_hash, answer) = (Arc::clone(&self.node), Hash::of(call.body.as_slice()), answer.clone());
         // What is not kept of it is collected again.
