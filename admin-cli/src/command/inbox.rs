@@ -219,7 +219,7 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     } else {
         None
     };
-    let policy = trust.policy().map(|policy| policy.hash());
+    let policy = trust.policy().map(Verified::hash);
     if leaves.as_ref().is_some_and(|leaves: &Leaves| policy.is_some_and(|policy| policy != leaves.policy_hash)) {
         return Err(not_believed("it names another policy than the one in force".into()).into());
     }

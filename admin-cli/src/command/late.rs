@@ -158,21 +158,7 @@ fn renew_by(
         card_bytes: &card_bytes,
         wait_ms: 0,
     };
-    // An edition may have been made under a catalogue that came into force while the request waited.
-    let found = block_on(async {
-        let client = Client::connect(profile, global).await?;
-        let found = ask::other_catalogues(&asking, &client, &asked).await;
-        client.close().await;
-        Ok(found)
-    })?;
-    let known = bundle.documents.iter().filter_map(|text| decode::<Document>(&from_hex(text)?, Cap::Document).ok());
-    let mut catalogues: Vec<Document> = Vec::new();
-    for document in found.into_iter().chain(known.filter(|document| document.label() == Label::Catalogue)) {
-        let is_ours = document.hash() == trust.catalogue().hash || documents.contains(&document);
-        if !is_ours && !catalogues.contains(&document) {
-            catalogues.push(document);
-        }
-    }
+    let catalogues = catalogues(&asking, global, bundle, &asked)?;
     let answers = Answers {
         question_id: question_id(asked.iter().map(|one| one.body.as_slice())),
         asked_at: field(&answer.answer, "/asked_at").parse().ok().context("the answer is damaged")?,
@@ -186,6 +172,25 @@ fn renew_by(
     let outcome = ask::outcome(&asking, &answers, &pooled, None, options);
     keep_as(&answer.id, &asking, &answers, &pooled, &outcome)?;
     Ok(Some(news))
+}
+
+// An edition may have been made under a catalogue that came into force while the request waited.
+fn catalogues(asking: &Asking<'_>, global: &Global, bundle: &Bundle, asked: &[Asked]) -> anyhow::Result<Vec<Document>> {
+    let found = block_on(async {
+        let client = Client::connect(asking.profile, global).await?;
+        let found = ask::other_catalogues(asking, &client, asked).await;
+        client.close().await;
+        Ok(found)
+    })?;
+    let known = bundle.documents.iter().filter_map(|text| decode::<Document>(&from_hex(text)?, Cap::Document).ok());
+    let mut catalogues: Vec<Document> = Vec::new();
+    for document in found.into_iter().chain(known.filter(|document| document.label() == Label::Catalogue)) {
+        let is_ours = document.hash() == asking.trust.catalogue().hash || asking.documents.contains(&document);
+        if !is_ours && !catalogues.contains(&document) {
+            catalogues.push(document);
+        }
+    }
+    Ok(catalogues)
 }
 
 // One request of the evidence with its reply, verified again.

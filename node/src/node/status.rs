@@ -1,6 +1,7 @@
 //! The node's state, for its people.
 
 use accord_edge::clock;
+use accord_protocol::{message::Notice, time::UnixMs, trust::Trust};
 use serde_json::json;
 
 use super::{Node, Reply, done};
@@ -43,12 +44,7 @@ impl Node {
             ));
         }
         let waiting = self.inbox().waiting();
-        if waiting > 0 && inbox::approvers(trust, now).is_empty() {
-            let message = format!(
-                "{waiting} request(s) wait for a person, and nobody on the staff list may decide: list an approver (accord staff add)"
-            );
-            warnings.push(super::notice("NO-APPROVER", &message));
-        }
+        warnings.extend(nobody_decides(waiting, trust, now));
         let contradictions = match self.contradictions_json() {
             Ok(contradictions) => contradictions,
             Err(error) => return super::store_failed(&error),
@@ -92,4 +88,13 @@ impl Node {
         reply.warnings = warnings;
         reply
     }
+}
+
+fn nobody_decides(waiting: usize, trust: &Trust, now: UnixMs) -> Option<Notice> {
+    (waiting > 0 && inbox::approvers(trust, now).is_empty()).then(|| {
+        let message = format!(
+            "{waiting} request(s) wait for a person, and nobody on the staff list may decide: list an approver (accord staff add)"
+        );
+        super::notice("NO-APPROVER", &message)
+    })
 }

@@ -217,6 +217,9 @@ impl Call {
                 Err(error) => self.refuse(send, &format!("a notice: {error}")).await,
             },
             MessageKind::Greet => self.serve_greeting(send, head.payload.as_slice().to_vec()).await,
+            MessageKind::View | MessageKind::Nudge if !head.payload.as_slice().is_empty() => {
+                self.refuse(send, &format!("{}: there is something where nothing is to be", head.kind)).await
+            }
             MessageKind::View => self.serve_view(send).await,
             MessageKind::Collect | MessageKind::Receipt | MessageKind::Recall | MessageKind::Nudge => {
                 // Whoever is served nothing now hears what it would hear if nothing waited.
