@@ -327,9 +327,7 @@ fn other_kinds(peer: &Peer) -> Vec<Fault> {
         // Kinds that members open, for something else.
         106,
         107,
-        108,
         109,
-        116,
         ASK,
         111,
         STATUS,
