@@ -296,6 +296,8 @@ impl World {
                 assert_eq!(next, after, "what comes back is not what is kept");
                 if !rejects {
                     assert_eq!(current.ok(), Some(outlook), "a yes to something else counted");
+                    // A yes to something else is void from then on, also if that comes back.
+                    self.known[index].yes.retain(|_, seen| *seen == outlook);
                     self.known[index].yes.insert(by, outlook);
                 }
                 let yeses = Self::yeses(&self.known[index], &outlook);
