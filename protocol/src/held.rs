@@ -135,16 +135,6 @@ pub enum ReplyHead {
     Status(Verified<Status>),
 }
 
-impl ReplyHead {
-    /// Whether nothing comes after it.
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Answer(_) => true,
-            Self::Status(status) => status.state.is_final(),
-        }
-    }
-}
-
 /// Why a reply says nothing about a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAbout {
