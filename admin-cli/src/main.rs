@@ -9,6 +9,7 @@ mod mapping;
 mod output;
 mod profile;
 mod sheet;
+mod topics;
 mod trusting;
 mod views;
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Cap, decode},
+    codec::{Bounded, Cap, decode},
     exchange::{Exchange, NotBelieved, RawReply, verify_exchange, verify_request, verify_waiting, why_waiting},
     handling::Handling,
     held::{Status, is_status},
@@ -19,6 +19,7 @@ use crate::{
     signed::{Document, FederationId, Verified},
     text::with_causes,
     time::UnixMs,
+    topic::of_request,
     trust::{Trust, TrustError},
 };
 
@@ -54,6 +55,9 @@ pub struct BundleExchange {
     pub officer_signature: String,
     /// The officer's card.
     pub officer_card: String,
+    /// The topic that the request stands under, a signed document; absent for one that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// The reply; absent if there was none that could be believed.
     pub reply: Option<BundleReply>,
     /// Without a reply: what the asker says happened.
@@ -134,6 +138,8 @@ pub struct Report {
     pub statements: Vec<Statement>,
     /// What the asker alone says: members that gave no reply, or none that could be believed.
     pub claims: Vec<(NodeId, Why)>,
+    /// What partners were told that it is about, by the topics that the requests stand under.
+    pub topics: Vec<(NodeId, String)>,
     /// How the whole must be handled: the strictest of all answers; nothing without any.
     pub handling: Option<Handling>,
     /// Whether the pooled rows follow from the answers.
@@ -288,6 +294,8 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
                 None => report.claims.push((one.body.audience.clone(), *why)),
             },
         }
+        let told = one.topic.as_ref().map(|title| (one.body.audience.clone(), title.clone()));
+        report.topics.extend(told.filter(|told| !report.topics.contains(told)));
         asked.push(Asked {
             member: one.body.audience.clone(),
             selection,
@@ -307,6 +315,7 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
 struct One {
     body: Verified<RequestBody>,
     officer: String,
+    topic: Option<String>,
     reply: Result<Exchange, Why>,
     waits: Option<Verified<Status>>,
 }
@@ -346,6 +355,13 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let officer_signature = signature(&exchange.officer_signature, part)?;
     let card = bytes(&exchange.officer_card, part)?;
     let failed = |error: NotBelieved| Failed { part: part.to_owned(), rule: with_causes(&error) };
+    let topic = exchange.topic.as_deref().map_or_else(|| Ok(Vec::new()), |topic| bytes(topic, part))?;
+    let under = |body: &RequestBody| {
+        let fault = |rule: String| Failed { part: part.to_owned(), rule };
+        let topic = Bounded::new(topic).ok_or_else(|| fault("a topic of more than 2 KiB".into()))?;
+        let topic = of_request(trust, body, &topic, body.issued_at).map_err(|error| fault(with_causes(&error)))?;
+        Ok(topic.map(|topic| topic.title().to_owned()))
+    };
     let Some(reply) = &exchange.reply else {
         let (body, card) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
         // Without a signed reply the asker can claim no more than that none came, or none that could be believed.
@@ -354,7 +370,8 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
             Some("not_verified") => Why::NotVerified,
             _ => return Err(Failed { part: part.to_owned(), rule: "a claim that needs a signed reply".into() }),
         };
-        return Ok(One { body, officer: card.officer_id.to_string(), reply: Err(why), waits: None });
+        let topic = under(&body)?;
+        return Ok(One { body, officer: card.officer_id.to_string(), topic, reply: Err(why), waits: None });
     };
     if exchange.without_reply.is_some() {
         return Err(Failed { part: part.to_owned(), rule: "a reply, and a word that there was none".into() });
@@ -369,9 +386,11 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
         let said = verify_waiting(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
         let (_, card) = verify_request(trust, &body, &officer_signature, &card).map_err(failed)?;
         let why = why_waiting(said.1.state);
-        return Ok(One { body: said.0, officer: card.officer_id.to_string(), reply: Err(why), waits: Some(said.1) });
+        let (officer, topic) = (card.officer_id.to_string(), under(&said.0)?);
+        return Ok(One { body: said.0, officer, topic, reply: Err(why), waits: Some(said.1) });
     }
     let verified = verify_exchange(trust, &body, &officer_signature, &card, &raw, at).map_err(failed)?;
     let officer = verified.card.officer_id.to_string();
-    Ok(One { body: verified.body.clone(), officer, reply: Ok(verified), waits: None })
+    let topic = under(&verified.body)?;
+    Ok(One { body: verified.body.clone(), officer, topic, reply: Ok(verified), waits: None })
 }

@@ -6,7 +6,7 @@
 //! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`], [`signer`] (who said it);
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
 //! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`handling`], [`refusal`], [`message`], [`view`],
-//! [`held`], [`approval`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it).
+//! [`held`], [`approval`], [`topic`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it).
 
 // Documents made for tests are those of the vectors, which name this crate from outside.
 #[cfg(test)]
@@ -50,6 +50,7 @@ pub mod signer;
 pub mod suspend;
 pub mod text;
 pub mod time;
+pub mod topic;
 pub mod trust;
 pub mod view;
 

@@ -17,6 +17,8 @@ pub const DELIVER_WITHIN_MS: u64 = 10 * MINUTE_MS;
 pub const SKEW_MS: u64 = 2 * MINUTE_MS;
 /// Longest time that a request may wait for a person.
 pub const WANTED_WITHIN_MS: u64 = 30 * crate::time::DAY_MS;
+/// A signed topic's bytes, as they travel with a request.
+pub type TopicBytes = Bounded<u8, 2048>;
 /// Codes of one dimension in one request, at most.
 pub const CODES_MAX: usize = 64;
 
@@ -91,7 +93,7 @@ pub struct RequestBody {
     pub purpose: Purpose,
     /// On what ground.
     pub legal_basis: LegalBasis,
-    /// The approved line of inquiry; zero = none.
+    /// SHA-256 of the signed topic, an approved line of inquiry; zero = none.
     pub topic_hash: Hash,
     /// Salted hash of the asker's case reference; zero = none.
     pub case_ref_commit: Hash,
@@ -145,8 +147,8 @@ pub struct Request {
     pub officer_signature: Signature,
     /// The officer's card.
     pub officer_card: Bounded<u8, 1024>,
-    /// The topic's bytes; empty = none.
-    pub topic: Bounded<u8, 2048>,
+    /// The topic, as a signed document; empty = none.
+    pub topic: TopicBytes,
     /// The node.
     pub node_id: NodeId,
     /// Its signing key.

@@ -6,7 +6,7 @@ use crate::{
     codec::{Cap, Text},
     id::{Hash, NodeId},
     key::PublicKey,
-    member_keys::MemberKeys,
+    member_keys::{MemberKeys, VALIDITY_MAX_MS},
     signed::{Document, FederationId, Label, NotVerified, Preamble, Signable, Verified},
     time::{DAY_MS, UnixMs},
 };
@@ -29,6 +29,8 @@ crate::codes! {
         Node = 5 "node",
         /// The stop of a node whose clock runs behind what others have said; it is only ever lifted. Local, never sent.
         Clock = 6 "clock",
+        /// An own topic, by the SHA-256 of the signed topic: no request stands under it any more.
+        Topic = 7 "topic",
     }
 }
 
@@ -76,10 +78,15 @@ impl Suspend {
         if self.target == Target::Key { self.subject.as_str().parse().ok() } else { None }
     }
 
+    /// The topic that is ended, by its hash.
+    pub fn topic(&self) -> Option<Hash> {
+        if self.target == Target::Topic { self.subject.as_str().parse().ok() } else { None }
+    }
+
     /// Whether partners need to know it. A partner learns neither that it nor that a table is suspended.
     pub const fn travels(&self) -> bool {
         match self.target {
-            Target::Officer | Target::Key => true,
+            Target::Officer | Target::Key | Target::Topic => true,
             Target::Partner | Target::Table | Target::Node | Target::Clock => false,
         }
     }
@@ -89,12 +96,15 @@ impl Signable for Suspend {
     const LABEL: Label = Label::Suspend;
     const CAP: Cap = Cap::Small;
     fn check(&self) -> Result<(), &'static str> {
-        if self.issued_at >= self.until || self.until.0 - self.issued_at.0 > SUSPENDED_MAX_MS {
-            return Err("a suspension lasts between 0 and 30 days");
+        // A topic stands on no list that it could be taken off: it is ended for as long as it may last.
+        let longest = if self.target == Target::Topic { VALIDITY_MAX_MS } else { SUSPENDED_MAX_MS };
+        if self.issued_at >= self.until || self.until.0 - self.issued_at.0 > longest {
+            return Err("a suspension lasts between 0 and 30 days, that of a topic up to 400");
         }
         let sound = match self.target {
             Target::Officer => self.card().is_some(),
             Target::Key => self.key().is_some(),
+            Target::Topic => self.topic().is_some(),
             Target::Partner => self.subject.as_str().parse::<NodeId>().is_ok(),
             Target::Table => !self.subject.as_str().is_empty(),
             Target::Node => self.subject.as_str() == self.node_id.as_str(),

@@ -12,6 +12,7 @@ use crate::{
     officers::Purpose,
     signed::{Label, Preamble, Signable},
     time::UnixMs,
+    topic::Under,
 };
 
 /// How something is answered: 0 not at all, 1 at once, 2 after an approval, 3 after two.
@@ -94,6 +95,8 @@ pub struct ViewTable {
 pub struct ViewRow {
     /// Why it is asked for.
     pub purpose: Purpose,
+    /// Whether it is asked under a topic, where that makes a difference.
+    pub under: Under,
     /// How, at each of [`View::ages`].
     pub ways: Bounded<u8, 32>,
     /// Indexes of the table's combinations of levels, in the catalogue's order; sorted.

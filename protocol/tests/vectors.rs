@@ -29,8 +29,9 @@ use accord_protocol::{
     request::{DimQuery, LegalBasis, Query, Request, RequestBody},
     root::{Root, federation_id},
     roster::{Member, MemberRole, MemberState, Roster},
-    signed::{Document, Label, Preamble, Signable, sign_input},
+    signed::{Document, FederationId, Label, Preamble, Signable, sign_input},
     time::UnixMs,
+    topic::{Topic, Under},
     view::{View, ViewEdition, ViewFootnote, ViewRow, ViewRules, ViewTable},
 };
 use expect_test::expect_file;
@@ -241,6 +242,34 @@ fn waiting(vectors: &mut Vectors, fed: &Hash) {
     vectors.value("collect-list", &list);
 }
 
+// A topic, and a request that stands under it.
+fn under_a_topic(vectors: &mut Vectors, request: &Request, fed: &FederationId) {
+    let topic = Topic {
+        preamble: Preamble,
+        federation: *fed,
+        node_id: "ES-AGENCY".parse().unwrap(),
+        audience: "IT-AGENCY".parse().unwrap(),
+        salt: [0x44; 16],
+        title: Bounded::new("Cocaína en contenedores frigoríficos".as_bytes().to_vec()).unwrap(),
+        purposes: Bounded::sorted(vec![Purpose::StrategicAnalysis, Purpose::EarlyWarning]).unwrap(),
+        valid_from: T0,
+        valid_to: T1,
+    };
+    vectors.signed("topic", &topic, &key(4), fed);
+    let mut document = Document::new(&topic).unwrap();
+    document.add_signature(&key(4), fed);
+    document.add_signature(&key(5), fed);
+    let body = RequestBody { topic_hash: document.hash(), ..request_body() };
+    let body = encode(&body).unwrap();
+    let under = Request {
+        officer_signature: key(10).sign(Label::RequestBody, fed, &body),
+        body: Bounded::new(body).unwrap(),
+        topic: Bounded::new(encode(&document).unwrap()).unwrap(),
+        ..request.clone()
+    };
+    vectors.signed("request-under-topic", &under, &key(7), fed);
+}
+
 fn view() -> View {
     View {
         preamble: Preamble,
@@ -262,6 +291,7 @@ fn view() -> View {
             note: text("by the day of the report"),
             rows: Bounded::new(vec![ViewRow {
                 purpose: Purpose::StrategicAnalysis,
+                under: Under::With,
                 ways: Bounded::new(vec![0, 2, 1]).unwrap(),
                 levels: Bounded::new(vec![0, 1, 4]).unwrap(),
             }])
@@ -385,6 +415,7 @@ fn every_message_has_its_bytes() {
         channel_binding: [0x88; 32],
     };
     vectors.signed("request", &request, &key(7), &fed);
+    under_a_topic(&mut vectors, &request, &fed);
     vectors.signed("answer", &answer(Decision::Answered), &key(7), &fed);
     vectors.signed("refusal", &answer(Decision::Refused), &key(7), &fed);
     vectors.signed("edition", &edition_header(), &key(7), &fed);
@@ -409,6 +440,7 @@ fn every_message_has_its_bytes() {
         body: Bounded::new(body).unwrap(),
         officer_signature: Signature([0x99; 64]),
         officer_card: Bounded::new(encode(&card()).unwrap()).unwrap(),
+        topic: Bounded::default(),
         wait_ms: 30_000,
     };
     vectors.value("ask", &call);

@@ -72,7 +72,7 @@ impl Member {
             body: call.body.clone(),
             officer_signature: call.officer_signature,
             officer_card: call.officer_card.clone(),
-            topic: Bounded::default(),
+            topic: call.topic.clone(),
             node_id: self.node_id.clone(),
             node_key: self.sign.public(),
             sent_at: clock::now(),

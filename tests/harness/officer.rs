@@ -140,6 +140,7 @@ impl Officer {
             officer_signature: self.key.sign(Label::RequestBody, &self.federation, &bytes),
             body: Bounded::new(bytes).unwrap(),
             officer_card: Bounded::new(self.card.clone()).unwrap(),
+            topic: Bounded::default(),
             wait_ms: 20_000,
         }
     }

@@ -36,7 +36,15 @@ fn main() {
         let (started, mut asked, mut permitted) = (Stopwatch::start(), 0u64, 0u64);
         while started.ms() < 2_000 {
             for member in &members {
-                let ask = Ask { member, table, levels: &[0, 1], purpose: Purpose::StrategicAnalysis, months, now };
+                let ask = Ask {
+                    member,
+                    table,
+                    levels: &[0, 1],
+                    purpose: Purpose::StrategicAnalysis,
+                    topic: false,
+                    months,
+                    now,
+                };
                 let may = policy.discoverable(member, table, now).unwrap();
                 permitted += u64::from(may && matches!(policy.decide(ask), Decision::Permit(..)));
                 asked += 1;

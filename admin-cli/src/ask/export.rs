@@ -181,6 +181,7 @@ pub(crate) fn write_evidence(
             body: to_hex(&asked.body),
             officer_signature: to_hex(&asked.officer_signature.0),
             officer_card: to_hex(asking.card_bytes),
+            topic: Some(to_hex(asked.topic.as_slice())).filter(|topic| !topic.is_empty()),
             reply,
             without_reply,
         });

@@ -11,6 +11,7 @@ use accord_protocol::{
 use serde_json::{Map, Value, json};
 
 use super::{Answers, Asking, PartnerStatus, Replied};
+use crate::topics::titled;
 
 pub(super) fn result(
     asking: &Asking<'_>,
@@ -62,6 +63,8 @@ pub(super) fn result(
         .first()
         .filter(|asked| asked.case_ref_salt.is_some())
         .map(|asked| asked.case_ref_commit.to_string());
+    // What the partners were told. Each has a topic of its own, but all are about the same.
+    let title = answers.asked.iter().find_map(|asked| titled(&asked.topic));
     json!({
         "question_id": answers.question_id.to_string(),
         "table": table.name,
@@ -73,6 +76,7 @@ pub(super) fn result(
         "purpose": asking.purpose.as_str(),
         "legal_basis": asking.legal_basis.as_str(),
         "case_ref_commit": case_ref,
+        "topic": title,
         "elapsed_ms": answers.elapsed_ms,
         "axes": axes,
         "measures": measures,

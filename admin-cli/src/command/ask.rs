@@ -21,6 +21,7 @@ use crate::{
     client::block_on,
     output::{Failure, Outcome},
     profile::Profile,
+    topics,
 };
 
 /// `accord ask`
@@ -53,6 +54,9 @@ pub(crate) struct Ask {
     /// Your own case reference; only a salted hash of it is sent.
     #[arg(long)]
     case_ref: Option<String>,
+    /// Ask under this topic (`accord topic list`): a line of inquiry that your administrators have signed.
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     /// Exactly this edition; without it the latest.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     edition: Option<u64>,
@@ -107,6 +111,10 @@ impl Ask {
             let message = format!("your card does not allow the purpose {purpose}");
             return Err(Failure::usage("PURPOSE", message, format!("your purposes: {}", known.join(", "))).into());
         }
+        let topics = match &self.topic {
+            None => BTreeMap::new(),
+            Some(name) => topics::named(&profile, name)?.attach(&partners, purpose, (&trust, &profile.member, now))?,
+        };
         let asking = Asking {
             profile: &profile,
             trust: &trust,
@@ -120,6 +128,7 @@ impl Ask {
             edition: self.edition.unwrap_or(0),
             card: &card,
             card_bytes: &card_bytes,
+            topics: &topics,
             wait_ms: self.wait * DAY_MS,
         };
         let answers = block_on(ask::run(&asking, std::slice::from_ref(&question), global))?;

@@ -186,6 +186,9 @@ impl Verify {
         for (member, why) in &report.claims {
             text += &format!("{member}: {}, by the asker's word alone\n", why.as_str().replace('_', " "));
         }
+        for (member, title) in &report.topics {
+            text += &format!("{member} was asked under the topic “{title}”\n");
+        }
         if let Some(handling) = &report.handling {
             text += &format!("handling of the whole: {}\n", handling.words().join("; "));
         }
@@ -197,6 +200,7 @@ impl Verify {
         let result = json!({
             "verified": verified, "federation": federation.to_string(), "question_id": bundle.question_id, "statements": statements,
             "claims_of_the_asker": claims, "pool_recomputed": report.pool_recomputed, "failed": failed,
+            "topics": report.topics.iter().map(|(member, title)| json!({ "member": member.as_str(), "title": title })).collect::<Vec<_>>(),
             "handling": report.handling.as_ref().map(handling_json),
         });
         let mut outcome = Outcome::done(result, text);

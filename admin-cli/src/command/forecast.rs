@@ -105,6 +105,7 @@ impl Forecast {
             purpose,
             legal_basis,
             case_ref: None,
+            topics: &BTreeMap::new(),
             edition: 0,
             card: &card,
             card_bytes: &card_bytes,

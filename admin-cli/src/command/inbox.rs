@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use accord_protocol::{
     approval::{Approval, StandingApproval, Verdict},
-    codec::encode,
+    codec::{Bounded, encode},
     exchange::verify_request,
     id::{Hash, NodeId, from_hex, to_hex},
     key::Signature,
@@ -18,6 +18,7 @@ use accord_protocol::{
     signed::{Document, Preamble, Signable, Verified},
     signer::NotSigned,
     time::{DAY_MS, Date, UnixMs},
+    topic::{Topic, of_request},
     trust::Trust,
 };
 use anyhow::Context;
@@ -167,6 +168,7 @@ struct Seen {
     shown: Value,
     body: Verified<RequestBody>,
     card: Card,
+    topic: Option<Verified<Topic>>,
     leaves: Option<Leaves>,
     trust: Trust,
     // By the node's clock.
@@ -198,6 +200,10 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     if body.audience != profile.member || !to_hex(&body.request_id.0).starts_with(id) {
         return Err(not_believed("it is another request than the one asked for".into()).into());
     }
+    // As it was when the officer asked; whether it still is, the node looks at again before anything leaves.
+    let topic = Bounded::new(bytes("/topic")?).context("the node's answer is not understood")?;
+    let topic = of_request(&trust, &body, &topic, body.issued_at)
+        .map_err(|error| not_believed(format!("{:#}", anyhow::Error::new(error))))?;
     let leaves = if field(&shown, "/would_leave/possible") == "true" {
         let table = trust.catalogue().table_by_id(body.query.table_id);
         let table = table.ok_or_else(|| not_believed("its table is not in the catalogue in force".into()))?;
@@ -223,7 +229,7 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     if leaves.as_ref().is_some_and(|leaves: &Leaves| policy.is_some_and(|policy| policy != leaves.policy_hash)) {
         return Err(not_believed("it names another policy than the one in force".into()).into());
     }
-    Ok(Seen { shown, body, card, leaves, trust, now })
+    Ok(Seen { shown, body, card, topic, leaves, trust, now })
 }
 
 /// What the own node replied, or what it says is wrong.
@@ -252,6 +258,10 @@ impl Seen {
             if self.body.case_ref_commit == Hash::ZERO { "" } else { ", with a case reference" },
             self.asks(),
         );
+        match &self.topic {
+            None => text += "  under no topic\n",
+            Some(topic) => text += &format!("  under the topic “{}”, until {}\n", topic.title(), topic.valid_to.date()),
+        }
         let received = list(shown, "received_before");
         if received.is_empty() {
             text += "  that officer has received nothing from here before\n";

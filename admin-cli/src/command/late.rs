@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use accord_edge::{clock, files};
 use accord_protocol::{
-    codec::{Cap, decode},
+    codec::{Bounded, Cap, decode},
     evidence::{Bundle, BundleExchange},
     exchange::RawReply,
     held::is_status,
@@ -156,6 +156,7 @@ fn renew_by(
         edition: body.edition,
         card: &card,
         card_bytes: &card_bytes,
+        topics: &BTreeMap::new(),
         wait_ms: 0,
     };
     let catalogues = catalogues(&asking, global, bundle, &asked)?;
@@ -199,6 +200,7 @@ fn read(trust: &Trust, exchange: &BundleExchange) -> anyhow::Result<(Asked, Requ
     let bytes = |text: &str| from_hex(text).context(damaged);
     let signature = |text: &str| Ok::<_, anyhow::Error>(Signature(bytes(text)?.try_into().ok().context(damaged)?));
     let (body_bytes, card) = (bytes(&exchange.body)?, bytes(&exchange.officer_card)?);
+    let topic = exchange.topic.as_deref().map_or_else(|| Ok(Vec::new()), bytes)?;
     let body: RequestBody = decode(&body_bytes, Cap::Head).context(damaged)?;
     let officer_signature = signature(&exchange.officer_signature)?;
     let reply = match &exchange.reply {
@@ -225,6 +227,7 @@ fn read(trust: &Trust, exchange: &BundleExchange) -> anyhow::Result<(Asked, Requ
         officer_signature,
         case_ref_salt: None,
         case_ref_commit: body.case_ref_commit,
+        topic: Bounded::new(topic).context(damaged)?,
         query: body.query.clone(),
         elapsed_ms: 0,
         node_us: 0,

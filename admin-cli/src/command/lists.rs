@@ -360,7 +360,7 @@ pub(super) fn propose(
     Proposal { desk: &ground.desk, documents, wanted: &wanted, beside: Vec::new(), cards, out }.sign(signing, global)
 }
 
-fn purposes(words: &[String]) -> anyhow::Result<Bounded<Purpose, 16>> {
+pub(super) fn purposes(words: &[String]) -> anyhow::Result<Bounded<Purpose, 16>> {
     let mut all = Vec::new();
     for word in words {
         all.push(Purpose::from_word(word).ok_or_else(|| {

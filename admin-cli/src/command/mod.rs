@@ -38,6 +38,7 @@ mod shown;
 mod status;
 mod suspend;
 mod tables;
+mod topic;
 mod trust;
 mod unlock;
 mod watch;
@@ -118,6 +119,9 @@ pub(crate) enum Command {
     /// Answers that were asked before, with their evidence, offline.
     #[command(subcommand)]
     History(history::History),
+    /// Lines of inquiry: have them signed, keep them, ask under them.
+    #[command(subcommand)]
+    Topic(topic::Topic),
     /// Show the tables that can be asked for.
     Tables(tables::Tables),
     /// Verify an evidence file, offline.
@@ -215,6 +219,7 @@ impl Command {
             Self::Policy(_) => "policy",
             Self::Ask(_) => "ask",
             Self::History(_) => "history",
+            Self::Topic(_) => "topic",
             Self::Tables(_) => "tables",
             Self::Evidence(_) => "evidence",
             Self::Import(_) => "import",
@@ -263,6 +268,7 @@ impl Cli {
         match self.command {
             Command::Ask(command) => command.run(global),
             Command::History(command) => command.run(global),
+            Command::Topic(command) => command.run(global),
             Command::Tables(command) => command.run(global),
             Command::Evidence(command) => command.run(global),
             Command::Import(command) => command.run(global),

@@ -21,7 +21,9 @@ use super::{
     Global,
     lists::{Ground, propose},
     policy_trial,
-    policy_words::{LEVELS_TOLD, difference_json, difference_words, level_words, levels_json, ways_json},
+    policy_words::{
+        LEVELS_TOLD, difference_json, difference_words, level_words, levels_json, purpose_words, under_json, ways_json,
+    },
     propose::{document, shown},
     tables::find,
 };
@@ -382,12 +384,12 @@ impl WhoCan {
             for one in reached {
                 rows.push(vec![
                     member.to_string(),
-                    one.purpose.to_string(),
+                    purpose_words(one.purpose, one.under),
                     ways_words(&one.ways),
                     level_words(&one.levels, Some(of), LEVELS_TOLD),
                 ]);
                 all.push(json!({
-                    "member": member.as_str(), "purpose": one.purpose.as_str(), "ages": ways_json(&one.ways),
+                    "member": member.as_str(), "purpose": one.purpose.as_str(), "topic": under_json(one.under), "ages": ways_json(&one.ways),
                     "levels": levels_json(&one.levels, Some(of)),
                 }));
             }

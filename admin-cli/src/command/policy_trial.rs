@@ -53,6 +53,9 @@ pub(crate) struct Explain {
     /// What for.
     #[arg(long, default_value = "strategic-analysis")]
     purpose: String,
+    /// As if it stood under a topic.
+    #[arg(long)]
+    topic: bool,
     #[command(flatten)]
     one: One,
 }
@@ -62,6 +65,7 @@ struct Asked {
     member: NodeId,
     levels: Vec<u8>,
     purpose: Purpose,
+    topic: bool,
     months: Months,
 }
 
@@ -69,6 +73,7 @@ impl Asked {
     fn new(
         of: &Table,
         (asker, purpose, period): (&str, &str, &str),
+        topic: bool,
         by: &BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
         let purpose = Purpose::from_word(purpose).ok_or_else(|| {
@@ -102,11 +107,12 @@ impl Asked {
                 Failure::usage("LEVEL", message, format!("levels: {}", axis.level_names().join(", ")))
             })?);
         }
-        Ok(Self { member: member_id(asker)?, levels, purpose, months })
+        Ok(Self { member: member_id(asker)?, levels, purpose, topic, months })
     }
 
     fn ask<'a>(&'a self, of: &'a Table, now: UnixMs) -> Ask<'a> {
-        Ask { member: &self.member, table: of, levels: &self.levels, purpose: self.purpose, months: self.months, now }
+        let Self { member, levels, purpose, topic, months } = self;
+        Ask { member, table: of, levels, purpose: *purpose, topic: *topic, months: *months, now }
     }
 }
 
@@ -123,7 +129,7 @@ impl Explain {
         let (of, asked) = match (&self.asker, &self.period) {
             (Some(asker), Some(period)) => {
                 let of = find(scene.catalogue()?, &self.table)?;
-                (of, Asked::new(of, (asker, &self.purpose, period), &pairs(&self.by)?)?)
+                (of, Asked::new(of, (asker, &self.purpose, period), self.topic, &pairs(&self.by)?)?)
             }
             _ => held(&self.table, scene.catalogue()?, global)?,
         };
@@ -173,7 +179,8 @@ fn held<'a>(id: &str, catalogue: &'a Catalogue, global: &Global) -> anyhow::Resu
     let periods = request.pointer("/asks/periods").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let end = |period: Option<&Value>| period.and_then(Value::as_str).unwrap_or("").to_owned();
     let range = format!("{}..{}", end(periods.first()), end(periods.last()));
-    let asked = Asked::new(of, (&field(&request, "/member"), &field(&request, "/purpose"), &range), &pairs(&by)?)?;
+    let who = (&*field(&request, "/member"), &*field(&request, "/purpose"), &*range);
+    let asked = Asked::new(of, who, !field(&request, "/topic").is_empty(), &pairs(&by)?)?;
     Ok((of, asked))
 }
 
@@ -194,6 +201,8 @@ struct Case {
     period: String,
     purpose: String,
     #[serde(default)]
+    topic: bool,
+    #[serde(default)]
     by: BTreeMap<String, String>,
     at: Option<String>,
     expect: String,
@@ -209,7 +218,7 @@ impl Test {
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
         for (index, case) in cases.case.iter().enumerate() {
             let of = find(scene.catalogue()?, &case.table)?;
-            let asked = Asked::new(of, (&case.asker, &case.purpose, &case.period), &case.by)?;
+            let asked = Asked::new(of, (&case.asker, &case.purpose, &case.period), case.topic, &case.by)?;
             let at = case.at.as_deref().map(|day| format!("{day}T00:00:00Z").parse::<UnixMs>()).transpose();
             let now =
                 at.map_err(|error| wrong(format!("case {}: at: {error}", index + 1)))?.unwrap_or(scene.ground.now);

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use accord_policy::{AGES, Difference, Way, Ways, ways_words};
-use accord_protocol::catalogue::{Catalogue, Table};
+use accord_protocol::{
+    catalogue::{Catalogue, Table},
+    officers::Purpose,
+    topic::Under,
+};
 use serde_json::{Value, json};
 
 /// What two policies decide otherwise, for people: a line for each member and change, with the tables that change alike.
@@ -15,12 +19,30 @@ pub(crate) fn difference_words(all: &[Difference], catalogue: &Catalogue) -> Vec
         let every = table.is_some_and(|table| table.level_sets().len() == of.levels.len());
         let levels = if every { "every level".to_owned() } else { level_words(&of.levels, table, LEVELS_TOLD) };
         let change = format!("{} (was {})", ways_words(&of.after), ways_words(&of.before));
-        alike.entry([of.member.to_string(), change, of.purpose.to_string(), levels]).or_default().push(&of.table);
+        let purpose = purpose_words(of.purpose, of.under);
+        alike.entry([of.member.to_string(), change, purpose, levels]).or_default().push(&of.table);
     }
     let line = |([member, change, purpose, levels], tables): (&[String; 4], &Vec<&str>)| {
         format!("{member} for {purpose}: {change}: {}, {levels}", tables.join(", "))
     };
     alike.iter().map(line).collect()
+}
+
+/// What for, and whether under a topic where that makes a difference.
+pub(crate) fn purpose_words(purpose: Purpose, under: Under) -> String {
+    match under {
+        Under::Either => purpose.to_string(),
+        Under::Without | Under::With => format!("{purpose}, {under}"),
+    }
+}
+
+/// The same as JSON: true with a topic, false without, nothing where it makes no difference.
+pub(crate) const fn under_json(under: Under) -> Option<bool> {
+    match under {
+        Under::Either => None,
+        Under::Without => Some(false),
+        Under::With => Some(true),
+    }
 }
 
 /// Combinations of levels that are listed for people, at most.
@@ -59,7 +81,7 @@ pub(super) fn ways_json(ways: &Ways) -> Vec<Value> {
 pub(super) fn difference_json(of: &Difference, catalogue: Option<&Catalogue>) -> Value {
     let table = catalogue.and_then(|catalogue| catalogue.table(&of.table));
     json!({
-        "member": of.member.as_str(), "table": of.table, "purpose": of.purpose.as_str(),
+        "member": of.member.as_str(), "table": of.table, "purpose": of.purpose.as_str(), "topic": under_json(of.under),
         "levels": levels_json(&of.levels, table),
         "before": ways_json(&of.before), "after": ways_json(&of.after),
     })

@@ -10,7 +10,11 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Global, ask, tables};
+use super::{
+    Global, ask,
+    policy_words::{purpose_words, under_json},
+    tables,
+};
 use crate::{
     ask::json::handling,
     client::{Client, block_on},
@@ -181,7 +185,7 @@ impl Shown<'_> {
             );
         } else if only.is_some() {
             for (_, row, levels) in &rows {
-                text += &format!("for {}: {}\n", row.purpose, views::words(view, row));
+                text += &format!("for {}: {}\n", purpose_words(row.purpose, row.under), views::words(view, row));
                 for line in levels.lines() {
                     text += &format!("  --by {line}\n");
                 }
@@ -190,7 +194,12 @@ impl Shown<'_> {
             let lines: Vec<Vec<String>> = rows
                 .iter()
                 .map(|(known, row, levels)| {
-                    vec![known.name.clone(), row.purpose.to_string(), levels.clone(), views::words(view, row)]
+                    vec![
+                        known.name.clone(),
+                        purpose_words(row.purpose, row.under),
+                        levels.clone(),
+                        views::words(view, row),
+                    ]
                 })
                 .collect();
             text += &table(&["table", "purpose", "levels", "answered"].map(str::to_owned), &lines, &[]);
@@ -227,5 +236,6 @@ fn row_json(view: &View, table: &Table, row: &ViewRow) -> Value {
             json!({ "months_old": age, "answer": way })
         })
         .collect();
-    json!({ "purpose": row.purpose.as_str(), "levels": level_names(table, row), "answer": views::words(view, row), "by_age": answered })
+    let (purpose, topic) = (row.purpose.as_str(), under_json(row.under));
+    json!({ "purpose": purpose, "topic": topic, "levels": level_names(table, row), "answer": views::words(view, row), "by_age": answered })
 }

@@ -145,7 +145,7 @@ fn named(ground: &Ground, target: Target, which: &str) -> anyhow::Result<String>
                 Failure::usage("KEY", format!("{of} has no key that begins with `{which}`"), next).into()
             })
         }
-        Target::Officer | Target::Node | Target::Clock => Ok(which.to_owned()),
+        Target::Officer | Target::Node | Target::Clock | Target::Topic => Ok(which.to_owned()),
     }
 }
 

@@ -11,6 +11,7 @@ use accord_protocol::{
     roster::Roster,
     signed::{Document, FederationId, Label},
     suspend::{Suspend, Way},
+    topic::Topic,
     trust::owner,
 };
 use serde_json::{Value, json};
@@ -79,7 +80,9 @@ pub(crate) fn name(document: &Document) -> String {
     let version = version.map_or(String::new(), |version| format!(" {version}"));
     let of = whose(document);
     let of = if of.is_empty() { String::new() } else { format!(" of {of}") };
-    format!("{}{version}{of}", document.label())
+    let topic = (document.label() == Label::Topic).then(|| document.unverified::<Topic>().ok()).flatten();
+    let audience = topic.map_or(String::new(), |topic| format!(" for {}", topic.audience));
+    format!("{}{version}{of}{audience}", document.label())
 }
 
 /// Who must sign, given what is at hand. `desk` is absent for the first root document alone.
@@ -155,6 +158,11 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
                 Way::Lifts => usize::from(keys.admin_threshold),
             };
             administrators(&keys, enough)
+        }
+        Label::Topic => {
+            let topic: Topic = document.unverified()?;
+            let keys = desk.keys(&topic.node_id)?;
+            administrators(&keys, usize::from(keys.admin_threshold))
         }
         Label::Accept => {
             let accept: Accept = document.unverified()?;

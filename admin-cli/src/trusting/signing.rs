@@ -55,6 +55,8 @@ pub(crate) struct Signed {
     pub(crate) state: Vec<String>,
     /// The same for `--json`.
     pub(crate) needs: Vec<Value>,
+    // Topics go to officers, and not to nodes.
+    for_officers: bool,
 }
 
 impl Signing {
@@ -190,7 +192,8 @@ pub(crate) fn state_of(
     words: Vec<String>,
     added: usize,
 ) -> anyhow::Result<Signed> {
-    let mut signed = Signed { words, added, complete: true, state: Vec::new(), needs: Vec::new() };
+    let for_officers = documents.iter().all(|document| document.label() == Label::Topic);
+    let mut signed = Signed { words, added, complete: true, state: Vec::new(), needs: Vec::new(), for_officers };
     for document in documents {
         let needs = needs(document, desk)?;
         let of = whose(document);
@@ -213,7 +216,9 @@ impl Signed {
     /// For people: the state, and what comes next.
     pub(crate) fn text(&self, file: &Path) -> String {
         let file = file.display();
-        let next = if self.complete {
+        let next = if self.complete && self.for_officers {
+            format!("next: officers keep it, to ask under it: accord topic add {file}")
+        } else if self.complete {
             format!("next: an operator hands it to a node: accord federation publish {file}")
         } else {
             format!("next: hand {file} to the next one who signs: accord federation sign {file}")

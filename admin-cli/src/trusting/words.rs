@@ -11,6 +11,7 @@ use accord_protocol::{
     roster::Roster,
     signed::{Document, Label},
     suspend::{Suspend, Target, Way},
+    topic::Topic,
 };
 
 use crate::output::Failure;
@@ -47,6 +48,7 @@ pub(crate) fn suspend_words(suspend: &Suspend) -> String {
         Target::Table => format!("table {subject} of {of}"),
         Target::Key => format!("key {subject} of {of}"),
         Target::Node => format!("the node of {of}: it answers and asks nobody"),
+        Target::Topic => format!("topic {subject} of {of}"),
         Target::Clock => format!("the node of {of}, which stopped because its clock ran behind"),
     };
     match suspend.way {
@@ -143,6 +145,13 @@ pub(crate) fn explain(document: &Document) -> anyhow::Result<Vec<String>> {
         Label::Suspend => {
             let suspend: Suspend = document.unverified()?;
             lines.push(format!("suspension: {}", suspend_words(&suspend)));
+        }
+        Label::Topic => {
+            let topic: Topic = document.unverified()?;
+            let purposes: Vec<&str> = topic.purposes.iter().map(|purpose| purpose.as_str()).collect();
+            lines.push(format!("topic of {} for {}: {}", topic.node_id, topic.audience, topic.title()));
+            lines.push(format!("  officers may ask {} under it for {}", topic.audience, purposes.join(", ")));
+            lines.push(format!("  valid until {}", topic.valid_to));
         }
         Label::Accept => {
             let accept: Accept = document.unverified()?;

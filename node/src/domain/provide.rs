@@ -16,8 +16,10 @@ use accord_protocol::{
     request::{Request, RequestBody},
     roster::MemberRole,
     selection::{OffGrid, Selection},
-    signed::{Label, Preamble, Signable, verify_message},
+    signed::{Label, Preamble, Signable, Verified, verify_message},
+    text::with_causes,
     time::{Months, Period, UnixMs},
+    topic::{Topic, of_request},
     trust::Trust,
 };
 
@@ -41,10 +43,12 @@ pub struct Checked {
     pub body_hash: Hash,
     /// The officer.
     pub card: Card,
+    /// The line of inquiry that it stands under, if any.
+    pub topic: Option<Verified<Topic>>,
 }
 
 /// Checks a request that was kept for a person once more, at `now`: its member may still ask, its officer is still vouched for and may
-/// still ask for the purpose. The times and the connection were those of its arrival.
+/// still ask for the purpose, its topic is still in force. The times and the connection were those of its arrival.
 ///
 /// # Errors
 /// Why it cannot be answered now.
@@ -67,7 +71,9 @@ pub fn check_again(trust: &Trust, me: &NodeId, envelope: &SignedBytes, now: Unix
     if body.audience != *me || !card.purposes.as_slice().contains(&body.purpose) {
         return Err(deny(Refusal::Unavailable, "its officer may not ask for this purpose any more", about));
     }
-    Ok(Checked { body, body_hash: about.body_hash, card })
+    let topic = of_request(trust, &body, &claimed.topic, now)
+        .map_err(|error| deny(Refusal::Auth, &with_causes(&error), about))?;
+    Ok(Checked { body, body_hash: about.body_hash, card, topic })
 }
 
 /// What a refusal needs to know of the request it refuses.
@@ -151,10 +157,9 @@ pub fn check(trust: &Trust, me: &NodeId, peer: Peer<'_>, payload: &[u8], now: Un
     if !card.key.verifies_as(Label::RequestBody, trust.federation(), body_bytes, &claimed.officer_signature) {
         return Err(deny(Refusal::Auth, "officer signature", about));
     }
-    if body.topic_hash != Hash::ZERO || !claimed.topic.as_slice().is_empty() {
-        return Err(deny(Refusal::Auth, "topics are not in force here", about));
-    }
-    Ok(Checked { body, body_hash: about.body_hash, card })
+    let topic = of_request(trust, &body, &claimed.topic, now)
+        .map_err(|error| deny(Refusal::Auth, &with_causes(&error), about))?;
+    Ok(Checked { body, body_hash: about.body_hash, card, topic })
 }
 
 impl Checked {
@@ -251,7 +256,9 @@ fn decide(
 ) -> Result<Way, Denied> {
     let body = &checked.body;
     let months = months(table, selection).ok_or_else(|| checked.deny(Refusal::Query, "no period is asked for"))?;
-    let ask = Ask { member: &body.requester, table, levels: &selection.levels, purpose: body.purpose, months, now };
+    let topic = checked.topic.is_some();
+    let ask =
+        Ask { member: &body.requester, table, levels: &selection.levels, purpose: body.purpose, topic, months, now };
     match access.decide(ask) {
         Decision::Permit(way, _) => Ok(way),
         Decision::Deny(reason @ DenyReason::Fault(_)) => Err(checked.alarm(reason.to_string())),

@@ -152,6 +152,7 @@ fn shown(table: &Table, reach: &[Reach], note: Text<400>) -> Option<ViewTable> {
     let row = |reach: &Reach| {
         Some(ViewRow {
             purpose: reach.purpose,
+            under: reach.under,
             ways: Bounded::new(reach.ways.iter().map(|way| way.map_or(0, Way::number)).collect())?,
             levels: Bounded::sorted(reach.levels.iter().map(index).collect::<Option<_>>()?)?,
         })

@@ -53,6 +53,7 @@ impl Node {
         fields.insert("body".into(), json!(to_hex(request.body.as_slice())));
         fields.insert("officer_signature".into(), json!(to_hex(&request.officer_signature.0)));
         fields.insert("officer_card".into(), json!(to_hex(request.officer_card.as_slice())));
+        fields.insert("topic".into(), json!(to_hex(request.topic.as_slice())));
         let outlook = (held.course == Course::Held).then(|| self.speaking(|provider| provider.outlook(self, held)));
         let would_leave = match outlook {
             None => Value::Null,

@@ -249,7 +249,7 @@ fn policy(text: &str) -> bool {
     let months = Months::new((2024, 1), (2024, 12)).unwrap();
     for (levels, purpose) in [([0, 1], Purpose::StrategicAnalysis), ([2, 2], Purpose::Test)] {
         for now in [UnixMs(0), UnixMs(1_795_500_000_000), UnixMs(u64::MAX)] {
-            let ask = Ask { member: &members[0], table, levels: &levels, purpose, months, now };
+            let ask = Ask { member: &members[0], table, levels: &levels, purpose, topic: false, months, now };
             let decision = policy.decide(ask);
             let discoverable = policy.discoverable(&members[0], table, now) == Ok(true);
             if cedar.is_empty() && now.0 < u64::MAX {

@@ -97,6 +97,9 @@ fn permit(grant: &Grant, id: &str, levels: &[String], tables: &[&str]) -> String
         strings(purposes),
         strings(levels.iter().map(String::as_str)),
     );
+    if grant.needs_topic {
+        lines(&mut text, "context.hasTopic");
+    }
     match grant.oldest {
         Some(Bound::Month(month)) => lines(&mut text, &format!("context.firstMonth >= {month}")),
         Some(Bound::Age(age)) => lines(&mut text, &format!("context.firstMonth + {age} >= context.thisMonth")),

@@ -63,6 +63,8 @@ pub struct Ask<'a> {
     pub levels: &'a [u8],
     /// Why.
     pub purpose: Purpose,
+    /// Whether it stands under a topic of the asking member.
+    pub topic: bool,
     /// From the first month of the first period to the last month of the last.
     pub months: Months,
     /// Node time.
@@ -106,6 +108,7 @@ pub struct Policy {
     entities: Entities,
     schema: Schema,
     rows: Rows,
+    minds_topics: bool,
     unknown: BTreeSet<String>,
     members: HashMap<NodeId, EntityUid>,
     tables: HashMap<String, EntityUid>,
@@ -153,7 +156,10 @@ impl Policy {
             // Rows compile to what is valid: only hand-written text gets here.
             return Err(Refused::at(Part::Cedar, texts.cedar, place(error), error.to_string()));
         }
+        // Where hand-written text speaks of a context as a whole it names its parts all the same.
+        let minds_topics = rows.grants.iter().any(|grant| grant.needs_topic) || texts.cedar.contains("hasTopic");
         let mut policy = Self {
+            minds_topics,
             sets: HashMap::new(),
             entities: Entities::empty(),
             schema,
@@ -269,6 +275,11 @@ impl Policy {
         self.rows.grants.len()
     }
 
+    /// Whether it can matter that a request stands under a topic.
+    pub const fn minds_topics(&self) -> bool {
+        self.minds_topics
+    }
+
     /// Every policy as Cedar text, compiled rows first.
     pub fn cedar(&self, texts: Texts<'_>, catalogue: &Catalogue) -> String {
         let compiled = compile(&self.rows, catalogue).into_iter().map(|policy| policy.text);
@@ -326,6 +337,7 @@ fn context(ask: Ask<'_>) -> Result<Context, String> {
     }
     let pairs = [
         ("purpose", RestrictedExpression::new_string(ask.purpose.as_str().to_owned())),
+        ("hasTopic", RestrictedExpression::new_bool(ask.topic)),
         ("levels", RestrictedExpression::new_set(words)),
         ("firstMonth", long(i64::from(first))),
         ("lastMonth", long(i64::from(last))),

@@ -36,6 +36,9 @@ impl Policy {
         if !grant.purposes.contains(&ask.purpose) {
             lacks.push(format!("it is not for {}", ask.purpose));
         }
+        if grant.needs_topic && !ask.topic {
+            lacks.push("it needs a topic".to_owned());
+        }
         lacks.extend(too_fine(grant, ask.table, ask.levels));
         let today = ask.now.date();
         let this = u32::from(today.year()) * 12 + u32::from(today.month()) - 1;

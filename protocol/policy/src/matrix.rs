@@ -7,6 +7,7 @@ use accord_protocol::{
     id::NodeId,
     officers::Purpose,
     time::{Months, UnixMs},
+    topic::Under,
 };
 
 use crate::{
@@ -25,6 +26,8 @@ pub type Ways = [Option<Way>; AGES.len()];
 pub struct Reach {
     /// Why.
     pub purpose: Purpose,
+    /// Whether it stands under a topic, where that makes a difference.
+    pub under: Under,
     /// How, by age.
     pub ways: Ways,
     /// Level of each dimension, as often as there are such combinations.
@@ -40,6 +43,8 @@ pub struct Difference {
     pub table: String,
     /// Why it is asked for.
     pub purpose: Purpose,
+    /// Whether it stands under a topic, where that makes a difference.
+    pub under: Under,
     /// How, by age, under the one.
     pub before: Ways,
     /// And under the other.
@@ -48,7 +53,8 @@ pub struct Difference {
     pub levels: Vec<Vec<u8>>,
 }
 
-type Decided = BTreeMap<(Purpose, Vec<u8>), Ways>;
+// By purpose and levels: without a topic, and with one.
+type Decided = BTreeMap<(Purpose, Vec<u8>), [Ways; 2]>;
 
 // Every combination of levels and purpose that is answered at some age. A month is asked for at each.
 fn decided(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Result<Decided, String> {
@@ -56,26 +62,41 @@ fn decided(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Resu
     if !policy.discoverable(member, table, now)? {
         return Ok(all);
     }
-    let today = now.date();
-    let this = u32::from(today.year()) * 12 + u32::from(today.month()) - 1;
     for set in table.level_sets() {
         for purpose in Purpose::ALL.iter().copied() {
-            let mut ways = [None; AGES.len()];
-            for (way, age) in ways.iter_mut().zip(AGES) {
-                let Some(months) = month(this.saturating_sub(age + 1)) else { continue };
-                let ask = Ask { member, table, levels: &set.levels, purpose, months, now };
-                *way = match policy.decide(ask) {
-                    Decision::Permit(how, _) => Some(how),
-                    Decision::Deny(DenyReason::Fault(fault)) => return Err(fault),
-                    Decision::Deny(_) => None,
-                };
-            }
-            if ways.iter().any(Option::is_some) {
-                all.insert((purpose, set.levels.clone()), ways);
+            let ways = |topic| ways(policy, (member, table, &set.levels, purpose, topic), now);
+            let without = ways(false)?;
+            let with = if policy.minds_topics() { ways(true)? } else { without };
+            if without.iter().chain(&with).any(Option::is_some) {
+                all.insert((purpose, set.levels.clone()), [without, with]);
             }
         }
     }
     Ok(all)
+}
+
+fn ways(
+    policy: &Policy,
+    (member, table, levels, purpose, topic): (&NodeId, &Table, &[u8], Purpose, bool),
+    now: UnixMs,
+) -> Result<Ways, String> {
+    let today = now.date();
+    let this = u32::from(today.year()) * 12 + u32::from(today.month()) - 1;
+    let mut ways = [None; AGES.len()];
+    for (way, age) in ways.iter_mut().zip(AGES) {
+        let Some(months) = month(this.saturating_sub(age + 1)) else { continue };
+        *way = match policy.decide(Ask { member, table, levels, purpose, topic, months, now }) {
+            Decision::Permit(how, _) => Some(how),
+            Decision::Deny(DenyReason::Fault(fault)) => return Err(fault),
+            Decision::Deny(_) => None,
+        };
+    }
+    Ok(ways)
+}
+
+// What is said without a topic and with one, each by itself only where they differ.
+fn apart<T: PartialEq>([without, with]: [T; 2]) -> Vec<(Under, T)> {
+    if without == with { vec![(Under::Either, without)] } else { vec![(Under::Without, without), (Under::With, with)] }
 }
 
 /// What a member may receive of a table; nothing if it may not be discovered.
@@ -83,11 +104,14 @@ fn decided(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Resu
 /// # Errors
 /// A policy that cannot be evaluated.
 pub fn reach(policy: &Policy, member: &NodeId, table: &Table, now: UnixMs) -> Result<Vec<Reach>, String> {
-    let mut alike: BTreeMap<(Purpose, Ways), Vec<Vec<u8>>> = BTreeMap::new();
-    for ((purpose, levels), ways) in decided(policy, member, table, now)? {
-        alike.entry((purpose, ways)).or_default().push(levels);
+    let mut alike: BTreeMap<(Purpose, Under, Ways), Vec<Vec<u8>>> = BTreeMap::new();
+    for ((purpose, levels), both) in decided(policy, member, table, now)? {
+        for (under, ways) in apart(both).into_iter().filter(|(_, ways)| ways.iter().any(Option::is_some)) {
+            alike.entry((purpose, under, ways)).or_default().push(levels.clone());
+        }
     }
-    Ok(alike.into_iter().map(|((purpose, ways), levels)| Reach { purpose, ways, levels }).collect())
+    let reach = |((purpose, under, ways), levels)| Reach { purpose, under, ways, levels };
+    Ok(alike.into_iter().map(reach).collect())
 }
 
 /// What one policy decides otherwise than another, or than none, about all members but its own and all tables: own officers may
@@ -109,18 +133,20 @@ pub fn differences(
         };
         let (one, other) = (of(before)?, of(after)?);
         let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
-        let mut alike: BTreeMap<(Purpose, Ways, Ways), Vec<Vec<u8>>> = BTreeMap::new();
+        let mut alike: BTreeMap<(Purpose, Under, Ways, Ways), Vec<Vec<u8>>> = BTreeMap::new();
         for key in keys {
             let says = |all: &Decided| all.get(key).copied().unwrap_or_default();
-            let (before, after) = (says(&one), says(&other));
-            if before != after {
-                alike.entry((key.0, before, after)).or_default().push(key.1.clone());
+            let ([before, before_with], [after, after_with]) = (says(&one), says(&other));
+            let changes = apart([(before, after), (before_with, after_with)]);
+            for (under, (before, after)) in changes.into_iter().filter(|(_, (before, after))| before != after) {
+                alike.entry((key.0, under, before, after)).or_default().push(key.1.clone());
             }
         }
-        all.extend(alike.into_iter().map(|((purpose, before, after), levels)| Difference {
+        all.extend(alike.into_iter().map(|((purpose, under, before, after), levels)| Difference {
             member: member.clone(),
             table: table.name.clone(),
             purpose,
+            under,
             before,
             after,
             levels,

@@ -97,6 +97,8 @@ pub(crate) struct Grant {
     pub(crate) newest: Option<Bound>,
     pub(crate) purposes: BTreeSet<Purpose>,
     pub(crate) way: Way,
+    /// Whether only requests that stand under a topic are meant.
+    pub(crate) needs_topic: bool,
     /// Until when; the moment itself is already too late.
     pub(crate) until: UnixMs,
 }
@@ -137,6 +139,7 @@ struct RawGrant {
     newest: Option<Spanned<String>>,
     purpose: Vec<Spanned<String>>,
     answer: Option<Spanned<String>>,
+    topic: Option<Spanned<String>>,
     until: Spanned<String>,
 }
 
@@ -264,11 +267,16 @@ impl RawGrant {
                 (word.span(), format!("`{}` is no way to answer: {}", word.get_ref(), known.join(", ")))
             })
         })?;
+        let needs_topic = self.topic.map_or(Ok(false), |word| match word.get_ref().as_str() {
+            "required" => Ok(true),
+            "not-required" => Ok(false),
+            other => Err((word.span(), format!("`{other}` is not said of topics: required, not-required"))),
+        })?;
         let (oldest, newest) = (bound(self.oldest.as_ref(), false)?, bound(self.newest.as_ref(), true)?);
         let until: Date =
             self.until.get_ref().parse().map_err(|error| (self.until.span(), format!("until: {error}")))?;
         let until = UnixMs(u64::try_from(until.to_days()).map_or(0, |days| days * DAY_MS));
-        Ok(Grant { number, partners, tables, finest, oldest, newest, purposes, way, until })
+        Ok(Grant { number, partners, tables, finest, oldest, newest, purposes, way, needs_topic, until })
     }
 }
 

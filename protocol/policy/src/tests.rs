@@ -50,6 +50,7 @@ fn decide(policy: &Policy, (member, table, levels, purpose, period, at): Words<'
         table: catalogue.table(table).unwrap(),
         levels: &levels,
         purpose: Purpose::from_word(purpose).unwrap(),
+        topic: false,
         months: Months::new(from, to).unwrap(),
         now: at.parse().unwrap(),
     })
@@ -188,6 +189,7 @@ fn numbers_of_a_context_are_bounded() {
             table,
             levels,
             purpose: Purpose::StrategicAnalysis,
+            topic: false,
             months,
             now: UnixMs(now),
         })
@@ -464,7 +466,7 @@ fn a_table_that_is_gone_is_not_permitted_and_no_fault() {
         assert_eq!(policy.discoverable(&member, &gone, now), Ok(false));
         let months = Months::new((2025, 1), (2025, 12)).unwrap();
         let purpose = Purpose::StrategicAnalysis;
-        let ask = Ask { member: &member, table: &gone, levels: &ASKED.2, purpose, months, now };
+        let ask = Ask { member: &member, table: &gone, levels: &ASKED.2, purpose, topic: false, months, now };
         assert_eq!(policy.decide(ask), Decision::Deny(DenyReason::NotPermitted));
     }
 }
@@ -487,6 +489,7 @@ fn rows_say_what_they_do_not_cover() {
             table: catalogue.table(table).unwrap(),
             levels: &levels,
             purpose: Purpose::from_word(why).unwrap(),
+            topic: false,
             months: Months::new(from, to).unwrap(),
             now: at.parse().unwrap(),
         });
@@ -531,7 +534,15 @@ fn policies_are_left_out_only_where_they_say_nothing() {
                 for (set, year) in table.level_sets().iter().flat_map(|set| [2019, 2024, 2026].map(|year| (set, year)))
                 {
                     let months = Months::new((year, 1), (year, 12)).unwrap();
-                    let ask = Ask { member: &member, table, levels: &set.levels, purpose: Purpose::Test, months, now };
+                    let ask = Ask {
+                        member: &member,
+                        table,
+                        levels: &set.levels,
+                        purpose: Purpose::Test,
+                        topic: false,
+                        months,
+                        now,
+                    };
                     let [one, other] = [&of_rows, &written].map(|policy| words(&policy.decide(ask)));
                     assert_eq!(one.replace("grant-", "row-"), other, "{member} {} {:?} {year}", table.name, set.levels);
                     asked += 1;

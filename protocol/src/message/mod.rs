@@ -15,6 +15,7 @@ use crate::{
     id::{Hash, NodeId},
     key::Signature,
     officers::Card,
+    request::TopicBytes,
     signed::{Document, Label},
 };
 
@@ -284,6 +285,8 @@ pub struct AskCall {
     pub officer_signature: Signature,
     /// The officer's card.
     pub officer_card: Bounded<u8, 1024>,
+    /// The topic that it stands under, as a signed document; empty = none.
+    pub topic: TopicBytes,
     /// How long the node may wait for the partner.
     pub wait_ms: u32,
 }
@@ -320,8 +323,10 @@ impl AskReply {
     pub fn not_handed_on() -> Self {
         Self {
             outcome: AskOutcome::NotVerified,
-            detail: Text::new("your own node did not hand the question on: card, signature or member are not yours")
-                .unwrap_or_default(),
+            detail: Text::new(
+                "your own node did not hand the question on: card, signature, member or topic are not yours",
+            )
+            .unwrap_or_default(),
             answer: None,
             edition: Bounded::default(),
             elapsed_us: 0,

@@ -18,11 +18,13 @@ use crate::{
     root::Roots,
     roster::{Member, MemberState, Roster},
     signed::{Document, FederationId, Label, Verified},
-    suspend::{self, Suspend},
+    suspend::{self, Suspend, Target},
 };
 
 /// Suspensions of one member that are kept, at most; the latest.
 const SUSPENSIONS_MAX: usize = 64;
+/// Words of one member about its topics that are kept, the latest ones: each lasts as long as a topic does.
+const TOPICS_ENDED_MAX: usize = 256;
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -154,8 +156,13 @@ impl Found {
         let mut all = Vec::new();
         for mut suspensions in of_member.into_values() {
             suspensions.sort_by_key(|suspend| (suspend.issued_at, suspend.hash()));
-            let from = suspensions.len().saturating_sub(SUSPENSIONS_MAX);
-            all.extend(suspensions.drain(from..));
+            // Apart, so that neither pushes the other out.
+            let (topics, others): (Vec<_>, Vec<_>) =
+                suspensions.into_iter().partition(|suspend| suspend.target == Target::Topic);
+            for (mut of_kind, most) in [(others, SUSPENSIONS_MAX), (topics, TOPICS_ENDED_MAX)] {
+                let from = of_kind.len().saturating_sub(most);
+                all.extend(of_kind.drain(from..));
+            }
         }
         self.keep(Label::Suspend, all.iter().map(Verified::hash));
         all

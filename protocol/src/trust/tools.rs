@@ -11,6 +11,7 @@ use crate::{
     policy::PolicyDocument,
     signed::{Document, Label},
     suspend::Suspend,
+    topic::Topic,
 };
 
 /// Whose tool it is.
@@ -49,6 +50,7 @@ pub fn owner(document: &Document) -> Option<NodeId> {
         Label::Staff => document.unverified::<Staff>().ok().map(|list| list.node_id),
         Label::Policy => document.unverified::<PolicyDocument>().ok().map(|policy| policy.node_id),
         Label::Suspend => document.unverified::<Suspend>().ok().map(|suspend| suspend.node_id),
+        Label::Topic => document.unverified::<Topic>().ok().map(|topic| topic.node_id),
         Label::Accept => document.unverified::<Accept>().ok().map(|accept| accept.node_id),
         _ => None,
     }

@@ -439,6 +439,8 @@ pub(crate) fn suspensions(book: &mut Book) {
     say(book, "stop-officer-of-another", Way::Stops, "ES-AGENCY", officer, 0, &[20]);
     say(book, "stop-partner", Way::Stops, "ES-AGENCY", (Target::Partner, "IT-AGENCY".into()), 0, &[20]);
     say(book, "stop-node", Way::Stops, "ES-AGENCY", (Target::Node, "ES-AGENCY".into()), 0, &[20]);
+    let topic = (Target::Topic, Hash([0x55; 32]).to_string());
+    say(book, "stop-topic", Way::Stops, "IT-AGENCY", topic, 0, &[30]);
     say(book, "lift-clock", Way::Lifts, "ES-AGENCY", (Target::Clock, "ES-AGENCY".into()), 0, &[20, 21]);
     let at = [SOON, UnixMs(SOON.0 + DAY_MS)];
     for (name, with) in [
@@ -456,6 +458,7 @@ pub(crate) fn suspensions(book: &mut Book) {
         ("suspended-officer", "list-1 stop-officer"),
         ("suspended-officer-of-another-member", "list-1 stop-officer-of-another"),
         ("suspended-partner", "stop-partner"),
+        ("ended-topic", "stop-topic"),
         ("suspended-own-node", "stop-node"),
         ("lifted-own-clock", "lift-clock"),
         ("suspended-by-an-administrator-who-left", "stop-sign keys-it-2-new-admins"),

@@ -95,7 +95,10 @@ fn new_request(random: &mut Seeded, now: UnixMs) -> Known {
         body: Bounded::new(body.clone()).unwrap(),
         officer_signature: agency.officer.sign(Label::RequestBody, &FIXTURE.federation, &body),
         officer_card: Bounded::new(agency.card.clone()).unwrap(),
-        topic: Bounded::default(),
+        topic: asked
+            .topic
+            .as_ref()
+            .map_or_else(Bounded::default, |topic| Bounded::new(encode(topic).unwrap()).unwrap()),
         node_id: agency.id.clone(),
         node_key: agency.sign.public(),
         sent_at: now,
@@ -107,6 +110,7 @@ fn new_request(random: &mut Seeded, now: UnixMs) -> Known {
         body: asked.body.clone(),
         body_hash: Hash::of(&body),
         card: decode(&agency.card, Cap::Small).unwrap(),
+        topic: asked.under(),
     };
     Known {
         asked,

@@ -24,6 +24,7 @@ use accord_protocol::{
     roster::{Member, MemberRole, MemberState, Roster},
     signed::{Document, FederationId, Preamble, Signable},
     time::UnixMs,
+    topic::Topic,
     trust::Trust,
 };
 
@@ -162,6 +163,23 @@ pub(super) fn access_by(index: usize, rows: &str) -> Access {
 pub(super) fn trust_by(index: usize, rows: &str, more: &[Document]) -> Trust {
     let documents = [FIXTURE.documents.as_slice(), more].concat();
     signed_rows(&FIXTURE.agencies[index].id, index, &documents, FIXTURE.federation, rows)
+}
+
+/// A topic of a member, for another, as it travels, for a year.
+pub(super) fn topic(index: usize, audience: usize, salt: [u8; 16]) -> Document {
+    let [first, second, ..] = seeds(index);
+    let topic = Topic {
+        preamble: Preamble,
+        federation: FIXTURE.federation,
+        node_id: FIXTURE.agencies[index].id.clone(),
+        audience: FIXTURE.agencies[audience].id.clone(),
+        salt,
+        title: Bounded::new(b"cocaine in reefers".to_vec()).unwrap(),
+        purposes: Bounded::sorted(vec![Purpose::StrategicAnalysis, Purpose::Test]).unwrap(),
+        valid_from: EPOCH,
+        valid_to: year_later(),
+    };
+    signed(&topic, &[first, second], &FIXTURE.federation)
 }
 
 /// A member's staff: people with the keys of these seeds, who may decide for two months.

@@ -19,13 +19,14 @@ use accord_protocol::{
     refusal::Refusal,
     request::{LegalBasis, RequestBody},
     selection::Selection,
-    signed::{Document, Preamble},
+    signed::{Document, Preamble, Verified},
     time::{Period, TimeLevel, UnixMs},
+    topic::{self, Topic},
 };
 use accord_tests::seeded::{Seeded, from_environment};
 
 use super::{
-    fixture::{EPOCH, FIXTURE, NAMES, TABLE, access_by, next_roster, trust_by},
+    fixture::{EPOCH, FIXTURE, NAMES, TABLE, access_by, next_roster, topic as topic_of, trust_by},
     node::Node,
 };
 
@@ -45,6 +46,7 @@ pub(super) struct Row {
     oldest: Option<u16>,
     purpose: Purpose,
     until_day: u64,
+    needs_topic: bool,
     way: Way,
 }
 
@@ -59,6 +61,7 @@ impl Row {
             oldest: random.happens(30).then(|| 2021 + u16::try_from(random.below(2)).unwrap()),
             purpose: purposes[random.below(2)],
             until_day: random.between(1, 60),
+            needs_topic: random.happens(30),
             way: if random.happens(85) { Way::AtOnce } else { Way::AfterApproval },
         }
     }
@@ -77,6 +80,7 @@ impl Row {
         text += &format!("finest = {{ {} }}\n", finest.join(", "));
         text += &self.newest.map_or(String::new(), |age| format!("newest = \"{age} months\"\n"));
         text += &self.oldest.map_or(String::new(), |year| format!("oldest = \"{year}\"\n"));
+        text += if self.needs_topic { "topic = \"required\"\n" } else { "" };
         text += &format!("answer = \"{}\"\n", self.way);
         text + &format!("purpose = [\"{}\"]\nuntil = \"{}\"\n", self.purpose, day(self.until_day).date())
     }
@@ -92,6 +96,7 @@ impl Row {
             && self.newest.is_none_or(|age| today >= last + 1 + age)
             && self.oldest.is_none_or(|year| first >= u32::from(year) * 12)
             && self.purpose == asked.purpose
+            && (!self.needs_topic || asked.topic.is_some())
             && now < day(self.until_day);
         permits.then_some(self.way)
     }
@@ -108,6 +113,14 @@ pub(super) struct Asked {
     last: Period,
     drug: u8,
     pub(super) purpose: Purpose,
+    pub(super) topic: Option<Document>,
+}
+
+impl Asked {
+    /// The topic that it stands under, believed.
+    pub(super) fn under(&self) -> Option<Verified<Topic>> {
+        self.topic.as_ref().map(|topic| topic::verify(topic, &FIXTURE.trust).unwrap())
+    }
 }
 
 fn periods_of(from: &str, to: &str, level: TimeLevel) -> String {
@@ -139,6 +152,7 @@ pub(super) fn asked(random: &mut Seeded) -> Asked {
     let periods: Vec<Period> = selection.codes[0].iter().filter_map(|number| Period::from_number(*number)).collect();
     let end = |best: fn(Vec<&Period>) -> Period| best(periods.iter().collect());
     let purpose = [Purpose::StrategicAnalysis, Purpose::Test][random.below(2)];
+    let topic = random.happens(50).then(|| topic_of(ASKER, PROVIDER, random.bytes()));
     let body = RequestBody {
         preamble: Preamble,
         request_id: RequestId(random.bytes()),
@@ -154,7 +168,7 @@ pub(super) fn asked(random: &mut Seeded) -> Asked {
         edition: 0,
         purpose,
         legal_basis: LegalBasis::Agreement,
-        topic_hash: Hash::ZERO,
+        topic_hash: topic.as_ref().map_or(Hash::ZERO, Document::hash),
         case_ref_commit: Hash::ZERO,
         reply_class: selection.reply_class,
         query,
@@ -165,6 +179,7 @@ pub(super) fn asked(random: &mut Seeded) -> Asked {
         last: end(|all| *all.into_iter().max_by_key(|period| period.months().1).unwrap()),
         drug: u8::try_from(drug).unwrap(),
         purpose,
+        topic,
     }
 }
 
@@ -231,6 +246,7 @@ fn no_sequence_of_policies_yields_an_answer_that_the_policy_in_force_denies() {
                 body: request.body.clone(),
                 body_hash: Hash::of(&encode(&request.body).unwrap()),
                 card: decode(&FIXTURE.agencies[ASKER].card, Cap::Small).unwrap(),
+                topic: request.under(),
             };
             let permitted = rows.iter().any(|row| row.permits(request, now) == Some(Way::AtOnce));
             let (answer, course) = provider.answer(&node, &checked, &[]);

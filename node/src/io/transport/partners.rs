@@ -324,7 +324,7 @@ impl Partners {
             body: call.body.clone(),
             officer_signature: call.officer_signature,
             officer_card: call.officer_card.clone(),
-            topic: Bounded::default(),
+            topic: call.topic.clone(),
             node_id: self.node.config.member.clone(),
             node_key: voice.sign.public(),
             sent_at: clock::now(),

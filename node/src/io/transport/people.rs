@@ -19,6 +19,9 @@ use accord_protocol::{
         AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, InboxCall, MappingCall,
         MessageKind, PersonReply, RatesCall, RecordsCall, RelayCall, RequestsCall, TrustCall, Where,
     },
+    officers::Card,
+    request::RequestBody,
+    topic::of_request,
     trust::{Tool, digest},
 };
 use quinn::{Connection, SendStream};
@@ -236,7 +239,11 @@ async fn ask(
     let standing = node.standing();
     let trust = standing.trust();
     let request = verify_request(trust, call.body.as_slice(), &call.officer_signature, call.officer_card.as_slice());
-    if !request.is_ok_and(|(body, card)| body.requester == node.config.member && card.key == key) {
+    let is_own = |body: &RequestBody, card: &Card| {
+        let topic = of_request(trust, body, &call.topic, clock::now());
+        body.requester == node.config.member && card.key == key && topic.is_ok()
+    };
+    if !request.is_ok_and(|(body, card)| is_own(&body, &card)) {
         tracing::info!("a question that is not the officer's own was not handed on");
         return stream::reply(send, MessageKind::Ask, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
     }

@@ -6,6 +6,7 @@ mod invariants;
 mod make;
 mod members;
 mod roots;
+mod topics;
 
 use super::*;
 use crate::suspend::Way;

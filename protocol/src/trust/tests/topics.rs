@@ -1,0 +1,146 @@
+//! Topics: signed by the asking member's administrators, for one provider, and ended by one of them.
+
+use super::{make::*, *};
+use crate::{
+    codec::{Bounded, Text, encode},
+    id::RequestId,
+    member_keys::VALIDITY_MAX_MS,
+    officers::Purpose,
+    request::{LegalBasis, Query, RequestBody, TopicBytes},
+    signed::{Preamble, Signable},
+    time::DAY_MS,
+    topic::{Topic, of_request},
+};
+
+fn topic() -> Topic {
+    Topic {
+        preamble: Preamble,
+        federation: federation(),
+        node_id: id("IT-AGENCY"),
+        audience: id("ES-AGENCY"),
+        salt: [1; 16],
+        title: Bounded::new(b"cocaine in reefers".to_vec()).unwrap(),
+        purposes: Bounded::new(vec![Purpose::StrategicAnalysis]).unwrap(),
+        valid_from: NOW,
+        valid_to: NOW.plus(60 * DAY_MS),
+    }
+}
+
+fn body(topic_hash: Hash) -> RequestBody {
+    RequestBody {
+        preamble: Preamble,
+        request_id: RequestId([1; 16]),
+        requester: id("IT-AGENCY"),
+        officer_card_hash: Hash::ZERO,
+        audience: id("ES-AGENCY"),
+        issued_at: NOW,
+        deliver_by: NOW,
+        wanted_until: UnixMs(0),
+        epoch: 1,
+        roster_version: 1,
+        view_hash: Hash::ZERO,
+        edition: 0,
+        purpose: Purpose::StrategicAnalysis,
+        legal_basis: LegalBasis::Agreement,
+        topic_hash,
+        case_ref_commit: Hash::ZERO,
+        reply_class: 0,
+        query: Query { table_id: 1, table_version: 1, measures: 1, dims: Bounded::default() },
+    }
+}
+
+fn bytes(document: &Document) -> TopicBytes {
+    Bounded::new(encode(document).unwrap()).unwrap()
+}
+
+fn ending(hash: Hash, way: Way, at: u64, days: u64) -> Suspend {
+    Suspend {
+        preamble: Preamble,
+        federation: federation(),
+        node_id: id("IT-AGENCY"),
+        way,
+        target: Target::Topic,
+        subject: Text::new(&hash.to_string()).unwrap(),
+        reason: Text::new("closed").unwrap(),
+        issued_at: NOW.plus(at),
+        until: NOW.plus(at + days * DAY_MS),
+    }
+}
+
+#[test]
+fn a_request_stands_under_a_topic_of_its_own_member_for_that_provider() {
+    let base = first_set();
+    let trust = Trust::hold(&base, &ground(&base)).unwrap();
+    let stands = |topic: &Topic, by: &[u8], change: &dyn Fn(&mut RequestBody), at: UnixMs| {
+        let document = signed(topic, &federation(), by);
+        let mut body = body(document.hash());
+        change(&mut body);
+        of_request(&trust, &body, &bytes(&document), at).is_ok_and(|topic| topic.is_some())
+    };
+    let (two, same): (&[u8], &dyn Fn(&mut RequestBody)) = (&[30, 31], &|_| {});
+    let last = UnixMs(topic().valid_to.0 - 1);
+    let elsewhere = Topic { federation: Hash([9; 32]), ..topic() };
+    let other_purpose = Topic { purposes: Bounded::new(vec![Purpose::EarlyWarning]).unwrap(), ..topic() };
+    for (name, topic, by, change, at, holds) in [
+        ("by two administrators", topic(), two, same, NOW, true),
+        ("by all three", topic(), &[30, 31, 32], same, NOW, true),
+        ("by one", topic(), &[30], same, NOW, false),
+        ("by one twice", topic(), &[30, 30], same, NOW, false),
+        ("by the provider's administrators", topic(), &[20, 21], same, NOW, false),
+        ("by the root holders", topic(), &[1, 2, 3], same, NOW, false),
+        ("before it begins", topic(), two, same, UnixMs(NOW.0 - 1), false),
+        ("at its last moment", topic(), two, same, last, true),
+        ("when it is over", topic(), two, same, topic().valid_to, false),
+        ("of another federation", elsewhere, two, same, NOW, false),
+        ("for another purpose", other_purpose, two, same, NOW, false),
+        ("for another provider", Topic { audience: id("PT-AGENCY"), ..topic() }, two, same, NOW, false),
+        ("of another member", topic(), two, &|body| body.requester = id("PT-AGENCY"), NOW, false),
+        ("at another provider", topic(), two, &|body| body.audience = id("PT-AGENCY"), NOW, false),
+        ("another one is named", topic(), two, &|body| body.topic_hash = Hash([7; 32]), NOW, false),
+        ("none is named", topic(), two, &|body| body.topic_hash = Hash::ZERO, NOW, false),
+    ] {
+        assert_eq!(stands(&topic, by, change, at), holds, "{name}");
+    }
+    // Neither named nor brought: under none. Named and not brought: refused.
+    assert_eq!(of_request(&trust, &body(Hash::ZERO), &Bounded::default(), NOW), Ok(None));
+    assert!(of_request(&trust, &body(Hash([7; 32])), &Bounded::default(), NOW).is_err());
+    assert!(of_request(&trust, &body(Hash([7; 32])), &Bounded::new(vec![7; 40]).unwrap(), NOW).is_err());
+}
+
+#[test]
+fn one_administrator_ends_a_topic_and_two_allow_it_again() {
+    let base = first_set();
+    let document = signed(&topic(), &federation(), &[30, 31]);
+    let stands = |words: &[Document], at: UnixMs| {
+        let trust = Trust::hold(&[base.clone(), words.to_vec()].concat(), &ground(&base)).unwrap();
+        of_request(&trust, &body(document.hash()), &bytes(&document), at).is_ok()
+    };
+    let later = NOW.plus(40 * DAY_MS);
+    let end = |by: &[u8]| signed(&ending(document.hash(), Way::Stops, 0, 60), &federation(), by);
+    let again = |by: &[u8]| signed(&ending(document.hash(), Way::Lifts, 5, 60), &federation(), by);
+    assert!(stands(&[], later));
+    assert!(!stands(&[end(&[30])], later));
+    assert!(stands(&[end(&[20])], later), "another member's administrator ends nothing");
+    assert!(!stands(&[end(&[30]), again(&[31])], later));
+    assert!(stands(&[end(&[30]), again(&[31, 32])], later));
+    let other = signed(&ending(Hash([7; 32]), Way::Stops, 0, 60), &federation(), &[30]);
+    assert!(stands(&[other], later), "another topic");
+    // A topic is ended for as long as it may last; everything else for 30 days at most.
+    let lasts = |target, days| Suspend { target, ..ending(document.hash(), Way::Stops, 0, days) }.check().is_ok();
+    assert!(lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS) && !lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS + 1));
+    assert!(lasts(Target::Officer, 30) && !lasts(Target::Officer, 31));
+}
+
+#[test]
+fn many_words_about_other_things_do_not_revive_a_topic() {
+    let base = first_set();
+    let document = signed(&topic(), &federation(), &[30, 31]);
+    let mut set = base.clone();
+    set.push(signed(&ending(document.hash(), Way::Stops, 0, 60), &federation(), &[30]));
+    for number in 0..80_u8 {
+        let suspend = Suspend { target: Target::Officer, ..ending(Hash([number; 32]), Way::Stops, 9, 20) };
+        set.push(signed(&suspend, &federation(), &[31]));
+    }
+    let trust = Trust::hold(&set, &ground(&base)).unwrap();
+    assert!(of_request(&trust, &body(document.hash()), &bytes(&document), NOW).is_err());
+}
