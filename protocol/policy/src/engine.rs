@@ -156,8 +156,8 @@ impl Policy {
             // Rows compile to what is valid: only hand-written text gets here.
             return Err(Refused::at(Part::Cedar, texts.cedar, place(error), error.to_string()));
         }
-        // Where hand-written text speaks of a context as a whole it names its parts all the same.
-        let minds_topics = rows.grants.iter().any(|grant| grant.needs_topic) || texts.cedar.contains("hasTopic");
+        // What is written by hand may mind anything.
+        let minds_topics = rows.grants.iter().any(|grant| grant.needs_topic) || !written.is_empty();
         let mut policy = Self {
             minds_topics,
             sets: HashMap::new(),

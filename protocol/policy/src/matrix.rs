@@ -272,6 +272,53 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_told_where_it_makes_a_difference() {
+        let catalogue = Catalogue::parse(SHIPPED).unwrap();
+        let members: BTreeSet<NodeId> = ["ES-AGENCY", "IT-AGENCY"].map(|name| name.parse().unwrap()).into();
+        let world = World { members: &members, catalogue: &catalogue, strict: true };
+        let read = |rows: &str, cedar: &str| Policy::new(Texts { rows, cedar }, world).unwrap();
+        let row = |purpose: &str, more: &str| {
+            format!(
+                "[[grant]]\npartner = [\"IT-AGENCY\"]\ntable = [\"seizures-year-drug\"]\nfinest = {{ drug = \"all\", time = \"year\" }}\npurpose = [\"{purpose}\"]\nuntil = \"2030-01-01\"\n{more}\n"
+            )
+        };
+        let forbid = "forbid (principal, action in Accord::Action::\"receive\", resource) when { !context.hasTopic };";
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let (italy, table) = ("IT-AGENCY".parse().unwrap(), catalogue.table("seizures-year-drug").unwrap());
+        let told = |policy: &Policy| {
+            let reached = reach(policy, &italy, table, now).unwrap();
+            let line = |of: &Reach| format!("{}, {}: {}", of.purpose, of.under, ways_words(&of.ways));
+            reached.iter().map(line).collect::<Vec<_>>().join("; ")
+        };
+        let strategic = |more: &str| row("strategic-analysis", more);
+        let required = "topic = \"required\"";
+        let (open, narrow) = (read(&strategic(""), ""), read(&strategic(required), ""));
+        for (policy, words) in [
+            (&open, "strategic-analysis, with or without a topic: at-once"),
+            (&read(&strategic("topic = \"not-required\""), ""), "strategic-analysis, with or without a topic: at-once"),
+            (&narrow, "strategic-analysis, with a topic: at-once"),
+            (&read(&strategic(""), forbid), "strategic-analysis, with a topic: at-once"),
+            (
+                &read(&(strategic("answer = \"after-approval\"") + &strategic(required)), ""),
+                "strategic-analysis, without a topic: after-approval; strategic-analysis, with a topic: at-once",
+            ),
+            (
+                &read(&(strategic(required) + &row("test", "")), ""),
+                "strategic-analysis, with a topic: at-once; test, with or without a topic: at-once",
+            ),
+        ] {
+            assert_eq!(told(policy), words);
+        }
+        // To require one is a change for those who ask without; for others nothing changes.
+        let differ = differences(Some(&open), Some(&narrow), (world, &"ES-AGENCY".parse().unwrap()), now).unwrap();
+        let [one] = differ.as_slice() else { panic!("{differ:?}") };
+        let words = (one.under, ways_words(&one.before), ways_words(&one.after));
+        assert_eq!(words, (Under::Without, "at-once".to_owned(), "denied".to_owned()));
+        let same = differences(None, Some(&open), (world, &"ES-AGENCY".parse().unwrap()), now).unwrap();
+        assert_eq!(same.iter().map(|of| of.under).collect::<Vec<_>>(), [Under::Either]);
+    }
+
+    #[test]
     fn what_two_policies_decide_otherwise() {
         let catalogue = Catalogue::parse(SHIPPED).unwrap();
         let members: BTreeSet<NodeId> =

@@ -273,6 +273,8 @@ fn rows_with_a_mistake_are_refused_whole_with_its_place() {
         ("until   = \"2027-01-01\"", ""),
         ("newest  =", "answer = \"soon\"\nnewest ="),
         ("newest  =", "answer = 7\nnewest ="),
+        ("newest  =", "topic = \"please\"\nnewest ="),
+        ("newest  =", "topic = true\nnewest ="),
         ("[[grant]]", "[[group]]\nname = \"friends\"\nmembers = []\n[[grant]]"),
         ("\n[[group]]", "[[group]"),
     ] {
@@ -309,7 +311,7 @@ fn rows_with_a_mistake_are_refused_whole_with_its_place() {
         6 months -> 99999 months
             grants.toml:11:11: neither a period such as 2015 or 2015-Q2, nor an age such as 12 months
         purpose -> porpoise
-            grants.toml:12:1: unknown field `porpoise`, expected one of `partner`, `table`, `finest`, `oldest`, `newest`, `purpose`, `answer`, `until`
+            grants.toml:12:1: unknown field `porpoise`, expected one of `partner`, `table`, `finest`, `oldest`, `newest`, `purpose`, `answer`, `topic`, `until`
         until   = "2027-01-01" -> 
             grants.toml:6:1: missing field `until`
         newest  = -> answer = "soon"
@@ -318,6 +320,12 @@ fn rows_with_a_mistake_are_refused_whole_with_its_place() {
         newest  = -> answer = 7
         newest =
             grants.toml:11:10: invalid type: integer `7`, expected a string
+        newest  = -> topic = "please"
+        newest =
+            grants.toml:11:9: `please` is not said of topics: required, not-required
+        newest  = -> topic = true
+        newest =
+            grants.toml:11:9: invalid type: boolean `true`, expected a string
         [[grant]] -> [[group]]
         name = "friends"
         members = []
