@@ -13,13 +13,13 @@ from second.catalogue import Catalogue
 from second.compare import verdict_of_tool
 from second.encoding import KIB, MIB, Refused, decode, encode
 from second.evidence import Verifier, milliseconds, verify
-from second.documents import SignedDocument
+from second.documents import RULES, SignedDocument
 from second.frames import (
     CLASSES, KINDS, Stream, end_of, frame, read_call, read_reply, read_stream, smallest_class, write_stream,
 )
 from second.keys import LABELS, NUMBERS, PRIME, key_fault, signed_by, ys_of_low_order
 from second.messages import HEAD, MESSAGE_KIND, NUMBER, REASONS, STRUCTURES
-from second.rules import LONGEST_STANDING_MS, RULES
+from second.rules import LONGEST_STANDING_MS, LONGEST_TOPIC_MS
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors, public_key
@@ -292,6 +292,102 @@ class StatementTests(Case):
             changed = raw[:at] + bytes([verdict, reason]) + raw[at + 2 :]
             self.refused(lambda: decode(structure, changed, "approval", cap), "unknown code")
 
+    def test_topic(self):
+        start = self.value("topic")["valid_from"]
+        title = "not one line of visible"
+        self.each(
+            "topic",
+            ({}, ""),
+            ({"audience": "ES-AGENCY"}, "of a member for itself"),
+            ({"title": ""}, "0 characters"),
+            ({"title": "ab"}, "2 characters"),
+            ({"title": "abc"}, ""),
+            ({"title": "\u00ed" * 200}, ""),
+            ({"title": "\U0001f6a2" * 200}, ""),
+            ({"title": "a" * 201}, "201 characters"),
+            ({"title": "\u00ed" * 401}, "802 bytes"),
+            ({"title": "port\nof call"}, title),
+            ({"title": "port\tof call"}, title),
+            ({"title": "port\0of call"}, title),
+            ({"title": "port\x7fof call"}, title),
+            ({"title": "port\u0085of call"}, title),
+            ({"title": "port\u2028of call"}, title),
+            ({"title": "port\u2029of call"}, title),
+            ({"title": "port\u202eof call"}, title),
+            ({"title": "port\u200bof call"}, title),
+            ({"title": "\ufeffport"}, title),
+            ({"purposes": []}, "for no purpose"),
+            ({"purposes": ["strategic-analysis", "test"]}, ""),
+            ({"purposes": ["test", "strategic-analysis"]}, "not strictly ascending"),
+            ({"purposes": ["test", "test"]}, "not strictly ascending"),
+            ({"valid_to": start}, "valid for no time"),
+            ({"valid_to": start - 1}, "valid for no time"),
+            ({"valid_to": start + 1}, ""),
+            ({"valid_to": start + LONGEST_TOPIC_MS}, ""),
+            ({"valid_to": start + LONGEST_TOPIC_MS + 1}, "more than 400 days"),
+        )
+        raw = bytes.fromhex(self.vectors.values["topic"])
+        structure, cap = STRUCTURES["topic"]
+        cut = raw.replace("\u00ed".encode(), b"\xc3i", 1)
+        self.refused(lambda: decode(structure, cut, "topic", cap), "not UTF-8")
+        for number in (0, 6):
+            changed = raw.replace(b"\0\1\0\2\0\0\1", bytes([0, number]) + b"\0\2\0\0\1")
+            self.assertNotEqual(changed, raw)
+            self.refused(lambda: decode(structure, changed, "topic", cap), f"unknown code {number}")
+        self.refused(lambda: decode(structure, raw + bytes(cap), "topic", cap), "at most 1024")
+
+    def test_vectors_stand_under_their_topic(self):
+        """A topic that the body does not name or that too few have signed, and one beside a body that names none."""
+        structure, _ = STRUCTURES["request"]
+        for name, change, what in (
+            ("request-under-topic", lambda topic: b"", "is missing"),
+            ("request-under-topic", lambda topic: topic.replace(b"contenedores", b"contenedorez"), "not the topic that"),
+            ("request-under-topic", lambda topic: self.with_signatures(topic, 1), "signed by 1 of the"),
+            ("request", lambda topic: self.value("request-under-topic")["topic"], "that names none"),
+        ):
+            vectors = Vectors(VECTORS.read_text(encoding="ascii"))
+            request = self.value(name)
+            vectors.values[name] = encode(structure, request | {"topic": change(request["topic"])}).hex()
+            self.assertIn(what, dict(vectors.check())[name])
+
+    @staticmethod
+    def with_signatures(raw, count):
+        document = decode(STRUCTURES["document"][0], raw, "document", MIB)
+        document["signatures"] = document["signatures"][:count]
+        return encode(STRUCTURES["document"][0], document)
+
+    def test_suspend(self):
+        """What may be named, and for how long: each target once."""
+        own, issued, day = "ES-AGENCY", example.ISSUED, example.DAY_MS
+        key, digest, low_order = example.Signer("somebody").key.hex(), "5a" * 32, "00" * 32
+        word = example.heading("suspend") | {
+            "federation": bytes(32), "node_id": own, "reason": "lost", "issued_at": issued, "until": issued + day,
+        }
+        for target, fine, wrong in (
+            ("officer", (digest, low_order), ("", own, digest[1:], digest.upper())),
+            ("partner", ("IT-AGENCY",), ("", "it-agency", digest)),
+            ("table", ("seizures", digest), ("",)),
+            ("own-key", (key,), ("", key.upper(), key[1:], low_order)),
+            ("own-node", (own,), ("", "IT-AGENCY", digest)),
+            ("own-topic", (digest, low_order), ("", own, digest[1:], digest.upper(), "5g" * 32)),
+        ):
+            about = word | {"target": target, "subject": fine[0], "way": "stops"}
+            no_subject, days = f"no subject of the kind {target}", 400 if target == "own-topic" else 30
+            for changes, what in (
+                *[({"subject": subject}, "") for subject in fine],
+                *[({"subject": subject}, no_subject) for subject in wrong],
+                ({"way": "lifts"}, ""),
+                ({"until": issued + days * day}, ""),
+                ({"until": issued + days * day + 1}, f"more than {days} days"),
+                ({"until": issued}, "expires before"),
+            ):
+                fault = self.fault("suspend", about | changes)
+                self.assertEqual(what == "", fault == "", f"{target} {changes}: {fault}")
+                self.assertIn(what, fault)
+        clock = word | {"target": "own-clock", "subject": own}
+        self.assertEqual(self.fault("suspend", clock | {"way": "lifts"}), "")
+        self.assertIn("no subject of the kind own-clock", self.fault("suspend", clock | {"way": "stops"}))
+
     def test_standing(self):
         start = self.value("standing")["from"]
         self.each(
@@ -339,12 +435,22 @@ class StatementTests(Case):
         )
 
     def test_codes_of_a_view(self):
-        """A way above 3, a purpose above 5, a word about zeros that is neither 0 nor 1."""
+        """A way above 3, a purpose above 5, a word about zeros not 0 or 1, one about topics not 1 to 3."""
         raw = bytes.fromhex(self.vectors.values["view"])
         structure, cap = STRUCTURES["view"]
         ways = (3).to_bytes(8, "big") + b"\0\2\1"
         zeros = bytes([0, 0, 0, 75, 0])
-        purpose = (1).to_bytes(8, "big") + b"\0\1" + ways
+        purpose = (1).to_bytes(8, "big") + b"\0\1\3" + ways
+        said = []
+        for number in range(256):
+            changed = raw.replace(purpose, purpose[:10] + bytes([number]) + ways)
+            try:
+                (table,) = decode(structure, changed, "view", cap)["tables"]
+            except Refused as refused:
+                self.assertIn(f"unknown code {number}", refused.what)
+            else:
+                said.append((number, table["rows"][0]["under"]))
+        self.assertEqual(said, [(1, "either"), (2, "without"), (3, "with")])
         for found, put, fine in (
             (ways, ways[:-1] + b"\3", True), (ways, ways[:-1] + b"\4", False), (zeros, zeros[:-1] + b"\1", True),
             (zeros, zeros[:-1] + b"\2", False), (purpose, purpose[:9] + b"\5" + purpose[10:], True),
@@ -609,7 +715,7 @@ class EvidenceTests(Case):
         cls.answered = [
             index
             for index, one in enumerate(cls.file["exchanges"])
-            if one["reply"] and cls.verifier.exchange(one, "exchange").outcome == "answered"
+            if one["reply"] and cls.verifier.exchange(copy.deepcopy(one), "exchange").outcome == "answered"
         ]
 
     def verify(self, file, federation=None):
@@ -751,7 +857,7 @@ class EvidenceTests(Case):
                 value = place.pop(name)
                 if name in ("reply", "edition"):
                     self.refused(lambda: self.verify(file), "")
-                elif name == "without_reply" and value is None:
+                elif name in ("without_reply", "topic") and value is None:
                     self.assertTrue(self.verify(file)["verified"])
                 else:
                     self.refused(lambda: self.verify(file), f"{name!r} is missing")
@@ -1326,6 +1432,186 @@ class ExampleTests(Case):
                     self.refused(lambda: self.verify(fed, [exchange], [row]), what, where)
                 else:
                     self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
+
+    def under(self, topic, number=1, member="PT-TEST", fed=None, **body):
+        """An answer to a request under a topic; `body` replaces fields of the request."""
+        return self.answer(member, self.query, number, 7, fed=fed, body={"topic": topic} | body)
+
+    def test_requests_under_a_topic(self):
+        """Each with the verdict of the tool: whatever section 7 asks for is asked for when the request is issued."""
+        fed, asked = self.fed, example.ASKED
+        theirs, own = fed.administrators("PT-TEST"), fed.administrators("ES-TEST")
+        for changes, what in (
+            ({}, None),
+            ({"by": [*own, *theirs]}, None),
+            ({"by": []}, "signed by 0 of the administrators, 2 needed"),
+            ({"by": own[:1]}, "signed by 1 of the administrators, 2 needed"),
+            ({"by": own[:1] * 2}, "signed by 1 of the administrators, 2 needed"),
+            ({"by": theirs}, "signed by 0 of the administrators"),
+            ({"by": [own[0], fed.sign_key("ES-TEST")]}, "signed by 1 of the administrators"),
+            ({"signed_as": "suspend"}, "signed by 0 of the administrators"),
+            ({"federation": bytes(32)}, "another federation"),
+            ({"node_id": "IT-TEST"}, "node_id IT-TEST is not the requester"),
+            ({"node_id": "IT-TEST", "by": fed.administrators("IT-TEST")}, "node_id IT-TEST is not the requester"),
+            ({"audience": "IT-TEST"}, "audience IT-TEST is not the audience"),
+            ({"audience": "ES-TEST"}, "of a member for itself"),
+            ({"purposes": ["strategic-analysis", "test"]}, None),
+            ({"purposes": ["strategic-analysis"]}, "purpose test is not on the topic"),
+            ({"purposes": []}, "for no purpose"),
+            ({"valid_from": asked, "valid_to": asked + 1}, None),
+            ({"valid_from": asked + 1}, "outside its validity"),
+            ({"valid_to": asked}, "outside its validity"),
+            ({"valid_to": example.ISSUED}, "valid for no time"),
+            ({"valid_to": example.ISSUED + LONGEST_TOPIC_MS}, None),
+            ({"valid_to": example.ISSUED + LONGEST_TOPIC_MS + 1}, "more than 400 days"),
+            ({"title": "ab"}, "2 characters"),
+            ({"title": "two\nlines"}, "not one line"),
+        ):
+            topic = fed.topic(**({"audience": "PT-TEST"} | changes))
+            row = self.row(["2021", "_T"], 7, ["PT-TEST"])
+            if what:
+                self.refused(lambda: self.verify(fed, [self.under(topic)], [row]), what, "$.exchanges[0].topic")
+                # A request that nobody answered is verified too, and one that waits.
+                alone = fed.request("PT-TEST", self.query, 1, topic=topic)
+                self.refused(lambda: self.verify(fed, [alone], []), what, "$.exchanges[0].topic")
+                held = fed.status(fed.request("PT-TEST", self.query, 1, topic=topic, wanted_until=asked + 1), "PT-TEST")
+                self.refused(lambda: self.verify(fed, [held], []), what, "$.exchanges[0].topic")
+            else:
+                self.assertTrue(self.verify(fed, [self.under(topic)], [row])["verified"])
+
+    def test_topics_that_are_not_those_named(self):
+        fed = self.fed
+        topic, other = fed.topic("PT-TEST"), fed.topic("PT-TEST", salt=b"\1" * 16)
+        row = self.row(["2021", "_T"], 7, ["PT-TEST"])
+        good = self.under(topic)
+        plain = self.answer("PT-TEST", self.query, 1, 7)
+        signed_again = fed.topic("PT-TEST", by=fed.administrators("ES-TEST")[::-1])
+        for exchange, what in (
+            (good, None),
+            # The hash is of the payload, so other signatures are the same topic.
+            (good | {"topic": signed_again.hex()}, None),
+            (good | {"topic": other.hex()}, "not the topic that the request names"),
+            ({name: value for name, value in good.items() if name != "topic"}, "is missing"),
+            (plain, None),
+            (plain | {"topic": topic.hex()}, "that names none"),
+            (self.under(topic, topic_hash=bytes(32)), "that names none"),
+            (self.under(topic, topic_hash=example.hash_of(other)), "not the topic that the request names"),
+            (self.under(topic, topic_hash=sha256(topic).digest()), "not the topic that the request names"),
+            (self.under(fed.documents[-1]), "a document with label officers instead of topic"),
+            (good | {"topic": topic.hex()[:-2]}, "bytes wanted"),
+            (good | {"topic": topic.hex() + "00"}, "too many"),
+            (good | {"topic": topic.hex().upper()}, "not lower-case hex"),
+            (good | {"topic": 1}, "str wanted"),
+        ):
+            if what:
+                self.refused(lambda: self.verify(fed, [exchange], [row]), what, "$.exchanges[0].topic")
+            else:
+                self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
+        # Section 10 leaves a topic out where there is none, and does not say whether null or no bytes say the same; nor
+        # that what does not fit into a `Request` is none.
+        long = fed.topic("PT-TEST", by=[*fed.administrators("ES-TEST"), *map(example.Signer, map(str, range(20)))])
+        for exchange, what in (
+            (plain | {"topic": None}, None),
+            (good | {"topic": None}, "is missing"),
+            (plain | {"topic": ""}, None),
+            (good | {"topic": ""}, "is missing"),
+            (self.under(long), "at most 2048 allowed"),
+        ):
+            raw = fed.file("seizures-year-drug", [exchange], [row])
+            if what:
+                self.refused(lambda: verify(raw, fed.federation, lists(), example.NOW), what, "$.exchanges[0].topic")
+            else:
+                self.assertTrue(verify(raw, fed.federation, lists(), example.NOW)["verified"])
+
+    def test_every_bit_and_every_truncation_of_a_topic(self):
+        fed = self.fed
+        topic = fed.topic("PT-TEST")
+        exchange = fed.request("PT-TEST", self.query, 1, topic=topic)
+        verifier = Verifier(Trust(fed.documents, fed.federation, "documents"), fed.catalogues[0].table(id=1), example.NOW)
+        self.assertEqual(verifier.exchange(copy.deepcopy(exchange), "exchange").outcome, "unreachable")
+        for altered in alterations(topic):
+            with self.assertRaises(Refused, msg=altered.hex()):
+                verifier.exchange(exchange | {"topic": altered.hex()}, "exchange")
+
+    def test_one_question_under_topics(self):
+        """A topic is for one provider, so that each partner is asked under one of its own, or under none."""
+        fed = self.fed
+        topics = {member: fed.topic(member, salt=member.encode().ljust(16)) for member in ("IT-TEST", "PT-TEST")}
+        rows = [self.row(["2021", "_T"], 14, ["IT-TEST", "PT-TEST"])]
+        second = self.under(topics["IT-TEST"], 2, "IT-TEST")
+        for first in (self.under(topics["PT-TEST"]), self.answer("PT-TEST", self.query, 1, 7)):
+            self.assertTrue(self.verify(fed, [first, second], rows)["verified"])
+        shared = self.under(topics["PT-TEST"], 2, "IT-TEST")
+        what = "audience PT-TEST is not the audience"
+        self.refused(lambda: self.verify(fed, [first, shared], rows), what, "$.exchanges[1].topic")
+
+    def test_ended_topics(self):
+        """Each with the verdict of the tool; one administrator ends a topic, and all that are needed take that back."""
+        day, asked = example.DAY_MS, example.ASKED
+        topic = self.fed.topic("PT-TEST")
+        digest = example.hash_of(topic)
+        own = ("ES-TEST", "own-topic", digest)
+        far = {"issued_at": asked + day + 1, "until": asked + 30 * day}
+        for words, ended in (
+            ([], False),
+            ([(own, {})], True),
+            ([(own, {"by": 2})], True),
+            ([(own, {"until": asked})], False),
+            ([(own, {"until": asked + 1})], True),
+            ([(own, {"until": example.ISSUED + 400 * day})], True),
+            ([(own, {"issued_at": asked + day})], True),
+            ([(own, far)], False),
+            ([(own, {}), (own, {"way": "lifts", "by": 2, "issued_at": example.ISSUED + 1})], False),
+            ([(own, {"issued_at": example.ISSUED + 1}), (own, {"way": "lifts", "by": 2})], True),
+            ([(("ES-TEST", "own-topic", sha256(topic).digest()), {})], False),
+            ([(("ES-TEST", "officer", digest), {})], False),
+            ([(("PT-TEST", "own-topic", digest), {})], False),
+            ([(("IT-TEST", "own-topic", digest), {})], False),
+        ):
+            fed = example.Federation(lists(), [self.text])
+            for word, changes in words:
+                fed.suspend(*word, **changes)
+            exchange = self.under(topic, fed=fed)
+            row = self.row(["2021", "_T"], 7, ["PT-TEST"])
+            if ended:
+                self.refused(lambda: self.verify(fed, [exchange], [row]), "has been ended", "$.exchanges[0].topic")
+            else:
+                self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
+            # What stands under no topic is untouched.
+            plain = self.answer("PT-TEST", self.query, 1, 7, fed=fed)
+            self.assertTrue(self.verify(fed, [plain], [row])["verified"])
+
+    def test_words_that_end_no_topic(self):
+        topic = self.fed.topic("PT-TEST")
+        digest = example.hash_of(topic)
+        for subject, changes, what in (
+            (digest, {"way": "lifts", "by": 1}, "signed by 1 of the administrators, 2 needed"),
+            (digest, {"by": 0}, "signed by 0 of the administrators, 1 needed"),
+            (digest, {"until": example.ISSUED + 400 * example.DAY_MS + 1}, "more than 400 days"),
+            (digest, {"until": example.ISSUED}, "expires before"),
+            (digest[1:], {}, "no subject of the kind own-topic"),
+        ):
+            fed = example.Federation(lists(), [self.text])
+            fed.suspend("ES-TEST", "own-topic", subject, **changes)
+            exchange = self.under(topic, fed=fed)
+            self.refused(lambda: self.verify(fed, [exchange], []), what, "$.documents")
+
+    def test_how_many_suspensions_are_kept(self):
+        """The latest 64 and, apart from them, the latest 256 about topics; which of one time is later its hash says."""
+        fed = example.Federation(lists(), [self.text])
+        subjects = [sha256(bytes([number])).digest() for number in range(256)] + [sha256(b"last").digest()]
+        until = {"until": example.ISSUED + 30 * example.DAY_MS}
+        for number, subject in enumerate(subjects):
+            fed.suspend("ES-TEST", "own-topic", subject, issued_at=example.ISSUED + 1000 + number, **until)
+        for number, subject in enumerate(subjects[:65]):
+            fed.suspend("ES-TEST", "officer", subject, issued_at=example.ISSUED + number, **until)
+        fed.suspend("IT-TEST", "own-topic", subjects[0])
+        for documents in (fed.documents, fed.documents[::-1]):
+            trust = Trust(documents, fed.federation, "documents")
+            for target, count in (("own-topic", 257), ("officer", 65)):
+                ended = [trust.is_suspended("ES-TEST", target, one, example.ASKED) for one in subjects[:count]]
+                self.assertEqual(ended, [False] + [True] * (count - 1))
+            self.assertTrue(trust.is_suspended("IT-TEST", "own-topic", subjects[0], example.ASKED))
 
     def test_second_root(self):
         fed = self.fed

@@ -12,6 +12,8 @@ from second.rules import DAY_MS, RULES as OTHER_RULES
 
 LONGEST_VALIDITY_MS = 400 * DAY_MS
 LONGEST_SUSPENSION_MS = 30 * DAY_MS
+# A topic is ended for as long as it may run.
+LONGEST_END_OF_TOPIC_MS = 400 * DAY_MS
 ADDRESS = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):(\d{1,20})")
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -154,10 +156,12 @@ def suspend_fault(content):
         "table": lambda: subject,
         "own-node": lambda: subject == content["node_id"],
         "own-clock": lambda: subject == content["node_id"] and content["way"] == "lifts",
+        "own-topic": lambda: HEX.fullmatch(subject),
     }
     if not fits[content["target"]]():
         return f"no subject of the kind {content['target']}"
-    return dates_fault(content, LONGEST_SUSPENSION_MS, "until")
+    longest = LONGEST_END_OF_TOPIC_MS if content["target"] == "own-topic" else LONGEST_SUSPENSION_MS
+    return dates_fault(content, longest, "until")
 
 
 def member_fault(name):

@@ -150,7 +150,7 @@ class Text:
 
 
 class Utf8:
-    """The text of a catalogue, the only text that may hold more than ASCII."""
+    """Text that may hold more than ASCII: of a catalogue, a policy or a topic's title. Its length counts bytes."""
 
     def __init__(self, most):
         self.most = most

@@ -14,6 +14,7 @@ from second.layout import cells_of_query, read_slice
 from second.messages import STATUS_KIND, STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
 from second.rules import answer_fault, body_fault, status_fault
+from second.topics import need_topic
 from second.trust import Trust
 
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
@@ -27,7 +28,7 @@ MISSING_BY_STATE = {"held": "held", "withdrawn": "refused", "expired": "refused"
 EVIDENCE_KEYS = (
     "accord_evidence", "federation", "question_id", "table", "collected_at", "documents", "exchanges", "pooled",
 )
-EXCHANGE_KEYS = ("body", "officer_signature", "officer_card", "reply", "without_reply")
+EXCHANGE_KEYS = ("body", "officer_signature", "officer_card", "topic", "reply", "without_reply")
 REPLY_KEYS = ("head", "signature", "slice", "edition")
 
 
@@ -115,7 +116,7 @@ class Verifier:
         self.now = now
 
     def exchange(self, item, where):
-        need_keys(item, EXCHANGE_KEYS, where, ("reply", "without_reply"))
+        need_keys(item, EXCHANGE_KEYS, where, ("topic", "reply", "without_reply"))
         raw = need_hex(item["body"], f"{where}.body")
         body = self._request(item, raw, where)
         if item["reply"] is None:
@@ -130,7 +131,7 @@ class Verifier:
         return exchange
 
     def _request(self, item, raw, where):
-        """Section 7, order at the asker: card, purpose, officer signature, and an active partner."""
+        """Section 7, order at the asker: card, purpose, officer signature, topic, and an active partner."""
         structure, cap = STRUCTURES["request-body"]
         body = decode(structure, raw, "request-body", cap, f"{where}.body")
         fault = body_fault(body)
@@ -151,6 +152,9 @@ class Verifier:
         signature = need_hex(item["officer_signature"], f"{where}.officer_signature", 64)
         if not signed_by(card["key"], signature, "request-body", self.trust.federation, raw):
             raise Refused(f"{where}.officer_signature", "not the officer's signature of the body")
+        # Left out is what is empty in the request.
+        topic = b"" if item["topic"] is None else need_hex(item["topic"], f"{where}.topic")
+        need_topic(topic, body, self.trust, at, f"{where}.topic")
         fault = self.trust.no_provider(body["audience"], at)
         if fault:
             raise Refused(f"{where}.body", f"the audience {body['audience']} {fault}")

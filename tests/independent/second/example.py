@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from second.catalogue import Catalogue
 from second.documents import DAY_MS
-from second.encoding import encode
+from second.encoding import MIB, decode, encode
 from second.evidence import question_id
 from second.keys import NUMBERS, federation_id, sign_input
 from second.layout import cells_of_year, select
@@ -40,6 +40,11 @@ def signers(*names):
 
 def keys(some):
     return [signer.key for signer in some]
+
+
+def hash_of(document):
+    """What a document is named by: the hash of its payload."""
+    return sha256(decode(DOCUMENT, document, "document", MIB)["payload"]).digest()
 
 
 def heading(label):
@@ -90,13 +95,13 @@ class Federation:
             "officers", federation=self.federation, node_id=self.requester, list_version=1, prev_hash=ZERO, **dates(),
             cards=[sha256(self.card).digest()],
         )
-        self.documents.append(self.document("officers", officers, self._administrators(self.requester)))
+        self.documents.append(self.document("officers", officers, self.administrators(self.requester)))
 
     def _content(self, label, **fields):
         return heading(label) | fields | self.changes.get(label, {})
 
     @staticmethod
-    def _administrators(name):
+    def administrators(name):
         return signers(f"{name} administrator 1", f"{name} administrator 2")
 
     def sign_key(self, name):
@@ -104,7 +109,7 @@ class Federation:
 
     def _keys_of(self, name):
         """The MemberKeys document of a member, put among the documents."""
-        administrators = self._administrators(name)
+        administrators = self.administrators(name)
         nodes = [Signer(f"{name} {role}") for role in ("tls", "sign", "log", "witness", "sign next")]
         tls, sign, log, witness, after = keys(nodes)
         content = heading("member-keys") | {
@@ -121,10 +126,11 @@ class Federation:
             "anchor_hash": self.member_keys[name], "valid_from": ISSUED, "valid_to": EXPIRES,
         } | self.changes.get(name, {})
 
-    def document(self, label, content, by):
+    def document(self, label, content, by, signed_as=None):
+        """`signed_as` is the label that the signatures are over, if it is another one."""
         payload = encode(STRUCTURES[label][0], content)
         signatures = [
-            {"key": signer.key, "signature": signer.sign(label, self.federation, payload)} for signer in by
+            {"key": signer.key, "signature": signer.sign(signed_as or label, self.federation, payload)} for signer in by
         ]
         return encode(DOCUMENT, {"label": label, "payload": payload, "signatures": signatures})
 
@@ -134,16 +140,24 @@ class Federation:
             "federation": self.federation, "node_id": name, "way": way, "target": target, "subject": subject.hex(),
             "reason": "lost", "issued_at": ISSUED, "until": ISSUED + 30 * DAY_MS,
         } | changes
-        self.documents.append(self.document("suspend", content, self._administrators(name)[:by]))
+        self.documents.append(self.document("suspend", content, self.administrators(name)[:by]))
 
-    def request(self, member, query, number, **changes):
-        """An exchange without reply; `number` makes the request's id."""
+    def topic(self, audience, by=None, signed_as=None, **changes):
+        """A line of inquiry of the requester for one provider, signed by its administrators or by somebody else."""
+        content = heading("topic") | {
+            "federation": self.federation, "node_id": self.requester, "audience": audience, "salt": bytes(16),
+            "title": "Coca\u00edna en contenedores", "purposes": ["test"], "valid_from": ISSUED, "valid_to": EXPIRES,
+        } | changes
+        return self.document("topic", content, self.administrators(self.requester) if by is None else by, signed_as)
+
+    def request(self, member, query, number, topic=None, **changes):
+        """An exchange without reply; `number` makes the request's id, `topic` is a document that it stands under."""
         body = heading("request-body") | {
             "request_id": bytes(15) + bytes([number]), "requester": self.requester,
             "officer_card_hash": sha256(self.card).digest(), "audience": member, "issued_at": ASKED,
             "deliver_by": ASKED + 60_000, "wanted_until": 0, "epoch": 1, "roster_version": 1, "view_hash": ZERO,
-            "edition": 0, "purpose": "test", "legal_basis": "test", "topic_hash": ZERO, "case_ref_commit": ZERO,
-            "reply_class": 0, "query": query,
+            "edition": 0, "purpose": "test", "legal_basis": "test",
+            "topic_hash": hash_of(topic) if topic else ZERO, "case_ref_commit": ZERO, "reply_class": 0, "query": query,
         } | changes
         raw = encode(STRUCTURES["request-body"][0], body)
         return {
@@ -152,7 +166,7 @@ class Federation:
             "officer_card": self.card.hex(),
             "reply": None,
             "without_reply": "unreachable",
-        }
+        } | ({"topic": topic.hex()} if topic else {})
 
     def slice(self, member, query, number_of, years=(2021, 2022)):
         """What an edition answers; `number_of(levels, key, measure)` gives the numbers of a measure in a cell."""

@@ -17,6 +17,7 @@ LABELS = {
     "catalogue": 7,
     "suspend": 8,
     "accept": 9,
+    "topic": 10,
     "approval": 11,
     "standing": 12,
     "withdraw": 13,
@@ -32,7 +33,7 @@ LABELS = {
     "proposal": 25,
 }
 # Labels that decode and under which nothing is signed.
-RESERVED = {"topic": 10, "backup": 23, "break-glass": 24}
+RESERVED = {"backup": 23, "break-glass": 24}
 # What a signed structure begins with: its label's number, but two structures share the label `withdraw`.
 NUMBERS = LABELS | {"recall": 26}
 WITHOUT_FEDERATION = ("root", "key-claim")

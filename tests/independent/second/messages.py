@@ -106,8 +106,8 @@ KEY_CLAIM = Struct(
 )
 SUSPEND = Struct(
     **head("suspend"), federation=HASH, node_id=MEMBER, way=codes(1, stops=1, lifts=2),
-    target=codes(1, officer=1, partner=2, table=3, own_key=4, own_node=5, own_clock=6), subject=Text(64),
-    reason=Text(120), issued_at=MS, until=MS,
+    target=codes(1, officer=1, partner=2, table=3, own_key=4, own_node=5, own_clock=6, own_topic=7),
+    subject=Text(64), reason=Text(120), issued_at=MS, until=MS,
 )
 ACCEPT = Struct(
     **head("accept"), federation=HASH, node_id=MEMBER, issued_at=MS,
@@ -149,6 +149,12 @@ REQUEST = Struct(
     **head("request"), body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), topic=Bytes(2048),
     node_id=MEMBER, node_key=KEY, sent_at=MS, channel_binding=HASH,
 )
+TOPIC = Struct(
+    **head("topic"), federation=HASH, node_id=MEMBER, audience=MEMBER, salt=ID16, title=Utf8(800),
+    purposes=List(PURPOSE, 16, PURPOSE.numbers.get), valid_from=MS, valid_to=MS,
+)
+
+
 def handling_word(bits):
     """Handling codes by their bits: 1 is H1, 2 is H2, 4 is H3; none of them is H0."""
     return "+".join(word for bit, word in ((1, "H1"), (2, "H2"), (4, "H3")) if bits & bit) or "H0"
@@ -178,7 +184,8 @@ VIEW = Struct(
             table_id=U16, table_version=U16, note=Text(400),
             rows=List(
                 Struct(
-                    purpose=PURPOSE, ways=List(codes(1, no=0, at_once=1, one_approval=2, two_approvals=3), 32),
+                    purpose=PURPOSE, under=codes(1, either=1, without=2, **{"with": 3}),
+                    ways=List(codes(1, no=0, at_once=1, one_approval=2, two_approvals=3), 32),
                     levels=List(U16, 4096, itself),
                 ),
                 256,
@@ -210,7 +217,9 @@ STANDING = Struct(
 
 # Section 8.
 FETCH = Struct(label=LABEL, node_id=Option(MEMBER), number=U64, hash=HASH)
-ASK_CALL = Struct(body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), wait_ms=U32)
+ASK_CALL = Struct(
+    body=Bytes(32_768), officer_signature=SIG, officer_card=Bytes(1024), topic=Bytes(2048), wait_ms=U32
+)
 ASK_REPLY = Struct(
     outcome=Code(1, {1: "replied", 2: "unreachable", 3: "not_verified"}), detail=Text(240),
     answer=Option(SIGNED_BYTES), edition=Bytes(32_768), elapsed_us=U64,
@@ -237,6 +246,7 @@ STRUCTURES = {
     "withdraw": (WITHDRAWAL, KIB),
     "request-body": (REQUEST_BODY, 64 * KIB),
     "request": (REQUEST, 64 * KIB),
+    "topic": (TOPIC, KIB),
     "answer": (ANSWER_HEAD, 64 * KIB),
     "view": (VIEW, MIB),
     "status": (STATUS, KIB),

@@ -1,14 +1,20 @@
-"""Owns the rules of what is signed outside trust files: coverage (section 6), heads, views and statements (section 7).
+"""Owns the rules of what is signed outside trust files: coverage (section 6), and all that section 7 signs.
 
 Each function gives why a decoded value breaks a rule of its own structure, or None.
 """
+
+import unicodedata
 
 from second.catalogue import FIRST_YEAR, LAST_YEAR
 
 DAY_MS = 86_400_000
 LONGEST_STANDING_MS = 400 * DAY_MS
 FIRST_MONTH, LAST_MONTH = FIRST_YEAR * 12, LAST_YEAR * 12 + 11
+LONGEST_TOPIC_MS = 400 * DAY_MS
 ZERO = bytes(32)
+# Section 7 does not list what is invisible or ends a line; taken are Unicode's controls, format characters (which show
+# nothing or turn text round), and the separators of lines and paragraphs.
+NOT_IN_A_TITLE = ("Cc", "Cf", "Zl", "Zp")
 
 
 def coverage_fault(rows):
@@ -30,6 +36,23 @@ def body_fault(body):
     """Section 7: nobody waits for an approval of their own. The other rules are the provider's, or need a catalogue."""
     if body["audience"] == body["requester"] and body["wanted_until"]:
         return "a request to the requester itself that would wait"
+    return None
+
+
+def topic_fault(topic):
+    """What a topic must hold, whoever signed it."""
+    if topic["node_id"] == topic["audience"]:
+        return "a topic of a member for itself"
+    if not 3 <= len(topic["title"]) <= 200:
+        return f"a title of {len(topic['title'])} characters"
+    if any(unicodedata.category(character) in NOT_IN_A_TITLE for character in topic["title"]):
+        return "a title that is not one line of visible characters"
+    if not topic["purposes"]:
+        return "a topic for no purpose"
+    if topic["valid_from"] >= topic["valid_to"]:
+        return "a topic that is valid for no time"
+    if topic["valid_to"] - topic["valid_from"] > LONGEST_TOPIC_MS:
+        return f"a topic for more than {LONGEST_TOPIC_MS // DAY_MS} days"
     return None
 
 
@@ -102,6 +125,7 @@ RULES = {
     "edition": edition_fault,
     "withdraw": withdrawal_fault,
     "request-body": body_fault,
+    "topic": topic_fault,
     "answer": answer_fault,
     "view": view_fault,
     "status": status_fault,

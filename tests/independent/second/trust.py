@@ -9,6 +9,7 @@ from second.keys import federation_id
 IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "policy", "catalogue", "suspend", "accept")
 VERSIONS_READ = 1024
 SUSPENSIONS_KEPT = 64
+ENDED_TOPICS_KEPT = 256
 FEDERATION = "federation"
 
 # What a node or tool has beside the documents: its member, and the hash of the roster that was installed by hand.
@@ -381,7 +382,11 @@ class Trust:
         order = {}
         for name, some in of_member.items():
             some.sort(key=lambda one: (one.content["issued_at"], one.hash))
-            order[name] = [one.content for one in some[-SUSPENSIONS_KEPT:]]
+            words = [one.content for one in some]
+            # Apart, so that many topics that have ended push out no word about a card or a key.
+            of_topics = [one for one in words if one["target"] == "own-topic"]
+            others = [one for one in words if one["target"] != "own-topic"]
+            order[name] = others[-SUSPENSIONS_KEPT:] + of_topics[-ENDED_TOPICS_KEPT:]
         return order
 
     def _need_suspension(self, document):

@@ -10,16 +10,19 @@ from second.frames import read_stream, write_stream
 from second.keys import LABELS, federation_id, fingerprint, key_fault, sign_input, signed_by
 from second.messages import STRUCTURES
 from second.rules import RULES
+from second.topics import fault_between, topic_of
 
 # Vectors that are named after what they show and not after their structure.
 STRUCTURE_OF = {
-    "refusal": "answer", "rejection": "answer",
+    "refusal": "answer", "rejection": "answer", "request-under-topic": "request",
     "cell-value": "cell", "cell-suppressed": "cell", "cell-not-available": "cell",
 }
 # A structure that is signed under the label of another one.
 LABEL_OF = {"recall": "withdraw"}
 # Vectors about the request of the vectors.
 OF_THE_REQUEST = ("answer", "refusal", "rejection", "status", "receipt", "recall", "approval", "collect")
+# Structures in which a request stands beside its topic.
+WITH_A_TOPIC = ("request", "ask")
 
 
 class Vectors:
@@ -90,6 +93,8 @@ class Vectors:
             return f"{RULES[kind](message)}, which is against the rules"
         if name in OF_THE_REQUEST:
             return self._of_the_request(message)
+        if kind in WITH_A_TOPIC:
+            return self._under_its_topic(message)
         return None
 
     def _of_the_request(self, message):
@@ -100,6 +105,21 @@ class Vectors:
         if fields.get("request_id", body[4:20]) != body[4:20]:
             return "a request_id that is not that of request-body"
         return None
+
+    def _under_its_topic(self, message):
+        """What a request brings along is the topic that its body names, and covers it when it is issued."""
+        structure, cap = STRUCTURES["request-body"]
+        body = decode(structure, message["body"], "request-body", cap)
+        federation = self._bytes("federation-id")
+        document = topic_of(message["topic"], body, federation, "topic")
+        if not document:
+            return None
+        if document.payload != self._bytes("topic"):
+            return "a topic that is not that of topic"
+        structure, cap = STRUCTURES["member-keys"]
+        keys = decode(structure, self._bytes("member-keys"), "member-keys", cap)
+        document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
+        return fault_between(document.content, body, federation, body["issued_at"])
 
     def _stream(self, name, size):
         data = self._bytes(name)
