@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use accord_edge::{files, stream::NoBody};
 use accord_policy::{Way, answer_words};
 use accord_protocol::{
+    catalogue::Table,
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
     message::{Fetch, MessageKind, RelayCall},
+    officers::Purpose,
     signed::{Document, Label, Verified},
+    topic::Under,
     trust::Trust,
     view::{View, ViewRow},
 };
@@ -68,4 +71,28 @@ pub(crate) async fn fetch(
 pub(crate) fn words(view: &View, row: &ViewRow) -> String {
     let ways: Vec<Option<Way>> = row.ways.iter().map(|way| Way::from_number(*way)).collect();
     answer_words(view.ages.as_slice(), &ways)
+}
+
+/// What a partner's view says of a table that it refused: what of the question has to be otherwise. `topic` is whether it was asked under
+/// one, `waits` whether an answer would still be wanted later.
+pub(crate) fn hint(view: &View, table: &Table, purpose: Purpose, topic: bool, waits: bool) -> Option<String> {
+    let member = &view.provider;
+    let shown = view.tables.iter().find(|shown| (shown.table_id, shown.table_version) == (table.id, table.version))?;
+    let rows: Vec<&ViewRow> = shown.rows.iter().filter(|row| row.purpose == purpose).collect();
+    if rows.is_empty() {
+        let purposes: std::collections::BTreeSet<&str> = shown.rows.iter().map(|row| row.purpose.as_str()).collect();
+        let purposes = purposes.into_iter().collect::<Vec<_>>().join(", ");
+        return Some(format!("{member} shows you {} for {purposes} alone", table.name));
+    }
+    if !topic && rows.iter().any(|row| row.under == Under::With) {
+        return Some(format!(
+            "{member} answers that under a topic of your agency: accord topic list, then --topic NAME"
+        ));
+    }
+    let needs_people =
+        |row: &&ViewRow| row.ways.iter().any(|way| Way::from_number(*way).is_some_and(|way| way != Way::AtOnce));
+    if !waits && rows.iter().any(|row| needs_people(&row)) {
+        return Some(format!("a person at {member} may have to look first: ask with --wait DAYS"));
+    }
+    Some(format!("see which levels and ages {member} answers: accord tables {} --from {member}", table.name))
 }

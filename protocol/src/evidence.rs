@@ -19,7 +19,7 @@ use crate::{
     signed::{Document, FederationId, Verified},
     text::with_causes,
     time::UnixMs,
-    topic::of_request,
+    topic::of_past_request,
     trust::{Trust, TrustError},
 };
 
@@ -359,7 +359,7 @@ fn verify_one(trust: &Trust, exchange: &BundleExchange, at: UnixMs, part: &str) 
     let under = |body: &RequestBody| {
         let fault = |rule: String| Failed { part: part.to_owned(), rule };
         let topic = Bounded::new(topic).ok_or_else(|| fault("a topic of more than 2 KiB".into()))?;
-        let topic = of_request(trust, body, &topic, body.issued_at).map_err(|error| fault(with_causes(&error)))?;
+        let topic = of_past_request(trust, body, &topic).map_err(|error| fault(with_causes(&error)))?;
         Ok(topic.map(|topic| topic.title().to_owned()))
     };
     let Some(reply) = &exchange.reply else {

@@ -67,10 +67,15 @@ pub fn shown(word: &str) -> String {
     text
 }
 
+/// Controls, and the separators of lines and paragraphs.
+const fn breaks_a_line(character: char) -> bool {
+    matches!(character, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}')
+}
+
 /// Whether a text may be kept as a person's reason or reference: 3 to 200 visible characters on one line.
 pub fn is_note(text: &str) -> bool {
     (3..=200).contains(&text.trim().chars().count())
-        && text.chars().all(|character| !character.is_control() && !is_invisible(character))
+        && text.chars().all(|character| !breaks_a_line(character) && !is_invisible(character))
 }
 
 /// An error with its causes, each after a colon.

@@ -70,8 +70,8 @@ impl Signable for Topic {
         if self.node_id == self.audience {
             return Err("nobody needs a topic to ask the own node");
         }
-        if !is_note(self.title()) {
-            return Err("a title has 3 to 200 visible characters on one line");
+        if !is_note(self.title()) || self.title().trim() != self.title() {
+            return Err("a title has 3 to 200 visible characters on one line, the first and last no blanks");
         }
         if self.purposes.as_slice().is_empty() || !self.purposes.is_sorted_unique() {
             return Err("purposes are missing, not sorted, or one stands twice");
@@ -90,7 +90,7 @@ pub enum NotUnderTopic {
     #[error("{0}")]
     Request(&'static str),
     /// It is not signed as it must be, or breaks a rule.
-    #[error("the topic is not signed by enough administrators of the asking member")]
+    #[error("the topic is not believed")]
     NotVerified(#[from] NotVerified),
 }
 
@@ -105,16 +105,12 @@ pub fn verify(document: &Document, trust: &Trust) -> Result<Verified<Topic>, Not
     document.verify(trust.federation(), keys.admin_keys.as_slice(), usize::from(keys.admin_threshold), &[])
 }
 
-/// The topic that a request stands under, given the bytes that travel with it; nothing for one that names none and brings none.
+/// The topic that a request names, given the bytes that travel with it: signed, of its member, for its provider and purpose. Nothing
+/// for one that names none and brings none. Whether it is in force is not looked at.
 ///
 /// # Errors
-/// Why the request may not stand under it at that moment.
-pub fn of_request(
-    trust: &Trust,
-    body: &RequestBody,
-    bytes: &TopicBytes,
-    at: UnixMs,
-) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
+/// What does not belong together.
+pub fn named(trust: &Trust, body: &RequestBody, bytes: &TopicBytes) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
     if body.topic_hash == Hash::ZERO && bytes.as_slice().is_empty() {
         return Ok(None);
     }
@@ -133,13 +129,50 @@ pub fn of_request(
     if !topic.purposes.as_slice().contains(&body.purpose) {
         return refused("the topic is not for this purpose");
     }
-    if !topic.holds_at(at) {
-        return refused("the topic is not in force at this time");
-    }
-    if trust.topic_is_ended(&topic, at) {
-        return refused("an administrator of the asking member has ended the topic");
-    }
     Ok(Some(topic))
+}
+
+/// The topic that a request stands under now.
+///
+/// # Errors
+/// Why the request may not stand under it.
+pub fn of_request(
+    trust: &Trust,
+    body: &RequestBody,
+    bytes: &TopicBytes,
+    now: UnixMs,
+) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
+    let topic = named(trust, body, bytes)?;
+    let is_ended = topic.as_ref().is_some_and(|topic| trust.topic_is_ended(topic, now));
+    in_force(topic, is_ended, now)
+}
+
+/// The topic that a request stood under when it was issued: what was ended afterwards was in force then.
+///
+/// # Errors
+/// Why the request did not stand under it.
+pub fn of_past_request(
+    trust: &Trust,
+    body: &RequestBody,
+    bytes: &TopicBytes,
+) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
+    let topic = named(trust, body, bytes)?;
+    let was_ended = topic.as_ref().is_some_and(|topic| trust.topic_was_ended(topic, body.issued_at));
+    in_force(topic, was_ended, body.issued_at)
+}
+
+fn in_force(
+    topic: Option<Verified<Topic>>,
+    is_ended: bool,
+    at: UnixMs,
+) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
+    if is_ended {
+        return Err(NotUnderTopic::Request("an administrator of the asking member has ended the topic"));
+    }
+    if topic.as_ref().is_some_and(|topic| !topic.holds_at(at)) {
+        return Err(NotUnderTopic::Request("the topic is not in force at this time"));
+    }
+    Ok(topic)
 }
 
 #[cfg(test)]
@@ -169,6 +202,12 @@ mod tests {
             (Topic { audience: topic().node_id, ..topic() }, false),
             (Topic { title: title("ab"), ..topic() }, false),
             (Topic { title: title("two\nlines"), ..topic() }, false),
+            (Topic { title: title("two\u{2028}lines"), ..topic() }, false),
+            (Topic { title: title("in\u{200b}visible"), ..topic() }, false),
+            (Topic { title: title(" blanks"), ..topic() }, false),
+            (Topic { title: title("blanks\u{a0}"), ..topic() }, false),
+            (Topic { title: title(&"ä".repeat(200)), ..topic() }, true),
+            (Topic { title: title(&"ä".repeat(201)), ..topic() }, false),
             (Topic { title: Bounded::new(vec![0xff; 9]).unwrap(), ..topic() }, false),
             (Topic { purposes: purposes(vec![]), ..topic() }, false),
             (Topic { purposes: purposes(vec![Purpose::Test, Purpose::EarlyWarning]), ..topic() }, false),

@@ -29,6 +29,7 @@ use accord_protocol::{
     root::Root,
     roster::Roster,
     signed::Document,
+    topic::Topic,
     view::View,
 };
 use accord_tests::{
@@ -50,7 +51,7 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 29] = [
+    let structures: [fn(&[u8]) -> bool; 30] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -73,6 +74,7 @@ pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
         |bytes| one_spelling::<RelayCall>(bytes, Cap::Small),
         |bytes| one_spelling::<Consent>(bytes, Cap::Small),
         |bytes| one_spelling::<View>(bytes, Cap::Document),
+        |bytes| one_spelling::<Topic>(bytes, Cap::Small),
         |bytes| one_spelling::<Status>(bytes, Cap::Small),
         |bytes| one_spelling::<Receipt>(bytes, Cap::Small),
         |bytes| one_spelling::<Recall>(bytes, Cap::Small),

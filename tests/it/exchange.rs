@@ -143,7 +143,7 @@ fn every_refusal_is_provoked() {
         another version of the table: E_EDITION
         an edition that does not exist: E_EDITION
         a view: E_VIEW
-        a topic: E_AUTH
+        a topic: not handed on
         another card: not handed on
         another requester: not handed on
     "#]]

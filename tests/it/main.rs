@@ -31,6 +31,7 @@ mod simulation;
 mod spreadsheets;
 mod store;
 mod tidy;
+mod topics;
 mod transcript;
 mod trust;
 mod trust_files;

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 /// How long news may take on loopback.
 const WITHIN: Duration = Duration::from_secs(10);
 
-fn until(federation: &Federation, what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn until(federation: &Federation, what: &str, mut holds: impl FnMut() -> bool) {
     let since = Stopwatch::start();
     while !holds() {
         assert!(

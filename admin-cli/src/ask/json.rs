@@ -6,12 +6,13 @@ use accord_protocol::{
     handling::Handling,
     id::NodeId,
     pool::{Pooled, PooledTable, Row, Why},
+    refusal::Refusal,
     time::UnixMs,
 };
 use serde_json::{Map, Value, json};
 
 use super::{Answers, Asking, PartnerStatus, Replied};
-use crate::topics::titled;
+use crate::{topics::titled, views};
 
 pub(super) fn result(
     asking: &Asking<'_>,
@@ -320,16 +321,23 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
             json!({ "code": refusal.as_str(), "after_seconds": refusal.after_seconds(), "reason": reason }),
         );
     }
-    if let Some(next) = next_step(status, member) {
+    if let Some(next) = next_step(asking, status, member) {
         value.insert("next".into(), json!(next));
     }
     Value::Object(value)
 }
 
 /// What to do about a partner that gave no number.
-pub(super) fn next_step(status: PartnerStatus, member: &NodeId) -> Option<String> {
+pub(super) fn next_step(asking: &Asking<'_>, status: PartnerStatus, member: &NodeId) -> Option<String> {
     match status {
         PartnerStatus::Answered => None,
+        // What it showed when it was looked at last says what to do otherwise, where it showed the table at all.
+        PartnerStatus::Refused(refusal @ Refusal::Unavailable) => {
+            let (topic, waits) = (asking.topics.contains_key(member), asking.wait_ms > 0);
+            let view = views::kept(asking.profile, asking.trust, member);
+            let hint = view.and_then(|view| views::hint(&view, asking.table, asking.purpose, topic, waits));
+            Some(hint.unwrap_or_else(|| refusal.next().replace("{member}", member.as_str())))
+        }
         PartnerStatus::Refused(refusal) => Some(refusal.next().replace("{member}", member.as_str())),
         PartnerStatus::Held => Some(format!(
             "a person at {member} has to decide; `accord watch` tells when, `accord history collect` fetches the answer then"

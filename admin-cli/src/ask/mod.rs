@@ -368,8 +368,8 @@ pub(crate) fn outcome(
     }
     if all_refused {
         let names: Vec<String> = asking.partners.iter().map(ToString::to_string).collect();
-        let refusal = statuses.iter().find_map(|status| match status {
-            PartnerStatus::Refused(refusal) => Some(*refusal),
+        let refused = asking.partners.iter().zip(&statuses).find_map(|(member, status)| match status {
+            PartnerStatus::Refused(refusal) => Some((*refusal, json::next_step(asking, *status, member))),
             PartnerStatus::Answered
             | PartnerStatus::Held
             | PartnerStatus::Expired
@@ -378,10 +378,11 @@ pub(crate) fn outcome(
             | PartnerStatus::NotVerified
             | PartnerStatus::NotComparable => None,
         });
-        let (code, next) = refusal.map_or(
-            ("NOT-VERIFIED", "check the trust documents on both sides (`accord trust`)".to_owned()),
-            |refusal| (refusal.as_str(), refusal.next().replace("{member}", &names.join(", "))),
-        );
+        let (code, next) = match refused {
+            None => ("NOT-VERIFIED", "check the trust documents on both sides (`accord trust`)".to_owned()),
+            Some((refusal, Some(next))) if names.len() == 1 => (refusal.as_str(), next),
+            Some((refusal, _)) => (refusal.as_str(), refusal.next().replace("{member}", &names.join(", "))),
+        };
         outcome.error = Some(
             *Failure::refused(
                 code,

@@ -18,7 +18,7 @@ use accord_protocol::{
     signed::{Document, Preamble, Signable, Verified},
     signer::NotSigned,
     time::{DAY_MS, Date, UnixMs},
-    topic::{Topic, of_request},
+    topic::{Topic, named},
     trust::Trust,
 };
 use anyhow::Context;
@@ -200,10 +200,10 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
     if body.audience != profile.member || !to_hex(&body.request_id.0).starts_with(id) {
         return Err(not_believed("it is another request than the one asked for".into()).into());
     }
-    // As it was when the officer asked; whether it still is, the node looks at again before anything leaves.
+    // Whether it is still in force, the node looks at again before anything leaves.
     let topic = Bounded::new(bytes("/topic")?).context("the node's answer is not understood")?;
-    let topic = of_request(&trust, &body, &topic, body.issued_at)
-        .map_err(|error| not_believed(format!("{:#}", anyhow::Error::new(error))))?;
+    let topic =
+        named(&trust, &body, &topic).map_err(|error| not_believed(format!("{:#}", anyhow::Error::new(error))))?;
     let leaves = if field(&shown, "/would_leave/possible") == "true" {
         let table = trust.catalogue().table_by_id(body.query.table_id);
         let table = table.ok_or_else(|| not_believed("its table is not in the catalogue in force".into()))?;

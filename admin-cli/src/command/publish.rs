@@ -6,7 +6,7 @@ use accord_edge::files;
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
     message::{Handed, MessageKind, TrustCall},
-    signed::Document,
+    signed::{Document, Label},
 };
 use clap::Args;
 
@@ -36,6 +36,12 @@ impl Publish {
                 continue;
             }
             let bundle = open_bundle(path)?;
+            if bundle.proposed.iter().any(|document| document.label() == Label::Topic) {
+                let name = path.display();
+                let next = format!("officers keep it, to ask under it: accord topic add {name}");
+                let message = "a topic is not handed to a node";
+                return Err(Failure::usage("TOPIC", message, next).in_file(name.to_string()).into());
+            }
             documents.extend(
                 bundle.documents().into_iter().filter(|document| !documents.contains(document)).collect::<Vec<_>>(),
             );

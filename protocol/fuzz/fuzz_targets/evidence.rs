@@ -131,6 +131,7 @@ fn bundle(chosen: &[(usize, Option<usize>)]) -> Bundle {
                 body: to_hex(&asked.body),
                 officer_signature: to_hex(&asked.signature.0),
                 officer_card: to_hex(&FEDERATION.card),
+                topic: None,
                 reply: reply.map(|index| {
                     let reply = &asked.replies[index];
                     BundleReply {

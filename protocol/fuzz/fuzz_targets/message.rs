@@ -22,6 +22,7 @@ use accord_protocol::{
     roster::Roster,
     signed::{Document, Label, Signable},
     time::UnixMs,
+    topic::Topic,
     view::View,
 };
 use bincode::{Decode, Encode};
@@ -32,7 +33,7 @@ accord_fuzz::target!(message);
 type Decoder = fn(&[u8]) -> bool;
 
 /// Every decoder with the golden vector that it must take.
-const DECODERS: [(&str, Decoder); 33] = [
+const DECODERS: [(&str, Decoder); 35] = [
     ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
     ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
@@ -60,7 +61,9 @@ const DECODERS: [(&str, Decoder); 33] = [
     ("standing", |bytes| signed::<StandingApproval>(bytes, |_| Vec::new()).is_some()),
     ("collect", |bytes| one_spelling::<Collect>(bytes, Cap::Small).is_some()),
     ("collect-list", |bytes| one_spelling::<List>(bytes, Cap::Head).is_some()),
+    ("topic", |bytes| signed::<Topic>(bytes, |_| Vec::new()).is_some()),
     ("request", request),
+    ("request-under-topic", request),
     ("card", card),
     ("document", document),
     ("signed-bytes", |bytes| one_spelling::<SignedBytes>(bytes, Cap::Head).is_some()),
@@ -118,6 +121,7 @@ fn request(bytes: &[u8]) -> bool {
     let Some(request) = signed::<Request>(bytes, |request| vec![request.node_key]) else { return false };
     signed::<RequestBody>(request.body.as_slice(), |_| Vec::new());
     card(request.officer_card.as_slice());
+    document(request.topic.as_slice());
     true
 }
 
@@ -156,6 +160,7 @@ fn document(bytes: &[u8]) -> bool {
         Label::KeyClaim => document.unverified::<KeyClaim>().map(drop),
         Label::Withdraw => document.unverified::<Withdrawal>().map(|withdrawal| assert_shown(withdrawal.at)),
         Label::View => document.unverified::<View>().map(drop),
+        Label::Topic => document.unverified::<Topic>().map(|topic| assert_shown(topic.valid_to)),
         Label::Approval => document.unverified::<Approval>().map(|approval| assert_shown(approval.at)),
         Label::Standing => document.unverified::<StandingApproval>().map(|standing| assert_shown(standing.until)),
         Label::Proposal => document.unverified::<Consent>().map(|consent| assert_shown(consent.at)),

@@ -37,7 +37,6 @@ use crate::{
     signed::{Document, FederationId, Label, NotVerified, Verified},
     suspend::{Suspend, Target},
     time::UnixMs,
-    topic::Topic,
 };
 
 /// A set of trust documents, and who is trusted because of it.
@@ -339,11 +338,6 @@ impl Trust {
         }
         let card: Card = decode(card, Cap::Small).ok()?;
         (card.valid_from <= now && now < card.valid_to).then_some(card)
-    }
-
-    /// Whether an administrator of the asking member has ended a topic.
-    pub fn topic_is_ended(&self, topic: &Verified<Topic>, now: UnixMs) -> bool {
-        self.is_suspended(&topic.node_id, Target::Topic, now, |suspend| suspend.topic() == Some(topic.hash()))
     }
 }
 

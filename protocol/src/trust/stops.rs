@@ -6,6 +6,7 @@ use crate::{
     signed::Verified,
     suspend::{Suspend, Target, Way},
     time::{DAY_MS, UnixMs},
+    topic::Topic,
 };
 
 impl Trust {
@@ -42,6 +43,17 @@ impl Trust {
         })
     }
 
+    /// Whether an administrator of the asking member has ended a topic.
+    pub fn topic_is_ended(&self, topic: &Verified<Topic>, now: UnixMs) -> bool {
+        self.is_suspended(&topic.node_id, Target::Topic, now, |suspend| suspend.topic() == Some(topic.hash()))
+    }
+
+    /// Whether one had, at a moment that is past: by what was said until then.
+    pub fn topic_was_ended(&self, topic: &Verified<Topic>, at: UnixMs) -> bool {
+        let is_meant = |suspend: &Suspend| suspend.topic() == Some(topic.hash());
+        self.last_word(&topic.node_id, Target::Topic, (at, at), is_meant).is_some()
+    }
+
     fn stop(
         &self,
         member: &NodeId,
@@ -49,11 +61,22 @@ impl Trust {
         now: UnixMs,
         is_meant: impl Fn(&Suspend) -> bool,
     ) -> Option<&Verified<Suspend>> {
+        self.last_word(member, target, (now.plus(DAY_MS), now), is_meant)
+    }
+
+    // The stop in force at a moment, by what was issued until another.
+    fn last_word(
+        &self,
+        member: &NodeId,
+        target: Target,
+        (until, at): (UnixMs, UnixMs),
+        is_meant: impl Fn(&Suspend) -> bool,
+    ) -> Option<&Verified<Suspend>> {
         let mut about =
             self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
         // They are in the order in which they were issued.
         about
-            .rfind(|suspend| suspend.issued_at <= now.plus(DAY_MS) && is_meant(suspend))
-            .filter(|suspend| suspend.way == Way::Stops && now < suspend.until)
+            .rfind(|suspend| suspend.issued_at <= until && is_meant(suspend))
+            .filter(|suspend| suspend.way == Way::Stops && at < suspend.until)
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     wire::{
         frames::request_stream,
         keys::random,
-        messages::{Body, Card, Envelope, signed_bytes},
+        messages::{Body, Card, Envelope, document, signed_bytes, topic},
         replies::ANSWERED,
         sha256,
     },
@@ -27,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         run,
     };
     vec![
-        case("every two faults at once", "each pair of 22 faults, from the envelope's encoding to the edition", pairs),
+        case("every two faults at once", "each pair of 24 faults, from the envelope's encoding to the edition", pairs),
         case("a fault and an empty bucket", "each fault with a quota that is used up", with_empty_bucket),
     ]
 }
@@ -54,15 +54,17 @@ struct Check {
 struct Given {
     used_id: [u8; 16],
     unlisted_card: Vec<u8>,
+    own_topic: Vec<u8>,
+    own_topic_hash: [u8; 32],
 }
 
 /// Checks up to here look at the envelope; the reply comes in the smallest class, since the body is not read yet.
 const BEFORE_THE_BODY: usize = 8;
 /// From here on the refusal is a decision, which is remembered.
-const DECISIONS: usize = 16;
+const DECISIONS: usize = 17;
 
 /// The faults in the order in which a provider looks for them (`docs/wire.md` 7).
-const CHECKS: [Check; 23] = [
+const CHECKS: [Check; 24] = [
     Check {
         what: "an envelope of protocol 2",
         code: "E_ENCODING",
@@ -161,6 +163,15 @@ const CHECKS: [Check; 23] = [
     },
     Check { what: "a topic", code: "E_AUTH", spoil: |draft, _| draft.body.topic_hash = [1; 32], not_with: &[] },
     Check {
+        what: "a topic that no administrator has signed",
+        code: "E_AUTH",
+        spoil: |draft, given| {
+            draft.envelope.topic.clone_from(&given.own_topic);
+            draft.body.topic_hash = given.own_topic_hash;
+        },
+        not_with: &["a topic"],
+    },
+    Check {
         what: "a used id",
         code: "E_CONFLICT",
         spoil: |draft, given| draft.body.request_id = given.used_id,
@@ -218,7 +229,19 @@ fn given(peer: &Peer, used_id: [u8; 16]) -> Given {
         valid_from: now() - MINUTE,
         valid_to: now() + 60 * MINUTE,
     };
-    Given { used_id, unlisted_card: card.fields().encode() }
+    // In order but for who signed it: the officer and the node, in place of two administrators.
+    let means = &peer.means;
+    let purposes: Vec<u16> = (1..=5).collect();
+    let times = (now() - MINUTE, now() + 60 * MINUTE);
+    let payload = topic(&means.federation, (ATTACKER, VICTIM), "cocaine in reefers", &purposes, times).encode();
+    let signed =
+        [&means.officer, &means.sign].map(|key| (key.public(), key.sign("topic", &means.federation, &payload)));
+    Given {
+        used_id,
+        unlisted_card: card.fields().encode(),
+        own_topic_hash: sha256(&payload),
+        own_topic: document("topic", &payload, &signed).encode(),
+    }
 }
 
 // A request with these faults, and the words for it.

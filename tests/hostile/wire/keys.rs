@@ -17,7 +17,7 @@ pub(crate) const ROLE_OFFICER: u8 = 7;
 pub(crate) const ROLE_OPERATOR: u8 = 8;
 
 /// Every label with its number, as `docs/wire.md` 4 lists those in use.
-pub(crate) const LABELS: [(&str, u16); 18] = [
+pub(crate) const LABELS: [(&str, u16); 19] = [
     ("root", 1),
     ("roster", 2),
     ("member-keys", 3),
@@ -25,6 +25,7 @@ pub(crate) const LABELS: [(&str, u16); 18] = [
     ("staff", 5),
     ("policy", 6),
     ("catalogue", 7),
+    ("topic", 10),
     ("approval", 11),
     ("standing", 12),
     ("withdraw", 13),

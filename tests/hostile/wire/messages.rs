@@ -281,6 +281,25 @@ impl Officers {
     }
 }
 
+/// A line of inquiry of a member for a provider, valid between two moments.
+pub(crate) fn topic(
+    federation: &[u8; 32],
+    (node_id, audience): (&str, &str),
+    title: &str,
+    purposes: &[u16],
+    (valid_from, valid_to): (u64, u64),
+) -> Fields {
+    preamble("topic")
+        .raw("federation", federation)
+        .text("node_id", node_id)
+        .text("audience", audience)
+        .raw("salt", &[0x44; 16])
+        .bytes("title", title.as_bytes())
+        .list("purposes", purposes.iter().map(|purpose| Fields::default().u16("purpose", *purpose)))
+        .u64("valid_from", valid_from)
+        .u64("valid_to", valid_to)
+}
+
 /// What a provider answers or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -431,6 +450,7 @@ pub(crate) fn ask_call(body: &[u8], officer_signature: &[u8; 64], officer_card: 
         .bytes("body", body)
         .raw("officer_signature", officer_signature)
         .bytes("officer_card", officer_card)
+        .bytes("topic", &[])
         .u32("wait_ms", wait_ms)
 }
 

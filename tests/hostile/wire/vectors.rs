@@ -9,7 +9,7 @@ use super::{
     keys::{Key, LABELS, sign_input, verifies},
     messages::{
         Answer, Body, Card, Dim, Edition, Envelope, NO_HASH, Officers, Query, REQUEST, ask_call, document, fetch,
-        relay_call, signed_bytes, withdrawal,
+        relay_call, signed_bytes, topic, withdrawal,
     },
     replies::AskReply,
     sha256,
@@ -150,6 +150,16 @@ fn every_builder_writes_the_bytes_of_its_vector() {
         ("head", head(REQUEST, b"payload")),
         ("fetch", fetch("edition", Some("IT-AGENCY"), 1, &NO_HASH)),
         ("relay", relay_call("IT-AGENCY", catalogue, 10_000)),
+        (
+            "topic",
+            topic(
+                &fed,
+                ("ES-AGENCY", "IT-AGENCY"),
+                "Cocaína en contenedores frigoríficos",
+                &[1, 2],
+                (T0, T0 + YEAR_MS),
+            ),
+        ),
         ("ask", ask_call(&body, &[0x99; 64], &card().encode(), 30_000)),
     ];
     for (name, fields) in all {
@@ -169,6 +179,7 @@ fn every_signature_of_the_vectors_is_made_and_verified_by_hand() {
         let label = match name {
             "refusal" | "rejection" => "answer",
             "recall" => "withdraw",
+            "request-under-topic" => "request",
             name => name,
         };
         let fed = if matches!(label, "root" | "key-claim") { NO_HASH } else { federation() };
@@ -182,8 +193,8 @@ fn every_signature_of_the_vectors_is_made_and_verified_by_hand() {
     }
     assert_eq!(
         seen,
-        LABELS.len() + 3,
-        "each label in use, a refusal and a rejection beside an answer, and a request taken back"
+        LABELS.len() + 4,
+        "each label in use, a refusal and a rejection beside an answer, a request under a topic, and one taken back"
     );
 }
 

@@ -52,5 +52,6 @@ def need_topic(raw, body, trust, at, where):
     if not keys:
         document.refuse(f"{owner} has no keys in force")
     document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
-    if trust.is_suspended(owner, "own-topic", document.hash, at):
+    # Section 7: what was ended after a request was in force for it.
+    if trust.is_suspended(owner, "own-topic", document.hash, at, ahead=0):
         document.refuse("the topic has been ended")

@@ -398,11 +398,11 @@ class Trust:
         need = 1 if content["way"] == "stops" else keys["admin_threshold"]
         document.need_threshold(keys["admin_keys"], need, "administrators")
 
-    def is_suspended(self, name, target, subject, at):
+    def is_suspended(self, name, target, subject, at, ahead=DAY_MS):
         words = [
             one
             for one in self.suspensions.get(name, [])
-            if (one["target"], one["subject"]) == (target, subject.hex()) and one["issued_at"] <= at + DAY_MS
+            if (one["target"], one["subject"]) == (target, subject.hex()) and one["issued_at"] <= at + ahead
         ]
         return bool(words) and words[-1]["way"] == "stops" and at < words[-1]["until"]
 

@@ -9,7 +9,7 @@ use crate::{
     request::{LegalBasis, Query, RequestBody, TopicBytes},
     signed::{Preamble, Signable},
     time::DAY_MS,
-    topic::{Topic, of_request},
+    topic::{Topic, of_past_request, of_request},
 };
 
 fn topic() -> Topic {
@@ -125,6 +125,21 @@ fn one_administrator_ends_a_topic_and_two_allow_it_again() {
     assert!(stands(&[end(&[30]), again(&[31, 32])], later));
     let other = signed(&ending(Hash([7; 32]), Way::Stops, 0, 60), &federation(), &[30]);
     assert!(stands(&[other], later), "another topic");
+    // What was asked before it was ended stood under it, also where the end is known by now; what was asked afterwards did not.
+    let trust = Trust::hold(&[base.clone(), vec![end(&[30])]].concat(), &ground(&base)).unwrap();
+    let stood = |at: UnixMs| {
+        let asked = RequestBody { issued_at: at, ..body(document.hash()) };
+        of_past_request(&trust, &asked, &bytes(&document)).is_ok()
+    };
+    let early = signed(&Topic { valid_from: UnixMs(NOW.0 - 9), ..topic() }, &federation(), &[30, 31]);
+    assert!(!stood(NOW) && !stood(later));
+    let end_early = signed(&ending(early.hash(), Way::Stops, 0, 60), &federation(), &[30]);
+    let trust = Trust::hold(&[base.clone(), vec![end_early]].concat(), &ground(&base)).unwrap();
+    let asked = |at: u64| RequestBody { issued_at: UnixMs(at), ..body(early.hash()) };
+    assert!(of_past_request(&trust, &asked(NOW.0 - 1), &bytes(&early)).is_ok());
+    assert!(of_past_request(&trust, &asked(NOW.0 - 10), &bytes(&early)).is_err(), "before it began");
+    assert!(of_past_request(&trust, &asked(NOW.0), &bytes(&early)).is_err());
+    assert!(of_request(&trust, &asked(NOW.0 - 1), &bytes(&early), UnixMs(NOW.0 - 1)).is_err());
     // A topic is ended for as long as it may last; everything else for 30 days at most.
     let lasts = |target, days| Suspend { target, ..ending(document.hash(), Way::Stops, 0, days) }.check().is_ok();
     assert!(lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS) && !lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS + 1));
