@@ -157,7 +157,7 @@ fn every_builder_writes_the_bytes_of_its_vector() {
                 ("ES-AGENCY", "IT-AGENCY"),
                 "Cocaína en contenedores frigoríficos",
                 &[1, 2],
-                (T0, T0 + YEAR_MS),
+                (T0, T1),
             ),
         ),
         ("ask", ask_call(&body, &[0x99; 64], &card().encode(), 30_000)),
