@@ -7,12 +7,12 @@ use crate::{
     edition::EditionHeader,
     held::{HeldState, Status},
     id::Hash,
-    key::Signature,
+    key::{PublicKey, Signature},
     officers::Card,
     pool::Why,
     request::{RequestBody, SKEW_MS},
     selection::Selection,
-    signed::{Document, NotVerified, Verified, verify_message},
+    signed::{Document, NotVerified, Signable, Verified, verify_message},
     time::UnixMs,
     trust::Trust,
 };
@@ -90,6 +90,21 @@ pub fn verify_request(
     Ok((body, card))
 }
 
+// A partner's word, by a key that it signed with when it was asked; with those keys, without any that the partner has suspended.
+fn verify_head<T: Signable>(
+    trust: &Trust,
+    body: &RequestBody,
+    reply: &RawReply,
+) -> Result<(Verified<T>, Vec<PublicKey>), NotBelieved> {
+    if trust.provider(&body.audience, body.issued_at).is_none() {
+        return Err(NotBelieved::Answer("the partner was not an active provider then"));
+    }
+    let keys = trust.sign_keys(&body.audience, body.issued_at);
+    let head = verify_message(trust.federation(), &keys, &reply.head, &reply.signature)
+        .map_err(|source| NotBelieved::Part { part: "the partner's signature on the answer", source })?;
+    Ok((head, keys))
+}
+
 /// Verifies one reply against its request. `now` bounds the answer's time from above.
 pub fn verify_exchange(
     trust: &Trust,
@@ -100,13 +115,7 @@ pub fn verify_exchange(
     now: UnixMs,
 ) -> Result<Exchange, NotBelieved> {
     let (body, card) = verify_request(trust, body, officer_signature, card)?;
-    if trust.provider(&body.audience, body.issued_at).is_none() {
-        return Err(NotBelieved::Answer("the partner was not an active provider then"));
-    }
-    // Without those that the partner has suspended.
-    let sign_keys = trust.sign_keys(&body.audience, body.issued_at);
-    let answer: Verified<AnswerHead> = verify_message(trust.federation(), &sign_keys, &reply.head, &reply.signature)
-        .map_err(|source| NotBelieved::Part { part: "the partner's signature on the answer", source })?;
+    let (answer, sign_keys) = verify_head::<AnswerHead>(trust, &body, reply)?;
     if answer.body_hash != body.hash() || answer.request_id != body.request_id {
         return Err(NotBelieved::Answer("it belongs to another request"));
     }
@@ -168,12 +177,7 @@ pub fn verify_waiting(
     now: UnixMs,
 ) -> Result<(Verified<RequestBody>, Verified<Status>), NotBelieved> {
     let (body, _) = verify_request(trust, body, officer_signature, card)?;
-    if trust.provider(&body.audience, body.issued_at).is_none() {
-        return Err(NotBelieved::Answer("the partner was not an active provider then"));
-    }
-    let sign_keys = trust.sign_keys(&body.audience, body.issued_at);
-    let status: Verified<Status> = verify_message(trust.federation(), &sign_keys, &reply.head, &reply.signature)
-        .map_err(|source| NotBelieved::Part { part: "the partner's signature on where it stands", source })?;
+    let (status, _) = verify_head::<Status>(trust, &body, reply)?;
     if status.body_hash != body.hash() || status.request_id != body.request_id {
         return Err(NotBelieved::Answer("it belongs to another request"));
     }

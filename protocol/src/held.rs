@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 
 use crate::{
     answer::AnswerHead,
-    codec::{Bounded, Cap, Malformed, decode},
+    codec::{Bounded, Cap},
     id::{Hash, RequestId},
     message::SignedBytes,
     request::RequestBody,
@@ -173,12 +173,4 @@ pub fn verify_reply(
 /// Whether the bytes of a reply's head claim to be a [`Status`].
 pub fn is_status(payload: &[u8]) -> bool {
     payload.get(2..4) == Some(&19u16.to_be_bytes())
-}
-
-/// Reads a status without believing it: for whoever signed it.
-///
-/// # Errors
-/// Bytes that are none.
-pub fn read_status(payload: &[u8]) -> Result<Status, Malformed> {
-    decode(payload, Status::CAP)
 }

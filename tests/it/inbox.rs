@@ -5,7 +5,7 @@ use std::{thread::sleep, time::Duration};
 use accord_edge::clock::Stopwatch;
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
-    held::{Collect, HeldState, List, Recall, read_status},
+    held::{Collect, HeldState, List, Recall, Status},
     id::Hash,
     key::Signature,
     message::{MessageKind, SignedBytes},
@@ -76,7 +76,7 @@ fn state_after(federation: &Federation, id: &str, before: &str) -> String {
         if state != before {
             return state.to_owned();
         }
-        assert!(watch.ms() < 20_000, "still {before} after 20 s");
+        assert!(watch.ms() < 20_000, "still {before} after 20 s\n{}", federation.logs());
         sleep(Duration::from_millis(100));
     }
 }
@@ -163,6 +163,45 @@ fn what_a_person_approves_leaves_and_nothing_else() {
     refused(&approver(&federation, "giulia", &["approve", &third, "--yes"]), "NOTHING");
     assert_eq!(done(&approver(&federation, "giulia", &["list"]))["requests"], json!([]));
     drop(nodes);
+}
+
+#[test]
+fn two_approvers_at_once_let_one_answer_leave() {
+    let federation = staged("after-two-approvals");
+    let _nodes = federation.start_all();
+    for name in ["giulia", "marco"] {
+        federation.hire(IT, name, "approver");
+    }
+    let both = |id: &str| {
+        let say = |name: &'static str| approver(&federation, name, &["approve", id, "--yes"]);
+        std::thread::scope(|scope| {
+            let all = ["giulia", "marco"].map(|name| scope.spawn(move || say(name)));
+            all.map(|said| said.join().unwrap())
+        })
+    };
+    let words = |all: [Said; 2]| {
+        let word = |said: &Said| {
+            let json = said.json();
+            json["result"]["state"].as_str().or(json["error"]["code"].as_str()).unwrap().to_owned()
+        };
+        let mut words: Vec<String> = all.iter().map(word).collect();
+        words.sort();
+        words
+    };
+    // Both are needed: the one that comes second lets it leave.
+    for _ in 0..4 {
+        let id = ask_and_wait(&federation);
+        assert_eq!(words(both(&id)), ["answered", "held"]);
+        assert_eq!(state_after(&federation, &id, "held"), "answered");
+    }
+    // One is enough: the other one is told that it is over.
+    federation.publish_policy(IT, &rows("after-approval"));
+    for _ in 0..4 {
+        let id = ask_and_wait(&federation);
+        let said = words(both(&id));
+        assert!(["NOTHING", "OVER"].contains(&said[0].as_str()) && said[1] == "answered", "{said:?}");
+        assert_eq!(state_after(&federation, &id, "held"), "answered");
+    }
 }
 
 #[test]
@@ -309,7 +348,7 @@ fn time_that_is_over_is_said_and_whoever_watches_is_told() {
         body.wanted_until = body.issued_at.plus(3_000);
         let back = officer.ask(&body);
         let said = back.reply.answer.unwrap();
-        let status = read_status(said.payload.as_slice()).unwrap();
+        let status = decode::<Status>(said.payload.as_slice(), Cap::Small).unwrap();
         assert_eq!((status.state, status.request_id), (HeldState::Held, body.request_id));
         // The very same once more is the very same.
         assert_eq!(officer.ask(&body).reply.answer, Some(said));
@@ -376,7 +415,7 @@ fn others_neither_collect_nor_take_back_nor_confirm() {
     // Its own officer's word, handed on by its own node, is enough.
     let (said, _) = own.hear(MessageKind::Recall, signed).unwrap();
     let said: SignedBytes = decode(&said, Cap::Head).unwrap();
-    assert_eq!(read_status(said.payload.as_slice()).unwrap().state, HeldState::Withdrawn);
+    assert_eq!(decode::<Status>(said.payload.as_slice(), Cap::Small).unwrap().state, HeldState::Withdrawn);
 }
 
 #[test]

@@ -3,21 +3,21 @@
 use std::io::IsTerminal;
 
 use accord_protocol::{
-    approval::{Approval, StandingApproval, Verdict},
+    approval::{Approval, Verdict},
     codec::{Bounded, encode},
     exchange::verify_request,
-    id::{Hash, NodeId, from_hex, to_hex},
+    id::{Hash, from_hex, to_hex},
     key::Signature,
     member_keys::KeyRole,
     message::{InboxCall, MessageKind, PersonReply},
-    officers::{Card, Purpose},
+    officers::Card,
     question::{Question, level_words, nearest},
     refusal::Reason,
     request::RequestBody,
     selection::Selection,
     signed::{Document, Preamble, Signable, Verified},
     signer::NotSigned,
-    time::{DAY_MS, Date, UnixMs},
+    time::UnixMs,
     topic::{Topic, named},
     trust::Trust,
 };
@@ -26,10 +26,10 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{
-    Global, ask,
+    Global,
     edition::field,
+    standing::{Standing, standing_text},
     status::{ask_node, ask_node_at, ask_node_with},
-    tables,
 };
 use crate::{
     output::{Failure, Outcome, table},
@@ -96,40 +96,6 @@ pub(crate) struct Approve {
     slice: Option<String>,
 }
 
-/// `accord inbox standing`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Standing {
-    /// The standing approvals that count.
-    List,
-    /// Say yes in advance.
-    Grant {
-        #[command(flatten)]
-        to: To,
-        /// The last day.
-        #[arg(long, value_name = "DATE")]
-        until: String,
-    },
-    /// End your yes.
-    End {
-        #[command(flatten)]
-        to: To,
-    },
-}
-
-/// What a standing approval is for.
-#[derive(Debug, Args)]
-pub(crate) struct To {
-    /// The partner.
-    #[arg(long, value_name = "MEMBER")]
-    partner: String,
-    /// The table.
-    #[arg(long)]
-    table: String,
-    /// The purpose.
-    #[arg(long)]
-    purpose: String,
-}
-
 impl Inbox {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         match self {
@@ -154,7 +120,7 @@ impl Inbox {
 }
 
 // The profile of somebody who may sign verdicts: said before anything is shown or asked.
-fn approver(global: &Global) -> anyhow::Result<Profile> {
+pub(super) fn approver(global: &Global) -> anyhow::Result<Profile> {
     let profile = Profile::open(global)?;
     if profile.role == KeyRole::Approver {
         return Ok(profile);
@@ -451,7 +417,7 @@ fn decide(profile: &Profile, global: &Global, id: &str, approval: &Approval) -> 
     Ok(Outcome::from_reply(reply, decided_text))
 }
 
-fn signed<T: Signable>(profile: &Profile, global: &Global, value: &T) -> anyhow::Result<String> {
+pub(super) fn signed<T: Signable>(profile: &Profile, global: &Global, value: &T) -> anyhow::Result<String> {
     let mut document = Document::new(value)?;
     let federation = *profile.trust()?.0.federation();
     let signed = match document.add_signature_of(&*profile.key(global)?, &federation) {
@@ -475,72 +441,11 @@ pub(super) fn confirm(global: &Global, question: &str) -> anyhow::Result<()> {
     if answer.trim() == "yes" { Ok(()) } else { Err(unconfirmed("not confirmed; nothing was signed").into()) }
 }
 
-impl Standing {
-    fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let (to, until) = match self {
-            Self::List => {
-                let reply = ask_node(global, MessageKind::Inbox, &InboxCall::List { all: false })?;
-                return Ok(Outcome::from_reply(reply, standing_text));
-            }
-            Self::Grant { to, until } => {
-                let until: Date = until.parse().map_err(|_| {
-                    let shown: String = until.chars().take(40).flat_map(char::escape_default).collect();
-                    Failure::usage("DATE", format!("`{shown}` is no date"), "for example --until 2027-06-30")
-                })?;
-                (to, Some(until))
-            }
-            Self::End { to } => (to, None),
-        };
-        let profile = approver(global)?;
-        let (_, now) = ask_node_at(&profile, global, MessageKind::Inbox, &InboxCall::List { all: false })?;
-        let (trust, _) = profile.trust()?;
-        let partner: Option<NodeId> = trust
-            .roster()
-            .members
-            .iter()
-            .map(|member| &member.node_id)
-            .find(|member| member.as_str() == to.partner)
-            .cloned();
-        let partner = partner.filter(|partner| *partner != profile.member).ok_or_else(|| {
-            let names: Vec<&str> = trust.roster().members.iter().map(|member| member.node_id.as_str()).collect();
-            let shown: String = to.partner.chars().take(40).flat_map(char::escape_default).collect();
-            Failure::usage(
-                "UNKNOWN-MEMBER",
-                format!("`{shown}` is no partner"),
-                format!("members: {}", names.join(", ")),
-            )
-        })?;
-        let table_id = tables::find(trust.catalogue(), &to.table)?.id;
-        let purpose = ask::word("--purpose", &to.purpose, Purpose::from_word, Purpose::ALL, Purpose::as_str)?;
-        // To the end of the last day.
-        let end = |date: Date| UnixMs(u64::try_from(date.to_days() + 1).map_or(0, |days| days * DAY_MS));
-        let standing = StandingApproval {
-            preamble: Preamble,
-            node_id: profile.member.clone(),
-            partner,
-            table_id,
-            purpose,
-            from: now,
-            until: until.map_or(now, end),
-        };
-        standing.check().map_err(|rule| {
-            Failure::usage(
-                "UNTIL",
-                format!("such a standing approval cannot be signed: {rule}"),
-                "choose another --until",
-            )
-        })?;
-        let call = InboxCall::Standing { document: signed(&profile, global, &standing)? };
-        let reply = ask_node_with(&profile, global, MessageKind::Inbox, &call)?;
-        Ok(Outcome::from_reply(reply, standing_text))
-    }
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> Vec<&'a Value> {
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> Vec<&'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten().collect()
 }
 
-fn short(key: &str) -> String {
+pub(super) fn short(key: &str) -> String {
     key.chars().take(16).collect()
 }
 
@@ -567,21 +472,6 @@ fn list_text(result: &Value) -> String {
         .collect();
     let header = ["id", "state", "from", "table", "purpose", "came", "wanted until"].map(str::to_owned);
     format!("{}\n{}", table(&header, &rows, &[]), standing_text(result))
-}
-
-fn standing_text(result: &Value) -> String {
-    let standing = list(result, "standing");
-    if standing.is_empty() {
-        return "no standing approval\n".to_owned();
-    }
-    let rows: Vec<Vec<String>> = standing
-        .iter()
-        .map(|said| {
-            let of = |path: &str| field(said, path);
-            vec![of("/partner"), of("/table"), of("/purpose"), of("/until"), short(&of("/by"))]
-        })
-        .collect();
-    table(&["yes in advance to", "table", "purpose", "until", "by"].map(str::to_owned), &rows, &[])
 }
 
 fn decided_text(result: &Value) -> String {

@@ -35,6 +35,7 @@ mod root;
 mod roster;
 mod sheet;
 mod shown;
+mod standing;
 mod status;
 mod suspend;
 mod tables;

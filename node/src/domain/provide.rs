@@ -265,7 +265,8 @@ fn take_as_long(checked: &Checked, catalogue: &Catalogue, (me, access, now): (&N
         Some(DimQuery { dim, level: *level, codes: Bounded::new(codes)? })
     });
     let dims = dims.collect::<Option<Vec<_>>>().and_then(Bounded::new);
-    let query = dims.map(|dims| Query { table_id: table.id, table_version: table.version, measures: set.measures, dims });
+    let query =
+        dims.map(|dims| Query { table_id: table.id, table_version: table.version, measures: set.measures, dims });
     if let Some(Ok(selection)) = query.map(|query| Selection::new(&query, table, me.country())) {
         drop(std::hint::black_box(decide(checked, table, &selection, access, now)));
     }

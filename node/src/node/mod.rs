@@ -135,6 +135,8 @@ pub struct Node {
     views_shown: Mutex<Buckets<NodeId>>,
     // Members to whom a decision is to be announced.
     nudges: Mutex<BTreeSet<NodeId>>,
+    // Partners that have said more often that they have decided something than they are asked at once.
+    late: Mutex<BTreeSet<NodeId>>,
     /// There is somebody to whom a decision is to be announced.
     pub to_nudge: tokio::sync::Notify,
     in_flight: InFlight,
@@ -247,6 +249,7 @@ impl Node {
             statements: Mutex::new(Buckets::new(STATEMENTS, BUCKETS_MAX)),
             views_shown: Mutex::new(Buckets::new(VIEWS, BUCKETS_MAX)),
             nudges: Mutex::default(),
+            late: Mutex::default(),
             to_nudge: tokio::sync::Notify::new(),
             in_flight: InFlight::default(),
             importing: tokio::sync::Mutex::new(()),

@@ -143,13 +143,23 @@ impl Node {
         self.to_collect.notify_one();
     }
 
-    /// A partner says that it has decided something. It is asked no more often for saying so more often.
+    /// A partner says that it has decided something. For saying so more often than it is asked at once it is asked with the next ones
+    /// that are late.
     pub fn nudged_by(&self, partner: &NodeId) {
-        let now = self.since_start.ms();
-        let may = self.nudges_heard.lock().unwrap_or_else(PoisonError::into_inner).take(partner.clone(), now);
-        if may && self.outbox().unsettled(partner).next().is_some() {
-            self.collect_from(partner);
+        if self.outbox().unsettled(partner).next().is_none() {
+            return;
         }
+        let now = self.since_start.ms();
+        if self.nudges_heard.lock().unwrap_or_else(PoisonError::into_inner).take(partner.clone(), now) {
+            self.collect_from(partner);
+        } else {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(partner.clone());
+        }
+    }
+
+    /// The partners that have said too often that they have decided something; they are taken off the list.
+    pub fn take_late(&self) -> Vec<NodeId> {
+        std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 
     /// The partners to be asked now; they are taken off the list.

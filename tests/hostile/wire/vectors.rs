@@ -150,16 +150,7 @@ fn every_builder_writes_the_bytes_of_its_vector() {
         ("head", head(REQUEST, b"payload")),
         ("fetch", fetch("edition", Some("IT-AGENCY"), 1, &NO_HASH)),
         ("relay", relay_call("IT-AGENCY", catalogue, 10_000)),
-        (
-            "topic",
-            topic(
-                &fed,
-                ("ES-AGENCY", "IT-AGENCY"),
-                "Cocaína en contenedores frigoríficos",
-                &[1, 2],
-                (T0, T1),
-            ),
-        ),
+        ("topic", topic(&fed, ("ES-AGENCY", "IT-AGENCY"), "Cocaína en contenedores frigoríficos", &[1, 2], (T0, T1))),
         ("ask", ask_call(&body, &[0x99; 64], &card().encode(), 30_000)),
     ];
     for (name, fields) in all {

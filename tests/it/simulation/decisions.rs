@@ -16,7 +16,7 @@ use accord_policy::Way;
 use accord_protocol::{
     approval::{Approval, Verdict},
     codec::{Bounded, Cap, Text, decode, encode},
-    held::{HeldState, Recall, is_status, read_status},
+    held::{HeldState, Recall, Status, is_status},
     id::Hash,
     key::Signature,
     message::SignedBytes,
@@ -175,7 +175,7 @@ impl World {
         let needed = self.needed(&self.known[index]);
         let known = &mut self.known[index];
         if is_status(head) {
-            let status = read_status(head).unwrap();
+            let status = decode::<Status>(head, Cap::Small).unwrap();
             assert!(slice.is_empty());
             if known.is_final {
                 assert_eq!(known.last.as_deref(), Some(head), "another word after the last");

@@ -21,6 +21,8 @@ use crate::node::Unsettled;
 
 /// How often it is looked whether something was decided.
 const COLLECT_EVERY: Duration = Duration::from_secs(30);
+/// How often those are asked who have said more often that there is something than they are asked at once.
+const COLLECT_LATE_EVERY: Duration = Duration::from_secs(5);
 /// Shortest time between two rounds, however often somebody says that there is something.
 const COLLECT_NOT_SOONER: Duration = Duration::from_millis(500);
 /// Longest round with one partner.
@@ -37,7 +39,10 @@ impl Partners {
     pub(super) async fn keep_collecting(self: Arc<Self>) {
         // A partner that takes its time keeps no other waiting.
         let under_way = Arc::new(Mutex::new(BTreeSet::new()));
-        let mut wanted = self.node.unsettled_partners();
+        // By the clock, so that one who says often that there is something does not put off all others.
+        let mut every = ticks(COLLECT_EVERY);
+        let mut late = ticks(COLLECT_LATE_EVERY);
+        let mut wanted: Vec<NodeId> = Vec::new();
         loop {
             for member in wanted {
                 let lock = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +60,8 @@ impl Partners {
             }
             tokio::time::sleep(COLLECT_NOT_SOONER).await;
             wanted = tokio::select! {
-                () = tokio::time::sleep(COLLECT_EVERY) => self.node.unsettled_partners(),
+                _ = every.tick() => self.node.unsettled_partners(),
+                _ = late.tick() => self.node.take_late(),
                 () = self.node.to_collect.notified() => self.node.take_collecting(),
             };
         }
@@ -184,6 +190,12 @@ impl Partners {
             let _ = tokio::task::spawn_blocking(move || node.receipt_given(&hash)).await;
         }
     }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn collect(connection: &Connection, body_hash: &Hash, reply_class: u8) -> Option<(SignedBytes, Vec<u8>)> {
