@@ -33,21 +33,14 @@ pub(super) fn result(
             json!({ "dimension": dimension.name, "level": name, "codes": codes })
         })
         .collect();
-    let measures: Vec<Value> = pooled
-        .measures
-        .iter()
-        .enumerate()
-        .filter_map(|(note, index)| table.measures.get(*index).map(|measure| (note, measure)))
-        .map(|(note, measure)| json!({ "id": measure.id, "unit": measure.unit, "pool": measure.pool_word(), "note": note + 1 }))
+    let asked_for = || {
+        let measures = pooled.measures.iter().enumerate();
+        measures.filter_map(|(note, index)| table.measures.get(*index).map(|measure| (note + 1, measure)))
+    };
+    let measures: Vec<Value> = asked_for()
+        .map(|(note, measure)| json!({ "id": measure.id, "unit": measure.unit, "pool": measure.pool_word(), "note": note }))
         .collect();
-    let notes: Vec<Value> = pooled
-        .measures
-        .iter()
-        .enumerate()
-        .filter_map(|(note, index)| {
-            table.measures.get(*index).map(|measure| json!({ "id": note + 1, "text": measure.note }))
-        })
-        .collect();
+    let notes: Vec<Value> = asked_for().map(|(note, measure)| json!({ "id": note, "text": measure.note })).collect();
     let (asked, with_value) = counts(pooled);
     let footnotes: Vec<Value> = asking
         .partners

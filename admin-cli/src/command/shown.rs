@@ -131,7 +131,8 @@ impl Shown<'_> {
         Some((table.name.clone(), cell, note.source.as_str().to_owned()))
     }
 
-    fn text(&self, only: Option<&str>, changed: bool) -> String {
+    // What holds for all tables.
+    fn heading(&self, changed: bool) -> String {
         let view = self.view;
         let hash: String = view.hash().to_string().chars().take(16).collect();
         let mut text = format!("what {} shows {} (view {hash})\n", view.provider, self.me);
@@ -166,6 +167,12 @@ impl Shown<'_> {
         }
         let contact = if view.contact.as_str().is_empty() { "its liaison" } else { view.contact.as_str() };
         text += &format!("  for more, call {contact}\n\n");
+        text
+    }
+
+    fn text(&self, only: Option<&str>, changed: bool) -> String {
+        let view = self.view;
+        let mut text = self.heading(changed);
         let mut rows = Vec::new();
         for (known, shown) in self.tables(only) {
             let of = known.level_sets().len();

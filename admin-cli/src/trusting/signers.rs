@@ -153,15 +153,10 @@ pub(crate) fn needs(document: &Document, desk: Option<&Desk>) -> anyhow::Result<
         Label::Suspend => {
             let suspend: Suspend = document.unverified()?;
             let keys = desk.keys(&suspend.node_id)?;
-            let enough = match suspend.way {
-                Way::Stops => 1,
-                Way::Lifts => usize::from(keys.admin_threshold),
-            };
-            administrators(&keys, enough)
+            administrators(&keys, if suspend.way == Way::Stops { 1 } else { usize::from(keys.admin_threshold) })
         }
         Label::Topic => {
-            let topic: Topic = document.unverified()?;
-            let keys = desk.keys(&topic.node_id)?;
+            let keys = desk.keys(&document.unverified::<Topic>()?.node_id)?;
             administrators(&keys, usize::from(keys.admin_threshold))
         }
         Label::Accept => {

@@ -77,7 +77,8 @@ fn a_request_stands_under_a_topic_of_its_own_member_for_that_provider() {
         change(&mut body);
         of_request(&trust, &body, &bytes(&document), at).is_ok_and(|topic| topic.is_some())
     };
-    let (two, same): (&[u8], &dyn Fn(&mut RequestBody)) = (&[30, 31], &|_| {});
+    let two: &[u8] = &[30, 31];
+    let same: &dyn Fn(&mut RequestBody) = &|_| {};
     let last = UnixMs(topic().valid_to.0 - 1);
     let elsewhere = Topic { federation: Hash([9; 32]), ..topic() };
     let other_purpose = Topic { purposes: Bounded::new(vec![Purpose::EarlyWarning]).unwrap(), ..topic() };
