@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Documents proposed at once, at most.
-pub const PROPOSED_MAX: usize = 64;
+pub const PROPOSED_MAX: usize = 512;
 
 /// A file that goes from hand to hand. Nothing in it is believed because it is in it: every document counts by its own signatures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]

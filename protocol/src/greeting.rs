@@ -1,6 +1,9 @@
 //! Greetings between nodes: who is there, and which trust documents each holds, so that whoever lacks one fetches it (`wire.md` D9, D19).
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use bincode::{Decode, Encode};
 
@@ -12,7 +15,7 @@ use crate::{
     root::Root,
     roster::Roster,
     signed::{Document, FederationId, Label, Preamble, Signable},
-    suspend::Suspend,
+    suspend::{Suspend, Target},
     time::UnixMs,
     trust::travels,
 };
@@ -101,7 +104,8 @@ pub fn mark(document: &Document) -> Option<(Mark, Hash)> {
     Some((Mark { label: document.label(), of, version, hash: document.hash() }, before))
 }
 
-/// The marks of what is held: of documents with versions the highest of each, of suspensions all.
+/// The marks of what is held: of documents with versions the highest of each, of suspensions all; where there are too many, words about
+/// topics give way first, and of those the oldest.
 pub fn marks(documents: &[Document]) -> Vec<Mark> {
     let mut latest: BTreeMap<(Label, Option<NodeId>), u64> = BTreeMap::new();
     let all: Vec<Mark> = documents.iter().filter_map(|document| mark(document).map(|(mark, _)| mark)).collect();
@@ -114,7 +118,17 @@ pub fn marks(documents: &[Document]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = all.into_iter().filter(is_latest).collect();
     marks.sort();
     marks.dedup();
-    marks.truncate(MARKS_MAX);
+    if marks.len() > MARKS_MAX {
+        let is_about_topic = |document: &&Document| {
+            document.unverified::<Suspend>().is_ok_and(|suspend| suspend.target == Target::Topic)
+        };
+        let topics: BTreeSet<Hash> = documents.iter().filter(is_about_topic).map(Document::hash).collect();
+        marks.sort_by_key(|mark| {
+            (topics.contains(&mark.hash), topics.contains(&mark.hash).then_some(Reverse(mark.version)))
+        });
+        marks.truncate(MARKS_MAX);
+        marks.sort();
+    }
     marks
 }
 

@@ -33,7 +33,7 @@ impl Refusal {
     pub const fn next(self) -> &'static str {
         match self {
             Self::Auth => {
-                "check that your card is on your member's officers list and that {member} has the current trust documents (`accord trust`)"
+                "check that your card is on your member's officers list, that the topic you asked under (if any) is in force, and that {member} has the current trust documents (`accord trust`)"
             }
             Self::Time => "check the clocks of your node and of your machine, then ask again",
             Self::Conflict => "ask again: the tool makes a fresh request id",

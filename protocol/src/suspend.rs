@@ -57,13 +57,13 @@ pub struct Suspend {
     pub way: Way,
     /// What kind of thing.
     pub target: Target,
-    /// Which: hex of a card's hash or of a key, a member's name, a table's name.
+    /// Which: hex of a card's hash, of a key or of a topic's hash, a member's name, a table's name.
     pub subject: Text<64>,
     /// Why, for people.
     pub reason: Text<120>,
     /// From when.
     pub issued_at: UnixMs,
-    /// From when on no longer, at most 30 days later.
+    /// From when on no longer, at most 30 days later, for a topic 400.
     pub until: UnixMs,
 }
 
@@ -104,7 +104,8 @@ impl Signable for Suspend {
         let sound = match self.target {
             Target::Officer => self.card().is_some(),
             Target::Key => self.key().is_some(),
-            Target::Topic => self.topic().is_some(),
+            // What was ended is not taken up again: another topic is signed.
+            Target::Topic => self.topic().is_some() && self.way == Way::Stops,
             Target::Partner => self.subject.as_str().parse::<NodeId>().is_ok(),
             Target::Table => !self.subject.as_str().is_empty(),
             Target::Node => self.subject.as_str() == self.node_id.as_str(),

@@ -380,7 +380,7 @@ class StatementTests(Case):
             for changes, what in (
                 *[({"subject": subject}, "") for subject in fine],
                 *[({"subject": subject}, no_subject) for subject in wrong],
-                ({"way": "lifts"}, ""),
+                ({"way": "lifts"}, no_subject if target == "own-topic" else ""),
                 ({"until": issued + days * day}, ""),
                 ({"until": issued + days * day + 1}, f"more than {days} days"),
                 ({"until": issued}, "expires before"),
@@ -1550,7 +1550,7 @@ class ExampleTests(Case):
         self.refused(lambda: self.verify(fed, [first, shared], rows), what, "$.exchanges[1].topic")
 
     def test_ended_topics(self):
-        """Each with the verdict of the tool; one administrator ends a topic, and all that are needed take that back."""
+        """Each with the verdict of the tool; one administrator ends a topic, and nothing takes that back."""
         day, asked = example.DAY_MS, example.ASKED
         topic = self.fed.topic("PT-TEST")
         digest = example.hash_of(topic)
@@ -1566,8 +1566,7 @@ class ExampleTests(Case):
             ([(own, {"issued_at": asked, "until": asked + day})], True),
             ([(own, {"issued_at": asked + 1, "until": asked + day})], False),
             ([(own, far)], False),
-            ([(own, {}), (own, {"way": "lifts", "by": 2, "issued_at": example.ISSUED + 1})], False),
-            ([(own, {"issued_at": example.ISSUED + 1}), (own, {"way": "lifts", "by": 2})], True),
+            ([(own, {}), (own, {"issued_at": example.ISSUED + 1, "until": example.ISSUED + 2})], True),
             ([(("ES-TEST", "own-topic", sha256(topic).digest()), {})], False),
             ([(("ES-TEST", "officer", digest), {})], False),
             ([(("PT-TEST", "own-topic", digest), {})], False),
@@ -1590,7 +1589,7 @@ class ExampleTests(Case):
         topic = self.fed.topic("PT-TEST")
         digest = example.hash_of(topic)
         for subject, changes, what in (
-            (digest, {"way": "lifts", "by": 1}, "signed by 1 of the administrators, 2 needed"),
+            (digest, {"way": "lifts", "by": 2}, "no subject of the kind own-topic"),
             (digest, {"by": 0}, "signed by 0 of the administrators, 1 needed"),
             (digest, {"until": example.ISSUED + 400 * example.DAY_MS + 1}, "more than 400 days"),
             (digest, {"until": example.ISSUED}, "expires before"),
@@ -1602,21 +1601,25 @@ class ExampleTests(Case):
             self.refused(lambda: self.verify(fed, [exchange], []), what, "$.documents")
 
     def test_how_many_suspensions_are_kept(self):
-        """The latest 64 and, apart from them, the latest 256 about topics; which of one time is later its hash says."""
-        fed = example.Federation(lists(), [self.text])
+        """The latest 64; apart from them the 257 about topics that last longest, and while so many last none counts."""
         subjects = [sha256(bytes([number])).digest() for number in range(256)] + [sha256(b"last").digest()]
-        until = {"until": example.ISSUED + 30 * example.DAY_MS}
-        for number, subject in enumerate(subjects):
-            fed.suspend("ES-TEST", "own-topic", subject, issued_at=example.ISSUED + 1000 + number, **until)
-        for number, subject in enumerate(subjects[:65]):
-            fed.suspend("ES-TEST", "officer", subject, issued_at=example.ISSUED + number, **until)
-        fed.suspend("IT-TEST", "own-topic", subjects[0])
-        for documents in (fed.documents, fed.documents[::-1]):
-            trust = Trust(documents, fed.federation, "documents")
-            for target, count in (("own-topic", 257), ("officer", 65)):
-                ended = [trust.is_suspended("ES-TEST", target, one, example.ASKED) for one in subjects[:count]]
-                self.assertEqual(ended, [False] + [True] * (count - 1))
-            self.assertTrue(trust.is_suspended("IT-TEST", "own-topic", subjects[0], example.ASKED))
+        day, asked = example.DAY_MS, example.ASKED
+        for short, ends in ((False, 256), (False, 257), (True, 257)):
+            fed = example.Federation(lists(), [self.text])
+            until = asked if short else asked + 30 * day
+            for number, subject in enumerate(subjects[1:ends]):
+                fed.suspend("ES-TEST", "own-topic", subject, issued_at=example.ISSUED + 1000 + number, until=until)
+            fed.suspend("ES-TEST", "own-topic", subjects[0], until=asked + day)
+            for number, subject in enumerate(subjects[:65]):
+                fed.suspend("ES-TEST", "officer", subject, issued_at=example.ISSUED + number, until=asked + 20 * day)
+            fed.suspend("IT-TEST", "own-topic", subjects[0])
+            for documents in (fed.documents, fed.documents[::-1]):
+                trust = Trust(documents, fed.federation, "documents")
+                stopped = [trust.is_suspended("ES-TEST", "officer", one, asked) for one in subjects[:65]]
+                self.assertEqual(stopped, [False] + [True] * 64)
+                ended = [trust.is_ended("ES-TEST", one, asked, asked) for one in (subjects[0], subjects[1], sha256(b"x").digest())]
+                self.assertEqual(ended, [True, not short, ends == 257 and not short])
+                self.assertTrue(trust.is_ended("IT-TEST", subjects[0], asked, asked))
 
     def test_second_root(self):
         fed = self.fed

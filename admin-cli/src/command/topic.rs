@@ -171,7 +171,7 @@ impl New {
             documents
                 .push(document(&topic, "a title of 3 to 200 characters on one line, and other members than your own")?);
         }
-        let out = self.by.out.unwrap_or_else(|| PathBuf::from(format!("{}.accord", self.name)));
+        let out = free(self.by.out, format!("{}.accord", self.name))?;
         propose(&ground, documents, Vec::new(), (&self.by.signing, Some(out)), global)
     }
 }
@@ -190,7 +190,7 @@ impl Add {
             let state = topics::state(document, &trust, &profile.member, now);
             if !matches!(state, "in force" | "not yet") {
                 let message = format!("a topic in it is {state}: {}", told(document));
-                let next = "enough administrators of your agency must have signed it: accord federation show FILE";
+                let next = "it has to be signed by enough administrators of your own agency, and in force: accord federation show FILE";
                 return Err(Failure::refused("TOPIC", message, next).in_file(shown(&self.file)).into());
             }
         }
@@ -297,9 +297,22 @@ impl End {
                 .in_file(shown(&self.file))
                 .into());
         }
-        let out = self.by.out.unwrap_or_else(|| PathBuf::from(format!("{}-end.accord", inquiry.name)));
+        let of = only.map_or(String::new(), |only| format!("-{only}"));
+        let out = free(self.by.out, format!("{}{of}-end.accord", inquiry.name))?;
         propose(&ground, documents, Vec::new(), (&self.by.signing, Some(out)), global)
     }
+}
+
+// Where a file is written that is not there yet: one that others have signed, or that is still to be handed in, is not replaced.
+fn free(out: Option<PathBuf>, otherwise: String) -> anyhow::Result<PathBuf> {
+    let out = out.unwrap_or_else(|| PathBuf::from(otherwise));
+    if !out.exists() {
+        return Ok(out);
+    }
+    let message = "the file is there already, and is not replaced";
+    Err(Failure::usage("EXISTS", message, "move it away, or choose another one: --out FILE")
+        .in_file(shown(&out))
+        .into())
 }
 
 // Whole days until a topic is over, counted up; nothing if it is.

@@ -219,6 +219,9 @@ pub fn permit(
     let body = &checked.body;
     let own = body.requester == *me;
     let Some(table) = catalogue.table_by_id(body.query.table_id) else {
+        if let Some(other) = catalogue.tables().first() {
+            drop(std::hint::black_box(access.discoverable(&body.requester, other, now)));
+        }
         take_as_long(checked, catalogue, (me, access, now));
         return Err(checked.deny(Refusal::Unavailable, "no such table"));
     };

@@ -23,8 +23,8 @@ use crate::{
 
 /// Suspensions of one member that are kept, at most; the latest.
 const SUSPENSIONS_MAX: usize = 64;
-/// Words of one member about its topics that are kept, the latest ones: each lasts as long as a topic does.
-const TOPICS_ENDED_MAX: usize = 256;
+/// Ends of topics of one member that are kept, those that last longest: one more than count one by one.
+const TOPICS_ENDED_MAX: usize = super::stops::ENDS_MAX + 1;
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -157,12 +157,13 @@ impl Found {
         for mut suspensions in of_member.into_values() {
             suspensions.sort_by_key(|suspend| (suspend.issued_at, suspend.hash()));
             // Apart, so that neither pushes the other out.
-            let (topics, others): (Vec<_>, Vec<_>) =
+            let (mut topics, others): (Vec<_>, Vec<_>) =
                 suspensions.into_iter().partition(|suspend| suspend.target == Target::Topic);
-            for (mut of_kind, most) in [(others, SUSPENSIONS_MAX), (topics, TOPICS_ENDED_MAX)] {
-                let from = of_kind.len().saturating_sub(most);
-                all.extend(of_kind.drain(from..));
-            }
+            let from = others.len().saturating_sub(SUSPENSIONS_MAX);
+            all.extend(others.into_iter().skip(from));
+            topics.sort_by_key(|suspend| (suspend.until, suspend.hash()));
+            let from = topics.len().saturating_sub(TOPICS_ENDED_MAX);
+            all.extend(topics.into_iter().skip(from));
         }
         self.keep(Label::Suspend, all.iter().map(Verified::hash));
         all

@@ -9,6 +9,9 @@ use crate::{
     topic::Topic,
 };
 
+/// Ends of topics of one member that count one by one.
+pub(super) const ENDS_MAX: usize = 256;
+
 impl Trust {
     /// Whether this member's administrators have stopped something of their own: the latest word about it counts. A word that is
     /// more than a day ahead does not count yet, since it would outlast every lifting, and the longest suspension too; clocks that
@@ -45,13 +48,22 @@ impl Trust {
 
     /// Whether an administrator of the asking member has ended a topic.
     pub fn topic_is_ended(&self, topic: &Verified<Topic>, now: UnixMs) -> bool {
-        self.is_suspended(&topic.node_id, Target::Topic, now, |suspend| suspend.topic() == Some(topic.hash()))
+        self.is_ended(topic, (now.plus(DAY_MS), now))
     }
 
     /// Whether one had, at a moment that is past: by what was said until then.
     pub fn topic_was_ended(&self, topic: &Verified<Topic>, at: UnixMs) -> bool {
-        let is_meant = |suspend: &Suspend| suspend.topic() == Some(topic.hash());
-        self.last_word(&topic.node_id, Target::Topic, (at, at), is_meant).is_some()
+        self.is_ended(topic, (at, at))
+    }
+
+    // By any word that was issued until one moment and lasts at another: nothing takes it back. Where more of them last than are kept
+    // one by one, nobody knows which were dropped, and all topics of that member are ended.
+    fn is_ended(&self, topic: &Verified<Topic>, (until, at): (UnixMs, UnixMs)) -> bool {
+        let mut ends = self.suspensions.iter().filter(|suspend| {
+            suspend.node_id == topic.node_id && suspend.target == Target::Topic && at < suspend.until
+        });
+        ends.clone().count() > ENDS_MAX
+            || ends.any(|suspend| suspend.issued_at <= until && suspend.topic() == Some(topic.hash()))
     }
 
     fn stop(
@@ -61,22 +73,11 @@ impl Trust {
         now: UnixMs,
         is_meant: impl Fn(&Suspend) -> bool,
     ) -> Option<&Verified<Suspend>> {
-        self.last_word(member, target, (now.plus(DAY_MS), now), is_meant)
-    }
-
-    // The stop in force at a moment, by what was issued until another.
-    fn last_word(
-        &self,
-        member: &NodeId,
-        target: Target,
-        (until, at): (UnixMs, UnixMs),
-        is_meant: impl Fn(&Suspend) -> bool,
-    ) -> Option<&Verified<Suspend>> {
         let mut about =
             self.suspensions.iter().filter(|suspend| suspend.node_id == *member && suspend.target == target);
         // They are in the order in which they were issued.
         about
-            .rfind(|suspend| suspend.issued_at <= until && is_meant(suspend))
-            .filter(|suspend| suspend.way == Way::Stops && at < suspend.until)
+            .rfind(|suspend| suspend.issued_at <= now.plus(DAY_MS) && is_meant(suspend))
+            .filter(|suspend| suspend.way == Way::Stops && now < suspend.until)
     }
 }

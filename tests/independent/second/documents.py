@@ -156,7 +156,7 @@ def suspend_fault(content):
         "table": lambda: subject,
         "own-node": lambda: subject == content["node_id"],
         "own-clock": lambda: subject == content["node_id"] and content["way"] == "lifts",
-        "own-topic": lambda: HEX.fullmatch(subject),
+        "own-topic": lambda: HEX.fullmatch(subject) and content["way"] == "stops",
     }
     if not fits[content["target"]]():
         return f"no subject of the kind {content['target']}"

@@ -53,5 +53,5 @@ def need_topic(raw, body, trust, at, where):
         document.refuse(f"{owner} has no keys in force")
     document.need_threshold(keys["admin_keys"], keys["admin_threshold"], "administrators")
     # Section 7: what was ended after a request was in force for it.
-    if trust.is_suspended(owner, "own-topic", document.hash, at, ahead=0):
+    if trust.is_ended(owner, document.hash, at, at):
         document.refuse("the topic has been ended")

@@ -9,7 +9,7 @@ from second.keys import federation_id
 IN_A_SET = ("root", "roster", "member-keys", "officers", "staff", "policy", "catalogue", "suspend", "accept")
 VERSIONS_READ = 1024
 SUSPENSIONS_KEPT = 64
-ENDED_TOPICS_KEPT = 256
+ENDED_TOPICS_KEPT = 257
 FEDERATION = "federation"
 
 # What a node or tool has beside the documents: its member, and the hash of the roster that was installed by hand.
@@ -382,11 +382,12 @@ class Trust:
         order = {}
         for name, some in of_member.items():
             some.sort(key=lambda one: (one.content["issued_at"], one.hash))
-            words = [one.content for one in some]
             # Apart, so that many topics that have ended push out no word about a card or a key.
-            of_topics = [one for one in words if one["target"] == "own-topic"]
-            others = [one for one in words if one["target"] != "own-topic"]
-            order[name] = others[-SUSPENSIONS_KEPT:] + of_topics[-ENDED_TOPICS_KEPT:]
+            of_topics = [one for one in some if one.content["target"] == "own-topic"]
+            others = [one for one in some if one.content["target"] != "own-topic"]
+            of_topics.sort(key=lambda one: (one.content["until"], one.hash))
+            kept = others[-SUSPENSIONS_KEPT:] + of_topics[-ENDED_TOPICS_KEPT:]
+            order[name] = [one.content for one in kept]
         return order
 
     def _need_suspension(self, document):
@@ -398,11 +399,19 @@ class Trust:
         need = 1 if content["way"] == "stops" else keys["admin_threshold"]
         document.need_threshold(keys["admin_keys"], need, "administrators")
 
-    def is_suspended(self, name, target, subject, at, ahead=DAY_MS):
+    def is_ended(self, name, subject, at, until):
+        """Whether a topic is ended at a time, by words issued until another. Of too many nobody knows which were dropped."""
+        lasting = [
+            one for one in self.suspensions.get(name, []) if one["target"] == "own-topic" and at < one["until"]
+        ]
+        ends = [one for one in lasting if one["subject"] == subject.hex() and one["issued_at"] <= until]
+        return bool(ends) or len(lasting) >= ENDED_TOPICS_KEPT
+
+    def is_suspended(self, name, target, subject, at):
         words = [
             one
             for one in self.suspensions.get(name, [])
-            if (one["target"], one["subject"]) == (target, subject.hex()) and one["issued_at"] <= at + ahead
+            if (one["target"], one["subject"]) == (target, subject.hex()) and one["issued_at"] <= at + DAY_MS
         ]
         return bool(words) and words[-1]["way"] == "stops" and at < words[-1]["until"]
 

@@ -109,7 +109,7 @@ fn a_request_stands_under_a_topic_of_its_own_member_for_that_provider() {
 }
 
 #[test]
-fn one_administrator_ends_a_topic_and_two_allow_it_again() {
+fn one_administrator_ends_a_topic_and_nobody_takes_that_back() {
     let base = first_set();
     let document = signed(&topic(), &federation(), &[30, 31]);
     let stands = |words: &[Document], at: UnixMs| {
@@ -118,12 +118,13 @@ fn one_administrator_ends_a_topic_and_two_allow_it_again() {
     };
     let later = NOW.plus(40 * DAY_MS);
     let end = |by: &[u8]| signed(&ending(document.hash(), Way::Stops, 0, 60), &federation(), by);
-    let again = |by: &[u8]| signed(&ending(document.hash(), Way::Lifts, 5, 60), &federation(), by);
     assert!(stands(&[], later));
     assert!(!stands(&[end(&[30])], later));
     assert!(stands(&[end(&[20])], later), "another member's administrator ends nothing");
-    assert!(!stands(&[end(&[30]), again(&[31])], later));
-    assert!(stands(&[end(&[30]), again(&[31, 32])], later));
+    assert!(ending(document.hash(), Way::Lifts, 5, 60).check().is_err());
+    // A later word that is soon over takes nothing back either.
+    let short = Suspend { until: NOW.plus(6), ..ending(document.hash(), Way::Stops, 5, 60) };
+    assert!(!stands(&[end(&[30]), signed(&short, &federation(), &[31])], later));
     let other = signed(&ending(Hash([7; 32]), Way::Stops, 0, 60), &federation(), &[30]);
     assert!(stands(&[other], later), "another topic");
     // What was asked before it was ended stood under it, also where the end is known by now; what was asked afterwards did not.
@@ -159,4 +160,32 @@ fn many_words_about_other_things_do_not_revive_a_topic() {
     }
     let trust = Trust::hold(&set, &ground(&base)).unwrap();
     assert!(of_request(&trust, &body(document.hash()), &bytes(&document), NOW).is_err());
+}
+
+#[test]
+fn more_ends_than_are_kept_end_all_topics() {
+    let base = first_set();
+    let document = signed(&topic(), &federation(), &[30, 31]);
+    // About topics that nobody has, each for as long as the one before and a little more.
+    let ends = |count: u64, days: u64| {
+        (0..count).map(move |number| {
+            let mut hash = [9; 32];
+            hash[..8].copy_from_slice(&number.to_be_bytes());
+            signed(&ending(Hash(hash), Way::Stops, number, days), &federation(), &[31])
+        })
+    };
+    let stands = |words: Vec<Document>| {
+        let trust = Trust::hold(&[base.clone(), words].concat(), &ground(&base)).unwrap();
+        let stands = of_request(&trust, &body(document.hash()), &bytes(&document), NOW.plus(2 * DAY_MS)).is_ok();
+        let kept = trust.suspensions().len();
+        (stands, kept)
+    };
+    let own = signed(&ending(document.hash(), Way::Stops, 0, 3), &federation(), &[30]);
+    assert_eq!(stands(ends(256, 50).collect()), (true, 256));
+    // It lasts less long than all others, and is dropped: then none counts.
+    assert_eq!(stands(ends(256, 50).chain([own.clone()]).collect()), (false, 257));
+    assert_eq!(stands(ends(300, 50).chain([own.clone()]).collect()), (false, 257));
+    // Those that are over do not count, and give way first.
+    assert_eq!(stands(ends(300, 1).collect()), (true, 257));
+    assert_eq!(stands(ends(300, 1).chain([own]).collect()), (false, 257));
 }
