@@ -3,6 +3,7 @@
 use super::{make::*, *};
 use crate::{
     codec::{Bounded, Text, encode},
+    greeting::{MARKS_MAX, marks},
     id::RequestId,
     member_keys::VALIDITY_MAX_MS,
     officers::Purpose,
@@ -188,4 +189,28 @@ fn more_ends_than_are_kept_end_all_topics() {
     // Those that are over do not count, and give way first.
     assert_eq!(stands(ends(300, 1).collect()), (true, 257));
     assert_eq!(stands(ends(300, 1).chain([own]).collect()), (false, 257));
+}
+
+#[test]
+fn in_a_greeting_ends_of_topics_give_way_to_what_stops_people_and_keys() {
+    let base = first_set();
+    let mut set = base.clone();
+    for number in 0..=u8::MAX {
+        for (member, admin) in [("ES-AGENCY", 20), ("IT-AGENCY", 30), ("ES-AGENCY", 21)] {
+            let hash = Hash([number, admin].repeat(16).try_into().unwrap());
+            let end = Suspend { node_id: id(member), ..ending(hash, Way::Stops, u64::from(number), 60) };
+            set.push(signed(&end, &federation(), &[admin]));
+        }
+    }
+    let stop = Suspend { target: Target::Officer, ..ending(Hash([1; 32]), Way::Stops, 900, 20) };
+    let stop = signed(&stop, &federation(), &[31]);
+    set.push(stop.clone());
+    let marks = marks(&set);
+    assert_eq!(marks.len(), MARKS_MAX);
+    let named = |document: &Document| marks.iter().any(|mark| mark.hash == document.hash());
+    let travel = base.iter().filter(|document| travels(document));
+    assert!(named(&stop) && travel.into_iter().all(named));
+    let newest =
+        set.iter().filter(|document| document.unverified::<Suspend>().is_ok_and(|one| one.issued_at == NOW.plus(255)));
+    assert!(newest.into_iter().all(named), "of topics the oldest give way");
 }
