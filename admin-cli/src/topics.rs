@@ -27,6 +27,8 @@ pub(crate) struct Attached {
     pub(crate) hash: Hash,
     /// The signed document.
     pub(crate) bytes: TopicBytes,
+    /// Until when anything is answered under it.
+    pub(crate) valid_to: UnixMs,
 }
 
 /// A line of inquiry under the name that the own people have for it; no partner learns that name.
@@ -121,8 +123,13 @@ pub(crate) fn keep(profile: &Profile, inquiry: &Inquiry) -> anyhow::Result<bool>
 
 /// Forgets one.
 pub(crate) fn forget(profile: &Profile, name: &str) -> anyhow::Result<()> {
-    named(profile, name)?;
-    Ok(std::fs::remove_file(file(profile, name))?)
+    check_name(name)?;
+    // Also one that cannot be read.
+    let path = file(profile, name);
+    if !path.is_file() {
+        named(profile, name)?;
+    }
+    Ok(std::fs::remove_file(path)?)
 }
 
 /// How a topic stands for whoever asks under it.
@@ -130,7 +137,7 @@ pub(crate) fn state(document: &Document, trust: &Trust, me: &NodeId, now: UnixMs
     let Ok(topic) = topic::verify(document, trust) else { return "not believed" };
     if topic.node_id != *me {
         "of another member"
-    } else if trust.topic_is_ended(&topic, now) {
+    } else if trust.topic_is_ended(&topic, (now, now)) {
         "ended"
     } else if now < topic.valid_from {
         "not yet"
@@ -157,12 +164,15 @@ impl Inquiry {
         for partner in partners.iter().filter(|partner| *partner != me) {
             let is_for =
                 |document: &&Document| document.unverified::<Topic>().is_ok_and(|topic| topic.audience == *partner);
-            let Some(document) = self.documents.iter().find(is_for) else {
+            let in_force = |document: &&Document| state(document, trust, me, now) == "in force";
+            let of_partner = || self.documents.iter().filter(is_for);
+            let Some(document) = of_partner().find(in_force).or_else(|| of_partner().next()) else {
                 let message = format!("topic {} has none for {partner}", self.name);
-                let next = format!("ask without it, or have one signed for it too: accord topic new --to {partner}");
+                let next = "ask that partner without it, or have topics signed for all of them: accord topic new --to MEMBER,MEMBER".to_owned();
                 return Err(refused(message, next).into());
             };
-            let state = state(document, trust, me, now);
+            // A request is issued up to two seconds ahead of the node's time.
+            let state = state(document, trust, me, now.plus(3_000));
             if state != "in force" {
                 let next = "see accord topic list; an administrator has another one signed: accord topic new";
                 return Err(refused(format!("topic {} for {partner} is {state}", self.name), next.into()).into());
@@ -175,7 +185,7 @@ impl Inquiry {
             }
             let too_long = || refused(format!("topic {} has too many signatures", self.name), "sign it anew".into());
             let bytes = Bounded::new(encode(document)?).ok_or_else(too_long)?;
-            all.insert(partner.clone(), Attached { hash: document.hash(), bytes });
+            all.insert(partner.clone(), Attached { hash: document.hash(), bytes, valid_to: topic.valid_to });
         }
         Ok(all)
     }

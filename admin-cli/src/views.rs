@@ -1,6 +1,6 @@
 //! What partners show: fetched through the own node, verified here, kept in the profile.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use accord_edge::{files, stream::NoBody};
 use accord_policy::{Way, answer_words};
@@ -73,25 +73,35 @@ pub(crate) fn words(view: &View, row: &ViewRow) -> String {
     answer_words(view.ages.as_slice(), &ways)
 }
 
-/// What a partner's view says of a table that it refused: what of the question has to be otherwise. `topic` is whether it was asked under
-/// one, `waits` whether an answer would still be wanted later.
-pub(crate) fn hint(view: &View, table: &Table, purpose: Purpose, topic: bool, waits: bool) -> Option<String> {
+/// What a partner's view says of a question that it refused: what of it has to be otherwise. `levels` are those asked for, `topic` is
+/// whether it was asked under one, `waits` whether an answer would still be wanted later.
+pub(crate) fn hint(
+    view: &View,
+    (table, levels): (&Table, &[u8]),
+    purpose: Purpose,
+    (topic, waits): (bool, bool),
+) -> Option<String> {
     let member = &view.provider;
     let shown = view.tables.iter().find(|shown| (shown.table_id, shown.table_version) == (table.id, table.version))?;
-    let rows: Vec<&ViewRow> = shown.rows.iter().filter(|row| row.purpose == purpose).collect();
-    if rows.is_empty() {
-        let purposes: std::collections::BTreeSet<&str> = shown.rows.iter().map(|row| row.purpose.as_str()).collect();
+    let of_purpose: Vec<&ViewRow> = shown.rows.iter().filter(|row| row.purpose == purpose).collect();
+    if of_purpose.is_empty() {
+        let purposes: BTreeSet<&str> = shown.rows.iter().map(|row| row.purpose.as_str()).collect();
         let purposes = purposes.into_iter().collect::<Vec<_>>().join(", ");
         return Some(format!("{member} shows you {} for {purposes} alone", table.name));
     }
-    if !topic && rows.iter().any(|row| row.under == Under::With) {
+    let set = table.level_sets().iter().position(|set| set.levels == levels);
+    let set = set.and_then(|set| u16::try_from(set).ok())?;
+    let covers = |row: &&&ViewRow| row.levels.as_slice().binary_search(&set).is_ok();
+    let rows: Vec<&ViewRow> = of_purpose.iter().filter(covers).copied().collect();
+    let holds = |row: &&ViewRow| row.under == Under::Either || (row.under == Under::With) == topic;
+    if !topic && !rows.iter().any(holds) && rows.iter().any(|row| row.under == Under::With) {
         return Some(format!(
             "{member} answers that under a topic of your agency: accord topic list, then --topic NAME"
         ));
     }
     let needs_people =
         |row: &&ViewRow| row.ways.iter().any(|way| Way::from_number(*way).is_some_and(|way| way != Way::AtOnce));
-    if !waits && rows.iter().any(needs_people) {
+    if !waits && rows.iter().filter(|row| holds(row)).any(|row| needs_people(row)) {
         return Some(format!("a person at {member} may have to look first: ask with --wait DAYS"));
     }
     Some(format!("see which levels and ages {member} answers: accord tables {} --from {member}", table.name))

@@ -142,9 +142,22 @@ pub fn of_request(
     bytes: &TopicBytes,
     now: UnixMs,
 ) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
+    of_decided_request(trust, body, bytes, (now, now))
+}
+
+/// The topic that a request stands under which was decided at a moment: it may have run out since, but nobody has ended it.
+///
+/// # Errors
+/// Why the request may not stand under it.
+pub fn of_decided_request(
+    trust: &Trust,
+    body: &RequestBody,
+    bytes: &TopicBytes,
+    (decided_at, now): (UnixMs, UnixMs),
+) -> Result<Option<Verified<Topic>>, NotUnderTopic> {
     let topic = named(trust, body, bytes)?;
-    let is_ended = topic.as_ref().is_some_and(|topic| trust.topic_is_ended(topic, now));
-    in_force(topic, is_ended, now)
+    let is_ended = topic.as_ref().is_some_and(|topic| trust.topic_is_ended(topic, (decided_at, now)));
+    in_force(topic, is_ended, decided_at)
 }
 
 /// The topic that a request stood under when it was issued: what was ended afterwards was in force then.

@@ -3,15 +3,17 @@
 use accord_protocol::{
     catalogue::{Measure, OPEN_EDGE, Quantity},
     cell::Released,
+    codec::{Cap, decode},
     handling::Handling,
-    id::NodeId,
+    id::{Hash, NodeId},
     pool::{Pooled, PooledTable, Row, Why},
     refusal::Refusal,
+    request::RequestBody,
     time::UnixMs,
 };
 use serde_json::{Map, Value, json};
 
-use super::{Answers, Asking, PartnerStatus, Replied};
+use super::{Answers, Asked, Asking, PartnerStatus, Replied};
 use crate::{topics::titled, views};
 
 pub(super) fn result(
@@ -314,21 +316,30 @@ fn partner(asking: &Asking<'_>, answers: &Answers, member: &NodeId) -> Value {
             json!({ "code": refusal.as_str(), "after_seconds": refusal.after_seconds(), "reason": reason }),
         );
     }
-    if let Some(next) = next_step(asking, status, member) {
+    if let Some(next) = next_step(asking, answers, status, member) {
         value.insert("next".into(), json!(next));
     }
     Value::Object(value)
 }
 
 /// What to do about a partner that gave no number.
-pub(super) fn next_step(asking: &Asking<'_>, status: PartnerStatus, member: &NodeId) -> Option<String> {
+pub(super) fn next_step(
+    asking: &Asking<'_>,
+    answers: &Answers,
+    status: PartnerStatus,
+    member: &NodeId,
+) -> Option<String> {
     match status {
         PartnerStatus::Answered => None,
         // What it showed when it was looked at last says what to do otherwise, where it showed the table at all.
         PartnerStatus::Refused(refusal @ Refusal::Unavailable) => {
-            let (topic, waits) = (asking.topics.contains_key(member), asking.wait_ms > 0);
+            // As it was asked, also where an answer that was kept is made anew.
+            let body = |asked: &Asked| decode::<RequestBody>(&asked.body, Cap::Head).ok();
+            let first = answers.of(member).next().and_then(body);
+            let asked = first.map(|body| (body.topic_hash != Hash::ZERO, body.wanted_until != UnixMs(0)));
             let view = views::kept(asking.profile, asking.trust, member);
-            let hint = view.and_then(|view| views::hint(&view, asking.table, asking.purpose, topic, waits));
+            let question = (asking.table, asking.question.levels.as_slice());
+            let hint = view.zip(asked).and_then(|(view, asked)| views::hint(&view, question, asking.purpose, asked));
             Some(hint.unwrap_or_else(|| refusal.next().replace("{member}", member.as_str())))
         }
         PartnerStatus::Refused(refusal) => Some(refusal.next().replace("{member}", member.as_str())),

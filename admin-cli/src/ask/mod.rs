@@ -369,7 +369,7 @@ pub(crate) fn outcome(
     if all_refused {
         let names: Vec<String> = asking.partners.iter().map(ToString::to_string).collect();
         let refused = asking.partners.iter().zip(&statuses).find_map(|(member, status)| match status {
-            PartnerStatus::Refused(refusal) => Some((*refusal, json::next_step(asking, *status, member))),
+            PartnerStatus::Refused(refusal) => Some((*refusal, json::next_step(asking, answers, *status, member))),
             PartnerStatus::Answered
             | PartnerStatus::Held
             | PartnerStatus::Expired

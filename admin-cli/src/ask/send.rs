@@ -163,7 +163,9 @@ fn request(
         wanted_until: if asking.wait_ms == 0 || *member == asking.profile.member {
             UnixMs(0)
         } else {
-            now.plus(asking.wait_ms)
+            // Nobody can let leave what the topic does not cover any more.
+            let end = asking.topics.get(member).map(|topic| topic.valid_to);
+            end.map_or(now.plus(asking.wait_ms), |end| end.min(now.plus(asking.wait_ms)))
         },
         epoch: asking.trust.root().epoch,
         roster_version: asking.trust.roster().roster_version,

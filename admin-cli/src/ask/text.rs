@@ -78,7 +78,7 @@ fn partners(asking: &Asking<'_>, answers: &Answers) -> String {
                 detail += &format!(", {}", reason.words());
             }
         }
-        if let Some(next) = json::next_step(asking, status, member) {
+        if let Some(next) = json::next_step(asking, answers, status, member) {
             detail = if detail.is_empty() { next } else { format!("{detail}: {next}") };
         }
         rows.push(vec![member.to_string(), status.as_str().replace('_', " "), detail]);

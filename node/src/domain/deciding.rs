@@ -144,7 +144,9 @@ impl Provider<'_> {
     /// # Errors
     /// Why it cannot be answered.
     pub fn check_held(&self, held: &Held) -> Result<Checked, Denied> {
-        provide::check_again(self.trust, self.me, &held.envelope, self.now)
+        // What was answered is not taken back because its topic has run out since.
+        let decided_at = if held.is_open() { self.now } else { held.changed_at };
+        provide::check_again(self.trust, self.me, &held.envelope, (decided_at, self.now))
     }
 
     /// What would leave now, and how many approvers have said yes to exactly that.

@@ -19,7 +19,7 @@ use accord_protocol::{
     signed::{Label, Preamble, Signable, Verified, verify_message},
     text::with_causes,
     time::{Months, Period, UnixMs},
-    topic::{Topic, of_request},
+    topic::{Topic, of_decided_request, of_request},
     trust::Trust,
 };
 
@@ -51,11 +51,17 @@ pub struct Checked {
 }
 
 /// Checks a request that was kept for a person once more, at `now`: its member may still ask, its officer is still vouched for and may
-/// still ask for the purpose, its topic is still in force. The times and the connection were those of its arrival.
+/// still ask for the purpose, its topic has not been ended, and was in force when it was decided, which may be now. The times and the
+/// connection were those of its arrival.
 ///
 /// # Errors
 /// Why it cannot be answered now.
-pub fn check_again(trust: &Trust, me: &NodeId, envelope: &SignedBytes, now: UnixMs) -> Result<Checked, Denied> {
+pub fn check_again(
+    trust: &Trust,
+    me: &NodeId,
+    envelope: &SignedBytes,
+    (decided_at, now): (UnixMs, UnixMs),
+) -> Result<Checked, Denied> {
     let mut about = About { body_hash: Hash::ZERO, request_id: RequestId::ZERO, reply_class: 0 };
     let deny = |refusal, why: &str, about| Denied { refusal, why: why.to_owned(), about, alarm: false };
     let claimed: Request = decode(envelope.payload.as_slice(), Cap::Head)
@@ -74,7 +80,7 @@ pub fn check_again(trust: &Trust, me: &NodeId, envelope: &SignedBytes, now: Unix
     if body.audience != *me || !card.purposes.as_slice().contains(&body.purpose) {
         return Err(deny(Refusal::Unavailable, "its officer may not ask for this purpose any more", about));
     }
-    let topic = of_request(trust, &body, &claimed.topic, now)
+    let topic = of_decided_request(trust, &body, &claimed.topic, (decided_at, now))
         .map_err(|error| deny(Refusal::Auth, &with_causes(&error), about))?;
     Ok(Checked { body, body_hash: about.body_hash, card, topic })
 }

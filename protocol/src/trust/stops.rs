@@ -46,9 +46,9 @@ impl Trust {
         })
     }
 
-    /// Whether an administrator of the asking member has ended a topic.
-    pub fn topic_is_ended(&self, topic: &Verified<Topic>, now: UnixMs) -> bool {
-        self.is_ended(topic, (now.plus(DAY_MS), now))
+    /// Whether an administrator of the asking member has ended a topic, by all that is said now, for what was decided at a moment.
+    pub fn topic_is_ended(&self, topic: &Verified<Topic>, (decided_at, now): (UnixMs, UnixMs)) -> bool {
+        self.is_ended(topic, (now.plus(DAY_MS), decided_at))
     }
 
     /// Whether one had, at a moment that is past: by what was said until then.

@@ -10,7 +10,7 @@ use crate::{
     request::{LegalBasis, Query, RequestBody, TopicBytes},
     signed::{Preamble, Signable},
     time::DAY_MS,
-    topic::{Topic, of_past_request, of_request},
+    topic::{Topic, of_decided_request, of_past_request, of_request},
 };
 
 fn topic() -> Topic {
@@ -143,6 +143,14 @@ fn one_administrator_ends_a_topic_and_nobody_takes_that_back() {
     assert!(of_past_request(&trust, &asked(NOW.0 - 10), &bytes(&early)).is_err(), "before it began");
     assert!(of_past_request(&trust, &asked(NOW.0), &bytes(&early)).is_err());
     assert!(of_request(&trust, &asked(NOW.0 - 1), &bytes(&early), UnixMs(NOW.0 - 1)).is_err());
+    // What was decided in time may be picked up when the topic has run out, but not when it was ended.
+    let decided = |words: &[Document], decided_at: UnixMs, now: UnixMs| {
+        let trust = Trust::hold(&[base.clone(), words.to_vec()].concat(), &ground(&base)).unwrap();
+        of_decided_request(&trust, &body(document.hash()), &bytes(&document), (decided_at, now)).is_ok()
+    };
+    let (last, over) = (UnixMs(topic().valid_to.0 - 1), topic().valid_to.plus(DAY_MS));
+    assert!(decided(&[], last, over) && !decided(&[], topic().valid_to, over));
+    assert!(!decided(&[end(&[30])], last, over));
     // A topic is ended for as long as it may last; everything else for 30 days at most.
     let lasts = |target, days| Suspend { target, ..ending(document.hash(), Way::Stops, 0, days) }.check().is_ok();
     assert!(lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS) && !lasts(Target::Topic, VALIDITY_MAX_MS / DAY_MS + 1));
