@@ -1617,7 +1617,7 @@ class ExampleTests(Case):
                 trust = Trust(documents, fed.federation, "documents")
                 stopped = [trust.is_suspended("ES-TEST", "officer", one, asked) for one in subjects[:65]]
                 self.assertEqual(stopped, [False] + [True] * 64)
-                ended = [trust.is_ended("ES-TEST", one, asked, asked) for one in (subjects[0], subjects[1], sha256(b"x").digest())]
+                ended = [trust.is_ended("ES-TEST", one, asked, asked) for one in (subjects[0], subjects[1], sha256(b"nobody").digest())]
                 self.assertEqual(ended, [True, not short, ends == 257 and not short])
                 self.assertTrue(trust.is_ended("IT-TEST", subjects[0], asked, asked))
 
