@@ -150,7 +150,9 @@ fn a_partner_that_requires_a_topic_answers_under_one_until_it_is_ended() {
     let bytes = encode(&document).unwrap();
     assert_eq!(hand_on(&bytes), Some("answered"));
     assert_eq!(hand_on(&[]), Some("E_AUTH"), "named and not brought");
-    assert_eq!(federation.publish(ES, &["reefers-end.accord"]).code, 0);
+    // What is written is not replaced: it may not have been handed in.
+    fails(&administrators(&federation, &end, &[2]), 2, "EXISTS");
+    assert_eq!(federation.publish(ES, &["reefers-IT-AGENCY-end.accord"]).code, 0);
     super::trust::until(&federation, "Italy knows that it is ended", || hand_on(&bytes) == Some("E_AUTH"));
     let wrong = fails(&officer(&federation, &[ask_italy.as_slice(), &["--topic", "reefers"]].concat()), 2, "TOPIC");
     assert!(wrong.contains("ended"), "{wrong}");
