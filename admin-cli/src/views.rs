@@ -101,7 +101,7 @@ pub(crate) fn hint(
     }
     let needs_people =
         |row: &&ViewRow| row.ways.iter().any(|way| Way::from_number(*way).is_some_and(|way| way != Way::AtOnce));
-    if !waits && rows.iter().filter(|row| holds(row)).any(|row| needs_people(row)) {
+    if !waits && rows.iter().filter(|row| holds(row)).any(needs_people) {
         return Some(format!("a person at {member} may have to look first: ask with --wait DAYS"));
     }
     Some(format!("see which levels and ages {member} answers: accord tables {} --from {member}", table.name))
