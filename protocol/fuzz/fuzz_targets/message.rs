@@ -10,7 +10,7 @@ use accord_protocol::{
     codec::{Cap, decode, encode},
     consent::Consent,
     edition::{EditionHeader, Withdrawal},
-    held::{Collect, List, Recall, Receipt, Status, is_status, read_status},
+    held::{Collect, List, Recall, Receipt, Status, is_status},
     id::Hash,
     key::{PublicKey, Signature},
     member_keys::{KeyClaim, MemberKeys},
@@ -50,10 +50,7 @@ const DECODERS: [(&str, Decoder); 35] = [
     ("edition", |bytes| signed::<EditionHeader>(bytes, |_| Vec::new()).is_some()),
     ("withdraw", |bytes| signed::<Withdrawal>(bytes, |_| Vec::new()).is_some()),
     ("view", |bytes| signed::<View>(bytes, |_| Vec::new()).is_some()),
-    ("status", |bytes| {
-        signed::<Status>(bytes, |_| Vec::new())
-            .is_some_and(|status| is_status(bytes) && read_status(bytes) == Ok(status))
-    }),
+    ("status", |bytes| signed::<Status>(bytes, |_| Vec::new()).is_some() && is_status(bytes)),
     ("rejection", |bytes| signed::<AnswerHead>(bytes, |_| Vec::new()).is_some()),
     ("receipt", |bytes| signed::<Receipt>(bytes, |_| Vec::new()).is_some()),
     ("recall", |bytes| signed::<Recall>(bytes, |_| Vec::new()).is_some()),
