@@ -69,7 +69,8 @@ impl Forge {
             requester: asked.body.requester.clone(),
             decision: 1,
             code: 0,
-            issued_at: now(),
+            // The same each time it is asked: another time would be another reply, and kept as a contradiction.
+            issued_at: asked.body.issued_at,
             epoch: 1,
             roster_version: 1,
             policy_version: 0,
