@@ -77,19 +77,19 @@ pub(crate) struct NewStaff {
     role: String,
 }
 
-/// What every change of a member's lists needs.
+/// What every change of a member's lists, and a topic, needs.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     #[command(flatten)]
-    with: With,
+    pub(super) with: With,
     /// The member. Default: that of the profile.
     #[arg(long)]
-    member: Option<String>,
+    pub(super) member: Option<String>,
     #[command(flatten)]
-    signing: Signing,
-    /// Where the list is written.
+    pub(super) signing: Signing,
+    /// Where the file is written. Default: a name made of what it is.
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
 }
 
 /// `accord staff add`

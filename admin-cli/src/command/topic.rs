@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    lists::{Ground, propose, purposes},
+    lists::{Change, Ground, propose, purposes},
     member_id,
     propose::{document, shown},
     suspend::suspension,
@@ -25,7 +25,6 @@ use crate::{
     output::{Failure, Outcome, table},
     profile::Profile,
     topics::{self, Inquiry},
-    trusting::{desk::With, signing::Signing},
 };
 
 /// `accord topic`
@@ -69,22 +68,7 @@ pub(crate) struct New {
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=400))]
     valid_days: u16,
     #[command(flatten)]
-    by: By,
-}
-
-/// Whose topic it is, and who signs.
-#[derive(Debug, Args)]
-pub(crate) struct By {
-    #[command(flatten)]
-    with: With,
-    /// The member. Default: that of the profile.
-    #[arg(long)]
-    member: Option<String>,
-    #[command(flatten)]
-    signing: Signing,
-    /// Where the file is written. Default: a name made of what it is.
-    #[arg(long)]
-    out: Option<PathBuf>,
+    change: Change,
 }
 
 /// `accord topic add`
@@ -112,7 +96,7 @@ pub(crate) struct End {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    by: By,
+    change: Change,
 }
 
 impl Topic {
@@ -134,7 +118,7 @@ impl Topic {
 impl New {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         topics::check_name(&self.name)?;
-        let ground = Ground::open(&self.by.with, self.by.member.as_deref(), &[], global)?;
+        let ground = Ground::open(&self.change.with, self.change.member.as_deref(), &[], global)?;
         let purposes = purposes(&self.purposes)?;
         let title = Bounded::new(self.title.trim().as_bytes().to_vec());
         let title = title.ok_or_else(|| Failure::usage("TITLE", "the title is too long", "at most 200 characters"))?;
@@ -171,8 +155,8 @@ impl New {
             documents
                 .push(document(&topic, "a title of 3 to 200 characters on one line, and other members than your own")?);
         }
-        let out = free(self.by.out, format!("{}.accord", self.name))?;
-        propose(&ground, documents, Vec::new(), (&self.by.signing, Some(out)), global)
+        let out = free(self.change.out, format!("{}.accord", self.name))?;
+        propose(&ground, documents, Vec::new(), (&self.change.signing, Some(out)), global)
     }
 }
 
@@ -268,7 +252,7 @@ fn described(profile: &Profile, all: &[Inquiry]) -> anyhow::Result<Outcome> {
 
 impl End {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let ground = Ground::open(&self.by.with, self.by.member.as_deref(), &[], global)?;
+        let ground = Ground::open(&self.change.with, self.change.member.as_deref(), &[], global)?;
         let inquiry = topics::read(&self.file)?;
         let only = self.to.as_deref().map(member_id).transpose()?;
         let now = clock::now();
@@ -298,8 +282,8 @@ impl End {
                 .into());
         }
         let of = only.map_or(String::new(), |only| format!("-{only}"));
-        let out = free(self.by.out, format!("{}{of}-end.accord", inquiry.name))?;
-        propose(&ground, documents, Vec::new(), (&self.by.signing, Some(out)), global)
+        let out = free(self.change.out, format!("{}{of}-end.accord", inquiry.name))?;
+        propose(&ground, documents, Vec::new(), (&self.change.signing, Some(out)), global)
     }
 }
 
