@@ -6,7 +6,8 @@
 //! Reading order: [`id`], [`time`], [`codec`], [`frame`] (names, instants, bytes); [`key`], [`signed`], [`signer`] (who said it);
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
 //! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`handling`], [`refusal`], [`message`], [`view`],
-//! [`held`], [`approval`], [`topic`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it).
+//! [`held`], [`approval`], [`topic`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it);
+//! [`log`] (what proves later what happened).
 
 // Documents made for tests are those of the vectors, which name this crate from outside.
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub mod held;
 pub mod id;
 pub mod key;
 pub mod layout;
+pub mod log;
 mod measure;
 pub mod member_keys;
 pub mod message;
