@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use accord_edge::{
     clock, quic,
-    stream::{self, Heard, NoBody, Reply, Source, StreamError},
+    stream::{self, Downloaded, Heard, NoBody, Reply, Source, StreamError},
     tls::KeyExchange,
 };
 use accord_protocol::{
@@ -183,6 +183,22 @@ impl Client {
                 }
             },
         )
+    }
+
+    /// A call in JSON whose answer may be longer than memory: handed on in pieces, and whole only if this returns without an error.
+    pub(crate) async fn download(
+        &self,
+        kind: MessageKind,
+        payload: &impl Serialize,
+        taken: impl FnMut(Downloaded<'_>) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let call = stream::Call::new(kind, serde_json::to_vec(payload)?);
+        stream::download(&self.connection, call, taken).await.map_err(|error| match error {
+            StreamError::Source(error) => {
+                Failure::fault("FILE", format!("what came cannot be written: {error}"), "free some space").into()
+            }
+            error => anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node)),
+        })
     }
 
     /// Hears what happens to requests until the node ends it, or is silent for half a minute.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod ask;
+mod audit;
 mod client;
 mod command;
 mod demo;

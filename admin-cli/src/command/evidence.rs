@@ -219,7 +219,8 @@ impl Verify {
     }
 }
 
-fn federation(said: Option<&str>, global: &Global) -> anyhow::Result<FederationId> {
+/// The federation's id from the command line, else the profile's: never out of what is to be verified.
+pub(super) fn federation(said: Option<&str>, global: &Global) -> anyhow::Result<FederationId> {
     let missing = || {
         Failure::usage(
             "FEDERATION",

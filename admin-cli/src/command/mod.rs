@@ -3,6 +3,7 @@
 mod accept;
 mod agreement;
 mod ask;
+mod audit;
 mod coverage;
 mod drill;
 mod edition;
@@ -128,6 +129,14 @@ pub(crate) enum Command {
     /// Verify an evidence file, offline.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// The audit log: look, verify, prove, take a copy.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// What left this agency: answers by partner, purpose, table and edition.
+    Egress(audit::Egress),
+    /// How long details of the audit log are kept; remove those that are over.
+    #[command(subcommand)]
+    Retention(audit::Retention),
     /// Import records from a file into the own node, list imports, undo one.
     Import(import::Import),
     /// Show or erase the records of a case.
@@ -223,6 +232,9 @@ impl Command {
             Self::Topic(_) => "topic",
             Self::Tables(_) => "tables",
             Self::Evidence(_) => "evidence",
+            Self::Audit(_) => "audit",
+            Self::Egress(_) => "egress",
+            Self::Retention(_) => "retention",
             Self::Import(_) => "import",
             Self::Case(_) => "case",
             Self::Compact => "compact",
@@ -272,6 +284,9 @@ impl Cli {
             Command::Topic(command) => command.run(global),
             Command::Tables(command) => command.run(global),
             Command::Evidence(command) => command.run(global),
+            Command::Audit(command) => command.run(global),
+            Command::Egress(command) => command.run(global),
+            Command::Retention(command) => command.run(global),
             Command::Import(command) => command.run(global),
             Command::Case(command) => command.run(global),
             Command::Compact => records::compact(global),

@@ -72,7 +72,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<StartError>() {
         Some(StartError::Config(_) | StartError::Identity(_)) => 3,
         Some(StartError::Store(StoreError::Busy { .. } | StoreError::TooOld(_) | StoreError::TooNew(_))) => 3,
-        Some(StartError::Store(_) | StartError::File(_)) | None => 4,
+        Some(StartError::Store(_) | StartError::Journal(_) | StartError::File(_)) | None => 4,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use accord_edge::linux;
+use accord_edge::{clock, linux};
 use accord_node::{
+    domain::tick::next_tick,
     io::{config::Config, keys::Credential, transport::Sockets},
     node::{Node, StartError},
 };
@@ -68,6 +69,7 @@ impl Run {
             std::process::id()
         ))?;
         tracing::info!(member = %node.config.member, %members, %people, "ready");
+        let closing_log = tokio::spawn(keep_closing_log(Arc::clone(&node)));
         let serving = sockets.serve();
         tokio::pin!(serving);
         let mut hourly = tokio::time::interval(HOUSEKEEPING_EVERY);
@@ -85,6 +87,7 @@ impl Run {
                             Err(error) => tracing::error!(%error, "old replies stay"),
                         }
                         node.forget_requests();
+                        node.keep_retention();
                     });
                 }
                 // Settings are read at start, and documents count as soon as they are handed in.
@@ -92,7 +95,14 @@ impl Run {
             }
         }
         tracing::info!("stopping");
+        closing_log.abort();
         sockets.close().await;
+        let stopped = Arc::clone(&node);
+        match tokio::task::spawn_blocking(move || stopped.enter_stop()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the stop cannot be entered in the audit log"),
+            Err(error) => tracing::error!(%error, "the stop cannot be entered in the audit log"),
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -106,5 +116,27 @@ impl Run {
             stdout.flush()?;
         }
         Ok(())
+    }
+}
+
+/// Closes the audit log for witnesses at every full hour of the node's clock.
+async fn keep_closing_log(node: Arc<Node>) {
+    let mut due = next_tick(clock::now());
+    loop {
+        // In steps, so that a clock which is set does not put it off.
+        let missing = Duration::from_millis(due.0.saturating_sub(clock::now().0));
+        tokio::time::sleep(missing.min(Duration::from_mins(1))).await;
+        let now = clock::now();
+        if now < due {
+            due = due.min(next_tick(now));
+            continue;
+        }
+        due = next_tick(now);
+        let worker = Arc::clone(&node);
+        match tokio::task::spawn_blocking(move || worker.close_log()).await {
+            Ok(Ok(signed)) => tracing::info!(size = signed.checkpoint().size, "the audit log is closed for the hour"),
+            Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be closed for the hour"),
+            Err(error) => tracing::error!(%error, "the audit log cannot be closed for the hour"),
+        }
     }
 }

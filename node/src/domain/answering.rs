@@ -88,6 +88,12 @@ pub struct Decided<'a> {
     pub table_id: u16,
     /// The request itself, where a person has to decide it, or has.
     pub held: Option<&'a Held>,
+    /// What was checked of it just now; nothing where it was kept, and is over without being looked at again.
+    pub checked: Option<&'a Checked>,
+    /// Why it is refused, precisely; for the node's own people. Empty if it is not.
+    pub why: &'a str,
+    /// The cells that leave with it.
+    pub slice: &'a [u8],
 }
 
 /// What a node keeps for answering.
@@ -302,6 +308,9 @@ impl Provider<'_> {
             edition: edition.filter(|_| !self.is_own(checked)),
             table_id: body.query.table_id,
             held: held.as_ref(),
+            checked: Some(checked),
+            why: if let Course::Refused(denied) = &course { &denied.why } else { "" },
+            slice: &answer.slice,
         };
         kept.remember(decided).map_err(Failure::Inside)?;
         Ok((answer, course))

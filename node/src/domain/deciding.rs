@@ -314,6 +314,9 @@ impl Provider<'_> {
             edition: gives.map(|(edition, _)| edition),
             table_id: gives.map_or(0, |(_, table_id)| table_id),
             held: Some(held),
+            checked: None,
+            why: "",
+            slice: &answer.slice,
         };
         kept.remember(decided).map_err(|error| NotDecided::Fault(error.to_string()))
     }

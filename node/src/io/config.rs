@@ -31,6 +31,8 @@ const EMBARGO_DAYS_MAX: u16 = 3_650;
 pub struct Config {
     /// The node's folder.
     pub dir: PathBuf,
+    /// The text that they were read from.
+    pub text: String,
     /// The member.
     pub member: NodeId,
     /// Where members reach it.
@@ -57,6 +59,8 @@ pub struct Config {
     pub import_bytes_max: u64,
     /// Cache of the store in bytes.
     pub store_cache_bytes: u64,
+    /// Months for which details of the audit log are kept, the present one not counted.
+    pub details_months: u32,
 }
 
 /// Why settings are not usable.
@@ -120,6 +124,8 @@ struct Raw {
     quota: RawQuota,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    audit: RawAudit,
 }
 
 fn prefer() -> String {
@@ -178,6 +184,21 @@ struct RawQuota {
 impl Default for RawQuota {
     fn default() -> Self {
         Self { burst: 120, per_minute: 60, member_burst: 600, member_per_minute: 300 }
+    }
+}
+
+/// How long details of the audit log may be kept, in months.
+const DETAILS_MONTHS: std::ops::RangeInclusive<u32> = 1..=120;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAudit {
+    details_months: u32,
+}
+
+impl Default for RawAudit {
+    fn default() -> Self {
+        Self { details_months: 24 }
     }
 }
 
@@ -262,11 +283,15 @@ impl Config {
         if raw.notify.len() > 16 || raw.notify.first().is_some_and(|program| !Path::new(program).is_absolute()) {
             return Err(bad("notify", "a program by its absolute path, and at most 15 arguments".into()));
         }
+        if !DETAILS_MONTHS.contains(&raw.audit.details_months) {
+            return Err(bad("audit.details_months", "from 1 to 120 months; the law of your country says how long".into()));
+        }
         if raw.listen_members == raw.listen_people {
             return Err(bad("listen_people", "must differ from listen_members".into()));
         }
         Ok(Self {
             dir: dir.to_owned(),
+            text: text.to_owned(),
             member,
             listen_members: raw.listen_members,
             listen_people: raw.listen_people,
@@ -280,6 +305,7 @@ impl Config {
             quota,
             import_bytes_max: raw.limits.import_bytes,
             store_cache_bytes: raw.limits.store_cache_bytes,
+            details_months: raw.audit.details_months,
         })
     }
 

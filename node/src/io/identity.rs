@@ -21,7 +21,10 @@ use accord_protocol::{
     trust::{Trust, TrustError},
 };
 
-use super::keys::{BadRing, NodeKeys};
+use super::{
+    keys::{BadRing, NodeKeys},
+    store::StoreError,
+};
 use crate::domain::access::Access;
 
 /// Extension of cards.
@@ -63,6 +66,9 @@ pub enum IdentityError {
     /// The trust documents cannot be those of this node.
     #[error("the trust documents do not hold together")]
     Trust(#[from] TrustError),
+    /// The audit log cannot be written.
+    #[error("the audit log cannot be written, so nothing was changed")]
+    Log(#[from] StoreError),
     /// The roster does not list this node with these keys.
     #[error("{0}")]
     NotListed(String),

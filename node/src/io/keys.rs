@@ -66,6 +66,8 @@ pub struct NodeKeys {
     held: Vec<Arc<SigningKey>>,
     /// Secret of edition commitments: `edition_key` of `wire.md` D11.
     pub edition_key: [u8; 32],
+    /// Secret that details of the audit log are sealed with, together with the key of their month.
+    pub details_key: [u8; 32],
 }
 
 /// The keys that a node speaks with.
@@ -108,13 +110,14 @@ impl NodeKeys {
             // A key of the ring, so that it is backed up with it; as a MAC key it is the digest of a signature of its own.
             let edition = ring.take(KeyRole::Edition)?;
             let Hash(edition_key) = Hash::of(&edition.sign_raw(b"accord/1 edition-key").0);
+            let Hash(details_key) = Hash::of(&edition.sign_raw(b"accord/1 details-key").0);
             let mut held = Vec::new();
             for role in [KeyRole::Tls, KeyRole::Sign, KeyRole::Log, KeyRole::Witness] {
                 while let Ok(key) = ring.take(role) {
                     held.push(Arc::new(key));
                 }
             }
-            Ok(Self { held, edition_key })
+            Ok(Self { held, edition_key, details_key })
         };
         opened().map_err(|source| BadRing { path: path.clone(), source })
     }

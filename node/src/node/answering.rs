@@ -69,11 +69,12 @@ impl Node {
         answer
     }
 
-    /// A refusal for a stream whose bytes are no request at all.
+    /// A refusal for a stream whose bytes are no request at all. Blocks on the store.
     pub fn refuse_bytes(&self, peer: &NodeId, why: &str) -> SignedAnswer {
         let (standing, voice) = (self.standing(), self.voice());
         let (answer, denied) = self.provider(&standing, &voice).refuse_bytes(peer, why);
         self.log_refusal(peer, &denied);
+        self.record_refusal(peer, &denied);
         self.door.count(&Course::Refused(denied));
         answer
     }
@@ -104,6 +105,7 @@ impl Node {
 
     pub(super) fn refused(&self, provider: &Provider<'_>, peer: &NodeId, denied: &Denied) -> SignedAnswer {
         self.log_refusal(peer, denied);
+        self.record_refusal(peer, denied);
         self.door.count(&Course::Refused(denied.clone()));
         provider.refuse(denied, peer)
     }
@@ -145,6 +147,10 @@ impl Keeps for Node {
         if let Some(held) = decided.held {
             batch.put_held(held);
         }
+        self.enter_decision(&mut batch, &decided)?;
+        if let Some(held) = decided.held {
+            self.enter_verdict(&mut batch, held)?;
+        }
         self.store.commit(batch)?;
         if let Some(held) = decided.held {
             self.inbox().enter(held);
@@ -164,6 +170,7 @@ impl Keeps for Node {
     fn keep_held(&self, held: &Held) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         batch.put_held(held);
+        self.enter_verdict(&mut batch, held)?;
         self.store.commit(batch)?;
         self.inbox().enter(held);
         Ok(())

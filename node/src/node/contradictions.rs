@@ -1,10 +1,13 @@
 //! Two signed replies of a partner to one request: kept, and shown to the node's people.
 
 use accord_edge::clock;
-use accord_protocol::id::{NodeId, to_hex};
+use accord_protocol::{
+    id::{Hash, NodeId, to_hex},
+    log::EventKind,
+};
 use serde_json::{Value, json};
 
-use super::Node;
+use super::{Actor, Happening, Node};
 use crate::{
     domain::round::Contradiction,
     io::store::{Batch, ContradictionEntry, StoreError},
@@ -27,6 +30,9 @@ impl Node {
         };
         let mut batch = Batch::default();
         batch.put_contradiction(&entry);
+        let [first, second] = [&both.first, &both.second].map(|said| Hash::of(said.payload.as_slice()).to_string());
+        let detail = json!({ "first": first, "second": second });
+        self.enter(&mut batch, &Happening::new(EventKind::Contradiction, &Actor::Member(partner.clone()), detail))?;
         self.store.commit(batch).map(|_| ())
     }
 

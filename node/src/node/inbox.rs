@@ -7,14 +7,16 @@ use accord_protocol::{
     held::{HeldState, List, Listed, Receipt},
     id::{Hash, NodeId, from_hex},
     key::PublicKey,
+    log::EventKind,
+    member_keys::KeyRole,
     message::{InboxCall, SignedBytes},
     refusal::Refusal,
-    signed::{Document, verify_message},
+    signed::{Document, Label, verify_message},
     text::shown,
 };
 use serde_json::{Value, json};
 
-use super::{Node, Reply, answering::Flight, done, failed, store_failed};
+use super::{Actor, Happening, Node, Reply, answering::Flight, done, failed, store_failed};
 use crate::{
     domain::{
         answering::{Provider, SignedAnswer},
@@ -167,6 +169,13 @@ impl Node {
         }
         let mut batch = Batch::default();
         batch.put_standing(document);
+        let by = document.signed_by().first().map_or(Actor::Node, |key| Actor::Person(KeyRole::Approver, *key));
+        let detail = json!({
+            "partner": said.partner.as_str(), "table_id": said.table_id, "purpose": said.purpose.as_str(),
+            "from": said.from.to_string(), "until": said.until.to_string(),
+        });
+        let entry = Happening::new(EventKind::Standing, &by, detail).about_document(trust.federation(), document);
+        self.enter(&mut batch, &entry).map_err(|error| Box::new(store_failed(&error)))?;
         self.store.commit(batch).map_err(|error| Box::new(store_failed(&error)))?;
         tracing::info!(partner = %said.partner, table = said.table_id, until = %said.until, "a standing approval was signed");
         Ok(done(json!({ "hash": document.hash().to_string(), "standing": self.standing_json() })))
@@ -278,7 +287,10 @@ impl Node {
         let next = Held { receipt: Bounded::new(vec![signed.clone()]).unwrap_or_default(), ..held };
         let mut batch = Batch::default();
         batch.put_held(&next);
-        match self.store.commit(batch) {
+        let detail = json!({ "request_id": next.request_id.to_string(), "body_hash": next.body_hash.to_string(), "reply_hash": receipt.head_hash.to_string() });
+        let entry = Happening::new(EventKind::Receipt, &Actor::Member(member.clone()), detail);
+        let entered = self.enter(&mut batch, &entry.about(Label::Receipt, trust.federation(), payload));
+        match entered.and_then(|()| self.store.commit(batch)) {
             Ok(_) => {
                 self.inbox().enter(&next);
                 true

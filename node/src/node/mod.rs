@@ -2,6 +2,7 @@
 
 mod agreements;
 mod answering;
+mod audit;
 mod contradictions;
 mod edition_diff;
 mod edition_view;
@@ -10,6 +11,7 @@ mod events;
 mod greeting;
 mod inbox;
 mod inbox_view;
+mod journal;
 mod mappings;
 mod outbox;
 mod own_keys;
@@ -42,6 +44,7 @@ use accord_protocol::{
 use serde_json::Value;
 
 pub use events::Event;
+pub use journal::{Actor, Happening};
 pub use mappings::mappings;
 pub use outbox::{NotKept, Unsettled};
 pub use records::Prepared;
@@ -58,6 +61,7 @@ use crate::{
         import::index::Index,
         inbox::Inbox,
         learning::Learning,
+        ledger::Ledger,
         outbox::Outbox,
         provide::Denied,
         quota::Quota,
@@ -66,6 +70,7 @@ use crate::{
         config::{Config, ConfigError},
         identity::{self, IdentityError, Standing},
         import::empty_spool,
+        journal::{Journal, JournalError},
         keys::{Credential, NodeKeys, Voice},
         store::{Store, StoreError},
     },
@@ -109,6 +114,9 @@ pub struct Node {
     /// Counts changes of who is trusted, so that connections are looked at again.
     pub trust_changes: tokio::sync::watch::Sender<u64>,
     store: Store,
+    journal: Journal,
+    // Refusals that are only counted.
+    ledger: Mutex<Ledger>,
     spool: PathBuf,
     records: Mutex<Records>,
     quota: Mutex<Quota>,
@@ -208,6 +216,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Keys of the audit log's details.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A file.
     #[error(transparent)]
     File(#[from] files::FileError),
@@ -224,6 +235,7 @@ impl Node {
         let spool = config.dir.join("spool");
         files::make_dir(&spool)?;
         empty_spool(&spool);
+        let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
         let node = Self {
             quota: Mutex::new(Quota::new(config.quota)),
@@ -270,9 +282,12 @@ impl Node {
             keys: RwLock::new(Arc::new(keys)),
             credential,
             store,
+            journal,
+            ledger: Mutex::default(),
             spool,
         };
         node.choose_voice();
+        node.enter_start()?;
         node.mark_documents()?;
         node.forget_replies()?;
         node.open_boxes()?;

@@ -10,6 +10,8 @@ use accord_protocol::{
     held::{Recall, Receipt},
     id::{Hash, NodeId, from_hex, to_hex},
     key::PublicKey,
+    log::EventKind,
+    member_keys::KeyRole,
     message::{AskCall, RequestsCall, SignedBytes},
     request::{RequestBody, SKEW_MS},
     signed::{Document, Label, Preamble, verify_message},
@@ -18,7 +20,7 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Node, Reply, done, failed, inbox_view::asks, store_failed};
+use super::{Actor, Happening, Node, Reply, done, failed, inbox_view::asks, store_failed};
 use crate::{
     domain::{
         outbox::{self, Course, Heard, Sent, judge},
@@ -96,8 +98,16 @@ impl Node {
     }
 
     fn put_sent(&self, sent: &Sent, slice: Option<&[u8]>) -> Result<(), StoreError> {
+        self.put_sent_with(sent, slice, None)
+    }
+
+    // With what it is in the audit log.
+    fn put_sent_with(&self, sent: &Sent, slice: Option<&[u8]>, entry: Option<&Happening>) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         batch.put_sent(sent);
+        if let Some(happening) = entry {
+            self.enter(&mut batch, happening)?;
+        }
         if let Some(slice) = slice {
             batch.put_slice(&sent.body_hash(), slice);
         }
@@ -254,7 +264,8 @@ impl Node {
             recall: if course.is_final() { Bounded::default() } else { sent.recall.clone() },
             ..sent.clone()
         };
-        if let Err(error) = self.put_sent(&next, (!slice.is_empty()).then_some(slice)) {
+        let heard = self.heard(&body, body_hash, signed, slice.len());
+        if let Err(error) = self.put_sent_with(&next, (!slice.is_empty()).then_some(slice), Some(&heard)) {
             tracing::error!(%error, "what was decided elsewhere cannot be kept; it is collected again");
             return None;
         }
@@ -380,8 +391,12 @@ impl Node {
             let message = "the withdrawal is not signed by the officer who asked";
             return Err(Box::new(failed(3, "SIGNATURE", message, "use the profile that you asked with")));
         };
+        let actor = Actor::Person(KeyRole::Officer, sent.officer);
+        let detail = json!({ "request_id": sent.request_id.to_string(), "body_hash": sent.body_hash().to_string(), "audience": sent.audience.as_str() });
+        let recalled = Happening::new(EventKind::Recalled, &actor, detail);
+        let recalled = recalled.about(Label::Withdraw, federation, signed.payload.as_slice());
         let next = Sent { recall: Bounded::new(vec![signed]).unwrap_or_default(), ..sent };
-        self.put_sent(&next, None).map_err(|error| Box::new(store_failed(&error)))?;
+        self.put_sent_with(&next, None, Some(&recalled)).map_err(|error| Box::new(store_failed(&error)))?;
         self.collect_from(&next.audience);
         Ok(done(self.request_json(&next)))
     }

@@ -15,6 +15,7 @@ use accord_protocol::{
     consent::PublicCell,
     edition::{EditionHeader, Protection, commitment},
     id::Hash,
+    log::EventKind,
     signed::{Document, Preamble},
     time::UnixMs,
 };
@@ -22,7 +23,7 @@ use ring::hmac;
 use serde_json::{Map, Value, json};
 
 use super::{
-    NOT_PROTECTED, Node, Reply, done,
+    Actor, Happening, NOT_PROTECTED, Node, Reply, done,
     edition_view::{View, rules_json},
     editions::{unknown_table, vintages_json},
     failed, notice, only_one,
@@ -213,16 +214,16 @@ impl Node {
     }
 
     /// Publishes an edition. Equal content makes no new number.
-    pub fn publish(&self) -> Reply {
+    pub fn publish(&self, by: &Actor) -> Reply {
         // One at a time: two editions must never get one number. What is taken away waits; what is imported meanwhile is not in it.
         let _publishing = match only_one(&self.publishing, &Stopwatch::start()) {
             Ok(publishing) => publishing,
             Err(busy) => return *busy,
         };
-        self.publish_inner().unwrap_or_else(NotFilled::reply)
+        self.publish_inner(by).unwrap_or_else(NotFilled::reply)
     }
 
-    fn publish_inner(&self) -> Result<Reply, NotFilled> {
+    fn publish_inner(&self, by: &Actor) -> Result<Reply, NotFilled> {
         let latest = self.current_number().map(|number| self.loaded_edition(number)).transpose()?.flatten();
         if let Some(latest) = latest.filter(|latest| latest.frozen.header.protection != self.protection()) {
             return Ok(not_continued(latest.frozen.header.number, latest.frozen.header.protection));
@@ -237,7 +238,7 @@ impl Node {
                 "declare what is complete: accord coverage set seizure 2011..2016 complete",
             ));
         }
-        match self.prepared(&filled, &snapshot)? {
+        match self.prepared(&filled, &snapshot, by)? {
             Prepared::Nothing(reply) => Ok(*reply),
             Prepared::Edition { number, batch } => {
                 self.store.commit(batch)?;
@@ -247,7 +248,7 @@ impl Node {
     }
 
     /// Makes an edition of what is filled; nothing is stored yet.
-    pub(super) fn prepared(&self, filled: &Filled, snapshot: &Snapshot) -> Result<Prepared, NotFilled> {
+    pub(super) fn prepared(&self, filled: &Filled, snapshot: &Snapshot, by: &Actor) -> Result<Prepared, NotFilled> {
         let standing = self.standing();
         let trust = standing.trust();
         let content = filled.content();
@@ -288,7 +289,18 @@ impl Node {
         let mut document = Document::new(&header).map_err(|error| StoreError::Read(error.to_string()))?;
         document.add_signature(&self.voice().sign, trust.federation());
         let bases = before.as_ref().map_or(&[] as &[_], |before| before.bases());
-        let batch = self.keep_edition(document, &header, filled, bases, snapshot.sequence)?;
+        let published = Happening::new(
+            EventKind::Edition,
+            by,
+            json!({
+                "edition": header.number, "commit": header.commit.to_string(), "protection": header.protection.as_str(),
+                "rules": rules_json(&self.config.rules), "policy": standing.access.hash().to_string(),
+                "record_sequence": snapshot.sequence, "shares": filled.shares,
+            }),
+        );
+        let published = published.about_document(trust.federation(), &document);
+        let mut batch = self.keep_edition(document, &header, filled, bases, snapshot.sequence)?;
+        self.enter(&mut batch, &published)?;
         Ok(Prepared::Edition { number: header.number, batch })
     }
 

@@ -1,9 +1,9 @@
 //! Euro reference rates: brought in by an operator from the file that the European Central Bank publishes.
 
-use accord_protocol::time::Date;
+use accord_protocol::{id::Hash, log::EventKind, time::Date};
 use serde_json::json;
 
-use super::{Node, Reply, done, failed, store_failed};
+use super::{Actor, Happening, Node, Reply, done, failed, store_failed};
 use crate::{domain::rates::Rates, io::store::Batch};
 
 impl Node {
@@ -16,7 +16,7 @@ impl Node {
     }
 
     /// Adds the rates of a file: all of them or none. Blocks on the store.
-    pub fn import_rates(&self, text: &[u8]) -> Reply {
+    pub fn import_rates(&self, text: &[u8], by: &Actor) -> Reply {
         let bad = |message: String| {
             failed(
                 3,
@@ -45,7 +45,9 @@ impl Node {
         if added > 0 {
             let mut batch = Batch::default();
             batch.put_rates(&rates);
-            if let Err(error) = self.store.commit(batch) {
+            let detail = json!({ "sha256": Hash::of(text.as_bytes()).to_string(), "new": added });
+            let entered = self.enter(&mut batch, &Happening::new(EventKind::Rates, by, detail));
+            if let Err(error) = entered.and_then(|()| self.store.commit(batch)) {
                 return store_failed(&error);
             }
         }

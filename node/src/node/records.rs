@@ -9,12 +9,13 @@ use accord_protocol::{
     edition::CoverageState,
     id::from_hex,
     layout,
+    log::EventKind,
     message::{CoverageCall, ImportCall, MappingSource, Where},
     time::Months,
 };
 use serde_json::json;
 
-use super::{NOTE_RULE, Node, Reply, done, failed, store_failed};
+use super::{Actor, Happening, NOTE_RULE, Node, Reply, done, failed, store_failed};
 use crate::{
     domain::{
         coverage::{Coverage as Declared, ROWS_MAX},
@@ -42,11 +43,12 @@ pub struct Prepared {
     only: Option<Only>,
     months: Option<Months>,
     key: [u8; 16],
+    by: Actor,
 }
 
 impl Node {
     /// Checks an import's head before any of the file is taken.
-    pub fn prepare_import(&self, call: ImportCall) -> Result<Prepared, Box<Reply>> {
+    pub fn prepare_import(&self, call: ImportCall, by: &Actor) -> Result<Prepared, Box<Reply>> {
         let usage = |code: &str, message: String, next: &str| Box::new(failed(2, code, message, next));
         let kind = Kind::from_word(&call.kind).filter(|kind| layout::KINDS.contains(kind)).ok_or_else(|| {
             let kinds: Vec<&str> = layout::KINDS.iter().map(|kind| kind.as_str()).collect();
@@ -100,7 +102,7 @@ impl Node {
         }
         let key = from_hex(&call.import_key).and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| usage("KEY", "the import key is not 32 hex digits".into(), "update accord"))?;
-        Ok(Prepared { call, kind, mapping, only, months, key })
+        Ok(Prepared { call, kind, mapping, only, months, key, by: by.clone() })
     }
 
     /// Opens a spool for an import's file.
@@ -175,6 +177,8 @@ impl Node {
             if let Some(declaration) = &declaration {
                 batch.put_declaration(next_declaration, declaration);
             }
+            batch.append(self.entry_of(&imported(EventKind::Import, report, prepared))?);
+            Ok(())
         });
         // Nobody else holds it now, so that adding to it copies nothing.
         drop(index);
@@ -202,6 +206,12 @@ impl Node {
                 let declared = records.coverage.clone();
                 drop(records);
                 describe(&mut report, prepared, &declared, watch);
+                if !report.committed && !report.dry_run {
+                    let refused = imported(EventKind::ImportRefused, &report, prepared);
+                    if let Err(error) = self.record(&refused) {
+                        return store_failed(&error);
+                    }
+                }
                 import_reply(report, prepared)
             }
             Err(error) => {
@@ -240,7 +250,7 @@ impl Node {
     }
 
     /// Shows or declares coverage.
-    pub fn coverage(&self, call: &CoverageCall) -> Reply {
+    pub fn coverage(&self, call: &CoverageCall, by: &Actor) -> Reply {
         match call {
             CoverageCall::Show {} => done(json!({ "coverage": self.coverage_json() })),
             CoverageCall::Set { kind, months, state } => {
@@ -276,7 +286,10 @@ impl Node {
                 };
                 let mut batch = Batch::default();
                 batch.put_declaration(next, &Declaration { kind, months, state, import: 0 });
-                if let Err(error) = self.store.commit(batch) {
+                let (from, to) = months.ends();
+                let detail = json!({ "kind": kind.as_str(), "from": from, "to": to, "state": state.as_str() });
+                let entered = self.enter(&mut batch, &Happening::new(EventKind::Coverage, by, detail));
+                if let Err(error) = entered.and_then(|()| self.store.commit(batch)) {
                     return store_failed(&error);
                 }
                 self.records().coverage = coverage;
@@ -284,6 +297,16 @@ impl Node {
             }
         }
     }
+}
+
+// A file that was imported, or was not.
+fn imported(kind: EventKind, report: &Report, prepared: &Prepared) -> Happening {
+    let detail = json!({
+        "import": report.import_id, "kind": prepared.kind.as_str(), "file": report.file, "mapping": report.mapping,
+        "rows": report.rows, "errors": report.errors_total, "coverage": prepared.call.coverage,
+        "correction": prepared.call.correct, "skip_bad": prepared.call.skip_bad,
+    });
+    Happening::new(kind, &prepared.by, detail)
 }
 
 /// What is said of coverage that nobody can mean.

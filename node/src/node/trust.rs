@@ -13,13 +13,16 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Node, Reply, done, failed, notice};
+use super::{Actor, Node, Reply, done, failed, notice};
 use crate::{
     domain::{
         access::{self, Access},
         greeting,
     },
-    io::identity::{self, IdentityError},
+    io::{
+        identity::{self, IdentityError},
+        store::Batch,
+    },
 };
 
 /// What became of documents that somebody handed in.
@@ -36,7 +39,12 @@ pub(crate) struct Taken {
 impl Node {
     /// Takes documents from whoever has them: a valid one counts whoever hands it in. They are durable before they count; versions
     /// never go back. Blocks on the disk.
-    pub(crate) fn take_documents(&self, documents: &[Document], cards: &[Card]) -> Result<Taken, IdentityError> {
+    pub(crate) fn take_documents(
+        &self,
+        documents: &[Document],
+        cards: &[Card],
+        by: &Actor,
+    ) -> Result<Taken, IdentityError> {
         let _one_at_a_time = self.taking_trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.standing();
         let next = before.with(documents, cards)?;
@@ -59,6 +67,7 @@ impl Node {
         if taken.new.is_empty() && new_cards.is_empty() {
             return Ok(taken);
         }
+        self.enter_documents(&taken, by)?;
         for card in new_cards {
             let bytes = accord_protocol::codec::encode(card).unwrap_or_default();
             files::write_atomically(&self.config.trust_dir().join(identity::card_file(card)), &bytes)?;
@@ -89,6 +98,18 @@ impl Node {
         self.hints().forget();
         self.trust_changes.send_modify(|count| *count += 1);
         Ok(taken)
+    }
+
+    // Before they count: what is in force without an entry nobody could find later.
+    fn enter_documents(&self, taken: &Taken, by: &Actor) -> Result<(), IdentityError> {
+        let mut batch = Batch::default();
+        for document in &taken.new {
+            self.enter(&mut batch, &self.document_happening(document, by))?;
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch)?;
+        }
+        Ok(())
     }
 
     /// A document that travels, by its hash; a root document by its version.
@@ -207,13 +228,13 @@ impl Node {
     }
 
     /// Takes documents that an operator hands in.
-    pub(crate) fn publish_documents(&self, handed: &Handed) -> Reply {
+    pub(crate) fn publish_documents(&self, handed: &Handed, by: &Actor) -> Reply {
         let documents: Vec<Document> = handed.documents.iter().map(|document| self.complete(document)).collect();
         let cards: Vec<Card> = handed.cards.as_slice().to_vec();
         if let Err(refused) = self.readable_policies(&documents) {
             return *refused;
         }
-        let taken = match self.take_documents(&documents, &cards) {
+        let taken = match self.take_documents(&documents, &cards, by) {
             Ok(taken) => taken,
             Err(error) => {
                 let message = accord_protocol::text::with_causes(&error);

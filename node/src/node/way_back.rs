@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use accord_edge::clock;
-use accord_protocol::{catalogue::Kind, edition::EditionHeader, message::RecordsCall, time::UnixMs};
+use accord_protocol::{catalogue::Kind, edition::EditionHeader, log::EventKind, message::RecordsCall, time::UnixMs};
 use serde_json::{Value, json};
 
-use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
+use super::{Actor, Happening, NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
 use crate::{
     domain::{
         erasure::Erasure,
@@ -24,14 +24,14 @@ type Editions = Vec<u64>;
 
 impl Node {
     /// Does one command on what was imported. Blocks on the store.
-    pub fn on_records(&self, call: &RecordsCall) -> Reply {
+    pub fn on_records(&self, call: &RecordsCall, by: &Actor) -> Reply {
         let done = match call {
             RecordsCall::Imports {} => self.list_imports(),
             RecordsCall::Import { id } => self.with_import(id, |entry| self.show_import(&entry)),
-            RecordsCall::Undo { id, reason } => self.with_import(id, |entry| self.undo(entry.number, reason)),
-            RecordsCall::Case { case } => self.case(case, None),
-            RecordsCall::Erase { case, authority } => self.case(case, Some(authority)),
-            RecordsCall::Compact {} => self.compact(),
+            RecordsCall::Undo { id, reason } => self.with_import(id, |entry| self.undo(entry.number, reason, by)),
+            RecordsCall::Case { case } => self.case(case, None, by),
+            RecordsCall::Erase { case, authority } => self.case(case, Some(authority), by),
+            RecordsCall::Compact {} => self.compact(by),
         };
         done.unwrap_or_else(|error| store_failed(&error))
     }
@@ -92,7 +92,7 @@ impl Node {
         Ok(done(result))
     }
 
-    fn undo(&self, number: u64, reason: &str) -> Result<Reply, StoreError> {
+    fn undo(&self, number: u64, reason: &str, by: &Actor) -> Result<Reply, StoreError> {
         if !is_note(reason) {
             return Ok(failed(2, "REASON", NOTE_RULE, "for example --reason \"wrong file\""));
         }
@@ -121,7 +121,9 @@ impl Node {
             }
         }
         let undone = Undone { at: clock::now(), reason: reason.trim().to_owned() };
-        let sequence = self.store.undo_import(entry, undone)?;
+        let detail = json!({ "import": import_id(number), "lines": lines, "reason": undone.reason });
+        let entered = self.entry_of(&Happening::new(EventKind::Undone, by, detail))?;
+        let sequence = self.store.undo_import(entry, undone, entered)?;
         self.reload()?;
         tracing::info!(import = number, "undone");
         let editions = self.resting_editions(&years)?;
@@ -149,7 +151,7 @@ impl Node {
         Ok(names)
     }
 
-    fn case(&self, case: &str, authority: Option<&String>) -> Result<Reply, StoreError> {
+    fn case(&self, case: &str, authority: Option<&String>, by: &Actor) -> Result<Reply, StoreError> {
         let Some(folded) = case_id(case) else {
             return Ok(failed(2, "CASE", "a case id has 1 to 64 visible characters", "use the case id of the file"));
         };
@@ -192,7 +194,12 @@ impl Node {
             "imports": imports.keys().map(|number| import_id(*number)).collect::<Vec<_>>(),
             "editions": editions,
         });
-        let Some(authority) = authority else { return Ok(done(result)) };
+        let Some(authority) = authority else {
+            // Whoever looks a case up leaves a trace, without its name (Directive (EU) 2016/680, Article 25).
+            let looked = json!({ "what": "case", "records": erasure.records() });
+            self.record(&Happening::new(EventKind::Read, by, looked))?;
+            return Ok(done(result));
+        };
         if erasure.is_empty() {
             return Ok(failed(
                 2,
@@ -201,7 +208,10 @@ impl Node {
                 "check the case id",
             ));
         }
-        let entry = self.store.erase(&erasure, &folded, clock::now(), authority.trim())?;
+        // Not which case: what was erased must not stay in the log.
+        let detail = json!({ "records": erasure.records(), "lines": lines, "kinds": kinds, "authority": authority.trim() });
+        let entered = self.entry_of(&Happening::new(EventKind::Erased, by, detail))?;
+        let entry = self.store.erase(&erasure, &folded, (clock::now(), authority.trim()), entered)?;
         self.reload()?;
         tracing::info!(records = entry.records, "a case was erased");
         if let Some(result) = result.as_object_mut() {
@@ -218,13 +228,15 @@ impl Node {
         Ok(reply)
     }
 
-    fn compact(&self) -> Result<Reply, StoreError> {
+    fn compact(&self, by: &Actor) -> Result<Reply, StoreError> {
         let _alone = match self.alone() {
             Ok(alone) => alone,
             Err(busy) => return Ok(*busy),
         };
         self.store.room(self.store.size())?;
         let (before, after) = self.store.compact()?;
+        let detail = json!({ "bytes_before": before, "bytes_after": after });
+        self.record(&Happening::new(EventKind::Compacted, by, detail))?;
         tracing::info!(before, after, "compacted");
         Ok(done(json!({ "bytes_before": before, "bytes_after": after })))
     }

@@ -4,13 +4,14 @@ use accord_edge::clock;
 use accord_protocol::{
     edition::Withdrawal,
     id::{Hash, NodeId},
+    log::EventKind,
     signed::{Document, Preamble},
     text::is_note,
     time::UnixMs,
 };
 use serde_json::{Value, json};
 
-use super::{NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
+use super::{Actor, Happening, NOTE_RULE, Node, Reply, done, failed, notice, store_failed};
 use crate::{
     domain::edition::{Filled, Frozen},
     io::store::{Batch, StoreError, WithdrawnEntry},
@@ -21,7 +22,7 @@ const TOLD_MAX: usize = 256;
 
 impl Node {
     /// Withdraws an edition. Blocks on the store.
-    pub fn withdraw(&self, number: u64, reason: &str) -> Reply {
+    pub fn withdraw(&self, number: u64, reason: &str, by: &Actor) -> Reply {
         if !is_note(reason) {
             return failed(2, "REASON", NOTE_RULE, "for example --reason \"grams were read as kilograms\"");
         }
@@ -29,10 +30,10 @@ impl Node {
             Ok(alone) => alone,
             Err(busy) => return *busy,
         };
-        self.withdraw_inner(number, reason.trim()).unwrap_or_else(|error| store_failed(&error))
+        self.withdraw_inner(number, reason.trim(), by).unwrap_or_else(|error| store_failed(&error))
     }
 
-    fn withdraw_inner(&self, number: u64, reason: &str) -> Result<Reply, StoreError> {
+    fn withdraw_inner(&self, number: u64, reason: &str, by: &Actor) -> Result<Reply, StoreError> {
         let Some(edition) = self.loaded_edition(number)? else {
             return Ok(failed(2, "NO-EDITION", format!("there is no edition {number}"), "see accord edition list"));
         };
@@ -41,7 +42,7 @@ impl Node {
             return Ok(failed(2, "WITHDRAWN", message, "see accord edition list"));
         }
         let mut batch = Batch::default();
-        let (at, to_tell) = self.put_withdrawal(&mut batch, &edition.frozen, reason)?;
+        let (at, to_tell) = self.put_withdrawal(&mut batch, &edition.frozen, reason, by)?;
         self.store.commit(batch)?;
         tracing::info!(edition = number, members = to_tell.len(), "withdrawn");
         let mut reply = done(json!({
@@ -63,6 +64,7 @@ impl Node {
         batch: &mut Batch,
         edition: &Frozen,
         reason: &str,
+        by: &Actor,
     ) -> Result<(UnixMs, Vec<NodeId>), StoreError> {
         let number = edition.header.number;
         let statement = Withdrawal {
@@ -75,6 +77,10 @@ impl Node {
         let mut document = Document::new(&statement).map_err(|error| StoreError::Read(error.to_string()))?;
         document.add_signature(&self.voice().sign, self.standing().trust().federation());
         let to_tell: Vec<NodeId> = self.store.received(number)?;
+        let told: Vec<&str> = to_tell.iter().map(NodeId::as_str).collect();
+        let detail = json!({ "edition": number, "reason": reason, "to_tell": told });
+        let withdrawn = Happening::new(EventKind::EditionWithdrawn, by, detail);
+        self.enter(batch, &withdrawn.about_document(self.standing().trust().federation(), &document))?;
         let entry = WithdrawnEntry { document, reason: reason.to_owned(), at: statement.at };
         batch.put_withdrawn(number, &entry, &to_tell);
         Ok((statement.at, to_tell))
@@ -121,6 +127,12 @@ impl Node {
         }
         let mut batch = Batch::default();
         batch.put_told(from, withdrawal.number, document);
+        let told = Happening::new(
+            EventKind::PartnerWithdrew,
+            &Actor::Member(from.clone()),
+            json!({ "edition": withdrawal.number, "commit": withdrawal.commit.to_string() }),
+        );
+        self.enter(&mut batch, &told.about_document(trust.federation(), document))?;
         self.store.commit(batch)?;
         tracing::warn!(partner = %from, edition = withdrawal.number, "a partner has withdrawn an edition");
         Ok(true)

@@ -169,6 +169,38 @@ async fn write_reply(
     tokio::time::timeout(SILENCE_MAX, send.stopped()).await.map_err(|_| StreamError::Silent)?.map_or(Ok(()), |_| Ok(()))
 }
 
+/// Pieces of a body that is made while it is sent; an empty one ends it. A channel that ends without one breaks the stream off.
+pub type Pieces = tokio::sync::mpsc::Receiver<Vec<u8>>;
+
+/// Writes a reply whose body comes in pieces.
+pub async fn reply_in_pieces(
+    send: &mut SendStream,
+    kind: MessageKind,
+    head: Vec<u8>,
+    mut pieces: Pieces,
+) -> Result<(), StreamError> {
+    let writing = async {
+        let head = Head::new(kind, head).ok_or(StreamError::DoesNotFit)?.to_bytes()?;
+        write(send, FrameWriter::head(&head)).await?;
+        let mut writer = FrameWriter::default();
+        loop {
+            let piece = pieces.recv().await.ok_or(StreamError::Closed)?;
+            if piece.is_empty() {
+                break;
+            }
+            write(send, writer.body(&piece)).await?;
+        }
+        write(send, writer.end()).await?;
+        send.finish().map_err(|_| StreamError::Closed)?;
+        tokio::time::timeout(SILENCE_MAX, send.stopped()).await.map_err(|_| StreamError::Silent)?.map_or(Ok(()), |_| Ok(()))
+    };
+    let written = writing.await;
+    if written.is_err() {
+        give_up(send);
+    }
+    written
+}
+
 async fn write(send: &mut SendStream, bytes: Vec<u8>) -> Result<(), StreamError> {
     tokio::time::timeout(SILENCE_MAX, send.write_chunk(bytes.into())).await.map_err(|_| StreamError::Silent)??;
     Ok(())
@@ -263,6 +295,48 @@ pub async fn call(
         incoming.stop();
     }
     replied
+}
+
+/// Opens a stream, sends a call without a body, and hands what comes back on as it comes: first the payload of the head, then the body in
+/// pieces. What was handed on is whole only if this returns without an error.
+pub async fn download(
+    connection: &quinn::Connection,
+    call: Call,
+    mut taken: impl FnMut(Downloaded<'_>) -> io::Result<()>,
+) -> Result<(), StreamError> {
+    let (mut send, recv) = connection.open_bi().await?;
+    let mut incoming = Incoming::new(recv, call.reply);
+    let kind = call.kind;
+    send_call(&mut send, call, NoBody).await?;
+    let took = async {
+        let head = incoming.head(|_| {}).await?;
+        if head.kind != kind {
+            return Err(StreamError::Kind);
+        }
+        taken(Downloaded::Head(head.payload.as_slice())).map_err(StreamError::Source)?;
+        while let Some(piece) =
+            tokio::time::timeout(SILENCE_MAX, incoming.next()).await.map_err(|_| StreamError::Silent)??
+        {
+            if let Piece::Body(bytes) = piece {
+                taken(Downloaded::Body(&bytes)).map_err(StreamError::Source)?;
+            }
+        }
+        Ok(())
+    };
+    let took = took.await;
+    if took.is_err() {
+        incoming.stop();
+    }
+    took
+}
+
+/// A part of a download.
+#[derive(Debug, Clone, Copy)]
+pub enum Downloaded<'a> {
+    /// The payload of its head.
+    Head(&'a [u8]),
+    /// Some bytes of its body.
+    Body(&'a [u8]),
 }
 
 async fn send_call(send: &mut SendStream, call: Call, mut source: impl Source) -> Result<(), StreamError> {

@@ -5,6 +5,7 @@
 //! (`trust.md` 4.1) lies beside the tree and can be deleted; the tree then still proves that something was there.
 
 pub mod checkpoint;
+pub mod copy;
 pub mod entry;
 pub mod note;
 pub mod proof;

@@ -5,7 +5,7 @@ mod people;
 use bincode::{Decode, Encode};
 
 pub use people::{
-    Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall, MappingCall, MappingSource, Notice,
+    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall, MappingCall, MappingSource, Notice,
     PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent, Where,
 };
 
@@ -70,6 +70,8 @@ crate::codes! {
         Requests = 118 "requests",
         /// What happens to requests, as it happens.
         Watch = 119 "watch",
+        /// The audit log: look, prove, take a copy, close it for witnesses, retention.
+        Audit = 126 "audit",
     }
 }
 
@@ -151,7 +153,8 @@ impl MessageKind {
             | Self::Trust
             | Self::Inbox
             | Self::Requests
-            | Self::Watch => false,
+            | Self::Watch
+            | Self::Audit => false,
         }
     }
 
@@ -181,7 +184,8 @@ impl MessageKind {
             | Self::Mapping
             | Self::Trust
             | Self::Inbox
-            | Self::Requests => 64 << 10,
+            | Self::Requests
+            | Self::Audit => 64 << 10,
         }
     }
 
@@ -211,7 +215,8 @@ impl MessageKind {
             | Self::Recall
             | Self::Inbox
             | Self::Requests
-            | Self::Watch => None,
+            | Self::Watch
+            | Self::Audit => None,
         }
     }
 
@@ -235,6 +240,8 @@ impl MessageKind {
             | Self::Requests => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
+            // A copy of a whole log, in pieces that are written away as they come.
+            Self::Audit => Some(1 << 40),
         }
     }
 

@@ -364,3 +364,56 @@ pub struct WatchEvent {
     /// When.
     pub at: String,
 }
+
+/// JSON head of a command on the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AuditCall {
+    /// Entries, the latest ones, or those from a place on.
+    Show(AuditFilter),
+    /// Proves that an entry stands in the log.
+    Prove {
+        /// Its place.
+        seq: u64,
+        /// With what it commits to.
+        detail: bool,
+    },
+    /// The whole log, line by line: see `docs/audit.md`.
+    Export {},
+    /// Closes the log for witnesses now rather than at the next full hour.
+    Close {},
+    /// What left, by partner, purpose, table and edition.
+    Egress {
+        /// Not before this time, in milliseconds.
+        since_ms: Option<u64>,
+        /// Before this time.
+        until_ms: Option<u64>,
+    },
+    /// Makes details unreadable that are older than the settings allow.
+    Retention {
+        /// Else it is only said which.
+        run: bool,
+    },
+}
+
+/// Which entries are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFilter {
+    /// Of these kinds; all but padding if there are none.
+    pub kinds: Vec<String>,
+    /// Not before this time, in milliseconds.
+    pub since_ms: Option<u64>,
+    /// Before this time.
+    pub until_ms: Option<u64>,
+    /// With this member in it.
+    pub member: Option<String>,
+    /// With this word in who did it: an officer's pseudonym, a key.
+    pub actor: Option<String>,
+    /// Of the request whose id begins so.
+    pub request: Option<String>,
+    /// From this place on, in order; else the latest ones.
+    pub from: Option<u64>,
+    /// So many, at most.
+    pub limit: u32,
+}

@@ -31,6 +31,7 @@ const TOPICS_ENDED_MAX: usize = super::stops::ENDS_MAX + 1;
 pub(super) struct Found {
     pub(super) kept: BTreeSet<(u16, Hash)>,
     pub(super) remarks: Vec<Remark>,
+    pub(super) log_keys: BTreeMap<NodeId, Vec<PublicKey>>,
 }
 
 impl Found {
@@ -117,6 +118,7 @@ impl Found {
             let lineage = lineage::follow(documents, federation, member, &accepted);
             self.keep(Label::MemberKeys, lineage.kept);
             self.remarks.extend(lineage.remarks);
+            self.log_keys.insert(member.node_id.clone(), lineage.log_keys);
             all.extend(lineage.in_force.map(|keys| (member.node_id.clone(), keys)));
         }
         // Possession is proved, so that whoever shares a key wanted it: neither counts.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     id::{Hash, NodeId},
+    key::PublicKey,
     member_keys::{self, MemberKeys},
     roster::Member,
     signed::{Document, FederationId, Label, NotVerified, Verified},
@@ -26,6 +27,8 @@ pub(super) struct Lineage {
     pub(super) in_force: Option<Verified<MemberKeys>>,
     /// Documents that are believed, whether or not they count.
     pub(super) kept: BTreeSet<Hash>,
+    /// Log keys of all documents that count, those of the latest first: what was signed with an earlier one stands.
+    pub(super) log_keys: Vec<PublicKey>,
     /// What people need to know.
     pub(super) remarks: Vec<Remark>,
 }
@@ -111,6 +114,10 @@ pub(super) fn follow(
             });
         }
         last = Some(keys);
+    }
+    for (keys, _) in believed.iter().rev().filter(|(keys, _)| counts.contains(&keys.hash())) {
+        let new = keys.log_keys.iter().filter(|key| !lineage.log_keys.contains(key));
+        lineage.log_keys.extend(new.copied().collect::<Vec<_>>());
     }
     // Two keys documents of one version: nobody knows which is meant, so neither is, until the root holders anchor one anew.
     if !contested {

@@ -57,6 +57,7 @@ pub struct Trust {
     catalogue: Arc<Catalogue>,
     kept: BTreeSet<(u16, Hash)>,
     remarks: Vec<Remark>,
+    log_keys: BTreeMap<NodeId, Vec<PublicKey>>,
 }
 
 /// Where trust starts, beside the documents.
@@ -193,6 +194,7 @@ impl Trust {
             catalogue: Arc::new(catalogue),
             kept: found.kept,
             remarks: found.remarks,
+            log_keys: found.log_keys,
         })
     }
 
@@ -295,6 +297,13 @@ impl Trust {
     /// The keys with which an active member may sign answers and requests now.
     pub fn sign_keys(&self, member: &NodeId, now: UnixMs) -> Vec<PublicKey> {
         let keys = self.active(member, now).map(|(_, keys)| keys.sign_keys.as_slice()).unwrap_or_default();
+        keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
+    }
+
+    /// The keys that a member's log has been signed with, now and before, without those that are suspended now: whoever has got hold of
+    /// one could sign another past.
+    pub fn log_keys(&self, member: &NodeId, now: UnixMs) -> Vec<PublicKey> {
+        let keys = self.log_keys.get(member).map(Vec::as_slice).unwrap_or_default();
         keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
     }
 

@@ -169,7 +169,7 @@ pub struct Done {
 
 impl Job<'_> {
     /// Reads all rows, then stores all or none. `finish` completes the report and adds to the last batch.
-    pub fn run(&self, file: File, finish: impl FnOnce(&mut Report, &mut Batch)) -> Result<Done, ImportError> {
+    pub fn run(&self, file: File, finish: impl FnOnce(&mut Report, &mut Batch) -> Result<(), StoreError>) -> Result<Done, ImportError> {
         let mut blocks = Spool::new(self.spool_dir, "blocks").map_err(ImportError::Spool)?;
         let Staged { mut report, added, rests_on } = self.read_rows(file, &mut blocks)?;
         report.rests_on = rests_on.into_iter().map(import_id).collect();
@@ -264,7 +264,7 @@ impl Job<'_> {
         &self,
         file: File,
         report: &mut Report,
-        finish: impl FnOnce(&mut Report, &mut Batch),
+        finish: impl FnOnce(&mut Report, &mut Batch) -> Result<(), StoreError>,
     ) -> Result<(), ImportError> {
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let mut batch = Batch::default();
@@ -284,7 +284,7 @@ impl Job<'_> {
             return Err(ImportError::Cancelled);
         }
         report.import_id = import_id(self.number);
-        finish(report, &mut batch);
+        finish(report, &mut batch)?;
         report.sequence = self.store.sequence() + 1;
         let text = serde_json::to_vec(report).unwrap_or_default();
         let report_hash: Hash = batch.put_frozen(&text);

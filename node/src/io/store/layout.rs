@@ -2,7 +2,9 @@
 
 use bincode::{Decode, Encode};
 
-use accord_protocol::codec::Cap;
+use accord_protocol::{codec::Cap, id::Hash, log::{ENTRY_BYTES, tree::empty_root}};
+
+use super::log::NewEntry;
 
 accord_protocol::codes! {
     /// Kinds of key, by their first byte.
@@ -55,6 +57,18 @@ accord_protocol::codes! {
         History = 0x75 "history",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
+        /// Parts of the settings of the last start.
+        Settings = 0x4e "settings",
+        /// Entries of the audit log: `j`, number.
+        LogEntry = 0x6a "log-entry",
+        /// Sealed details of entries of the log: `d`, number, part.
+        LogDetail = 0x64 "log-detail",
+        /// Hashes of the log's tree: `T`, level, number.
+        LogTile = 0x54 "log-tile",
+        /// Which entries are about a signed thing: `S`, subject, number.
+        LogSubject = 0x53 "log-subject",
+        /// Parts of checkpoints of the log: `C`, size, part.
+        LogCheckpoint = 0x43 "log-checkpoint",
     }
 }
 
@@ -72,10 +86,21 @@ pub(super) struct Meta {
     pub(super) sequence: u64,
     /// Keys by kind: `(kind byte, count)`, sorted.
     pub(super) counts: Vec<(u8, u64)>,
+    /// Entries of the log.
+    pub(super) log_size: u64,
+    /// Root of the tree over them.
+    pub(super) log_root: Hash,
+}
+
+impl Meta {
+    /// Of a store in which nothing was ever committed.
+    pub(super) fn of_nothing() -> Self {
+        Self { schema: SCHEMA, sequence: 0, counts: Vec::new(), log_size: 0, log_root: empty_root() }
+    }
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 5;
+pub(super) const SCHEMA: u32 = 6;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 
@@ -84,6 +109,7 @@ pub(super) const META_KEY: &[u8] = b"m";
 pub struct Batch {
     pub(super) puts: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) deletes: Vec<Vec<u8>>,
+    pub(super) entries: Vec<NewEntry>,
 }
 
 impl Batch {
@@ -107,12 +133,13 @@ impl Batch {
 
     /// Bytes of all values.
     pub fn bytes(&self) -> u64 {
-        self.puts.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
+        let puts = self.puts.iter().map(|(key, value)| (key.len() + value.len()) as u64);
+        puts.chain(self.entries.iter().map(|entry| (ENTRY_BYTES + entry.sealed.len()) as u64)).sum()
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.deletes.is_empty()
+        self.puts.is_empty() && self.deletes.is_empty() && self.entries.is_empty()
     }
 }
 

@@ -11,6 +11,7 @@ mod contradictions;
 mod greetings;
 mod held;
 mod layout;
+mod log;
 mod manifest;
 mod open;
 mod records;
@@ -21,7 +22,7 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,6 +31,7 @@ pub use agreements::{AgreementEntry, Course};
 pub use contradictions::ContradictionEntry;
 pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
+pub use log::{LogNodes, LogTree, NewEntry};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
 pub use tables::{EditionDetail, EditionEntry};
 pub use withdrawals::WithdrawnEntry;
@@ -106,6 +108,7 @@ pub struct Store {
     dir: PathBuf,
     writer: Arc<Writer>,
     sequence: Arc<AtomicU64>,
+    tree: Arc<RwLock<LogTree>>,
 }
 
 impl Store {
@@ -147,8 +150,13 @@ impl Store {
 
     /// Every entry under a prefix. Entries are taken in pages, so that no scan keeps a compaction from finishing.
     fn scan_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Entry> + use<> {
+        self.scan_from(prefix.to_vec(), prefix)
+    }
+
+    /// The same from a key on.
+    fn scan_from(&self, from: Vec<u8>, prefix: &[u8]) -> impl Iterator<Item = Entry> + use<> {
         let (db, prefix) = (self.db.clone(), prefix.to_vec());
-        let mut next = Some(prefix.clone());
+        let mut next = Some(from);
         std::iter::from_fn(move || {
             let from = next.take()?;
             let page = db.read(|db| {

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, atomic::AtomicU64},
 };
 
 use accord_edge::files;
@@ -14,6 +14,7 @@ use super::{
     KeyKind, Store, StoreError,
     compact::{Database, remove_left_over},
     layout::{META_KEY, Meta, SCHEMA, from_bytes, unwrap},
+    log::LogTree,
     manifest::Manifest,
     records::{Stored, load},
     writer::Writer,
@@ -45,7 +46,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
 
     let scan = Scan::of(&db)
         .map_err(|(key, error)| damaged(&format!("a value cannot be read ({key})"), "an intact value".into(), error))?;
-    let meta = scan.meta.unwrap_or(Meta { schema: SCHEMA, sequence: 0, counts: Vec::new() });
+    let meta = scan.meta.unwrap_or_else(Meta::of_nothing);
     if meta.schema > SCHEMA {
         return Err(StoreError::TooNew(meta.schema));
     }
@@ -88,9 +89,17 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     }
     let sequence = Arc::new(AtomicU64::new(meta.sequence));
     let db = Database::new(db, path, cache_bytes);
-    let writer =
-        Writer::start(db.clone(), file, dir.to_owned(), meta).map_err(|error| StoreError::Read(error.to_string()))?;
-    let store = Store { db, dir: dir.to_owned(), writer: Arc::new(writer), sequence };
+    let (log_size, log_root) = (meta.log_size, meta.log_root);
+    let tree = Arc::<RwLock<LogTree>>::default();
+    let writer = Writer::start(db.clone(), file, dir.to_owned(), meta, Arc::clone(&tree))
+        .map_err(|error| StoreError::Read(error.to_string()))?;
+    let store = Store { db, dir: dir.to_owned(), writer: Arc::new(writer), sequence, tree };
+    let read = store.read_tree(log_size)?;
+    if read.root() != log_root {
+        let (expected, found) = (format!("root {log_root} over {log_size} entries"), format!("root {}", read.root()));
+        return Err(damaged("the audit log was changed", expected, found));
+    }
+    *store.tree.write().unwrap_or_else(PoisonError::into_inner) = read;
     let stored = load(&store)?;
     Ok((store, stored))
 }

@@ -14,7 +14,7 @@ use accord_protocol::{
 use bincode::{Decode, Encode};
 
 use super::{
-    Batch, KeyKind, Store, StoreError,
+    Batch, KeyKind, NewEntry, Store, StoreError,
     layout::{VALUE_MAX, key, to_bytes},
     tables::{EditionEntry, decoded},
 };
@@ -260,8 +260,9 @@ impl Store {
     }
 
     /// Takes an import away: its blocks and the coverage that was declared with it, in one commit.
-    pub fn undo_import(&self, entry: ImportEntry, undone: Undone) -> Result<u64, StoreError> {
+    pub fn undo_import(&self, entry: ImportEntry, undone: Undone, entered: NewEntry) -> Result<u64, StoreError> {
         let mut batch = Batch::default();
+        batch.append(entered);
         self.delete_blocks(entry.number, &mut batch)?;
         for (number, declaration) in self.declarations()? {
             if declaration.import == entry.number {
@@ -278,10 +279,11 @@ impl Store {
         &self,
         erasure: &Erasure,
         case: &str,
-        at: UnixMs,
-        authority: &str,
+        (at, authority): (UnixMs, &str),
+        entered: NewEntry,
     ) -> Result<ErasureEntry, StoreError> {
         let mut batch = Batch::default();
+        batch.append(entered);
         let (mut lines, number) = (0, self.scan(KeyKind::Erasure).count() as u64 + 1);
         for entry in self.scan(KeyKind::Block) {
             let (key, value) = entry?;

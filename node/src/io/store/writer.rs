@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     path::PathBuf,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, PoisonError, RwLock, mpsc},
     thread,
 };
 
@@ -12,6 +12,7 @@ use super::{
     Batch, StoreError,
     compact::Database,
     layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
+    log::LogTree,
     manifest::Manifest,
 };
 
@@ -34,9 +35,17 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread. `file` is sled's own database file, kept open for `fdatasync`.
-    pub(super) fn start(db: Database, file: File, dir: PathBuf, meta: Meta) -> std::io::Result<Self> {
+    /// `shown` is the log's tree as readers see it: what is durable.
+    pub(super) fn start(
+        db: Database,
+        file: File,
+        dir: PathBuf,
+        meta: Meta,
+        shown: Arc<RwLock<LogTree>>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
-        let state = State { db, file, dir, sequence: meta.sequence, counts: meta.counts.into_iter().collect() };
+        let counts = meta.counts.into_iter().collect();
+        let state = State { db, file, dir, sequence: meta.sequence, counts, shown };
         thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
         Ok(Self { jobs: Mutex::new(sender) })
     }
@@ -64,6 +73,7 @@ struct State {
     dir: PathBuf,
     sequence: u64,
     counts: BTreeMap<u8, u64>,
+    shown: Arc<RwLock<LogTree>>,
 }
 
 impl State {
@@ -136,7 +146,10 @@ impl State {
     fn write_inner(&mut self, batches: Vec<Batch>) -> Result<u64, String> {
         let mut counts = self.counts.clone();
         let mut pending: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut tree = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut entries, mut of_log) = (Vec::new(), Vec::new());
         for batch in batches {
+            entries.extend(batch.entries);
             for (key, value) in batch.puts {
                 pending.insert(key, Some(value));
             }
@@ -144,6 +157,9 @@ impl State {
                 pending.insert(key, None);
             }
         }
+        tree.append(entries, &mut of_log);
+        // Nothing of the log was there before.
+        pending.extend(of_log.into_iter().map(|(key, value)| (key, Some(value))));
         let mut batch = sled::Batch::default();
         for (key, value) in pending {
             let kind = key.first().copied().unwrap_or(0);
@@ -161,6 +177,8 @@ impl State {
             schema: SCHEMA,
             sequence: self.sequence + 1,
             counts: counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count)).collect(),
+            log_size: tree.size(),
+            log_root: tree.root(),
         };
         batch.insert(META_KEY, wrap(&to_bytes(&meta)));
         // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
@@ -175,6 +193,7 @@ impl State {
         Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;
         self.counts = counts;
         self.sequence = meta.sequence;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
         Ok(self.sequence)
     }
 }

@@ -240,6 +240,7 @@ impl Call {
             | MessageKind::Inbox
             | MessageKind::Requests
             | MessageKind::Watch
+            | MessageKind::Audit
             | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }
@@ -253,8 +254,9 @@ impl Call {
     }
 
     async fn refuse(&self, send: &mut SendStream, why: &str) -> Result<(), StreamError> {
-        let answer = self.node.refuse_bytes(&self.member, why);
-        self.send_answer(send, answer).await
+        let (node, member, why) = (Arc::clone(&self.node), self.member.clone(), why.to_owned());
+        let refusing = tokio::task::spawn_blocking(move || node.refuse_bytes(&member, &why));
+        self.send_answer(send, refusing.await.map_err(|_| StreamError::Closed)?).await
     }
 
     async fn send_answer(&self, send: &mut SendStream, answer: SignedAnswer) -> Result<(), StreamError> {

@@ -1,5 +1,6 @@
 //! The network: serving members and people, asking partners.
 
+mod auditing;
 mod collector;
 mod greeter;
 mod members;

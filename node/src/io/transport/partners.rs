@@ -51,6 +51,22 @@ pub struct PartnerReply {
     pub slice: Vec<u8>,
 }
 
+impl PartnerReply {
+    // Without a table, and why.
+    fn nothing(outcome: AskOutcome, detail: &str, elapsed_us: u64) -> Self {
+        let detail: String =
+            detail.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(240).collect();
+        let detail = Text::new(&detail).unwrap_or_default();
+        let reply = AskReply { outcome, detail, answer: None, edition: Bounded::default(), elapsed_us };
+        Self { reply, slice: Vec::new() }
+    }
+
+    /// That nobody was asked, or nothing of what was heard can be handed on.
+    pub(super) fn unreachable(why: &str) -> Self {
+        Self::nothing(AskOutcome::Unreachable, why, 0)
+    }
+}
+
 /// Why nothing came of asking a partner.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
@@ -98,32 +114,15 @@ impl Partners {
         let watch = Stopwatch::start();
         let within = Duration::from_millis(u64::from(call.wait_ms.min(600_000)));
         let asked = tokio::time::timeout(within, self.ask_inner(call)).await;
-        let nothing = |outcome, detail: &str| {
-            let detail: String =
-                detail.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(240).collect();
-            AskReply {
-                outcome,
-                detail: Text::new(&detail).unwrap_or_default(),
-                answer: None,
-                edition: Bounded::default(),
-                elapsed_us: watch.us(),
-            }
-        };
+        let nothing = |outcome, detail: &str| PartnerReply::nothing(outcome, detail, watch.us());
         match asked {
-            Ok(Ok((answer, edition, slice))) => PartnerReply {
-                reply: AskReply { answer: Some(answer), edition, ..nothing(AskOutcome::Replied, "") },
-                slice,
-            },
-            Ok(Err(AskError::NotAReply(detail))) => {
-                PartnerReply { reply: nothing(AskOutcome::NotVerified, &detail), slice: Vec::new() }
+            Ok(Ok((answer, edition, slice))) => {
+                let without = nothing(AskOutcome::Replied, "").reply;
+                PartnerReply { reply: AskReply { answer: Some(answer), edition, ..without }, slice }
             }
-            Ok(Err(AskError::Unreachable(detail))) => {
-                PartnerReply { reply: nothing(AskOutcome::Unreachable, &detail), slice: Vec::new() }
-            }
-            Err(_) => PartnerReply {
-                reply: nothing(AskOutcome::Unreachable, &format!("no answer within {} s", within.as_secs())),
-                slice: Vec::new(),
-            },
+            Ok(Err(AskError::NotAReply(detail))) => nothing(AskOutcome::NotVerified, &detail),
+            Ok(Err(AskError::Unreachable(detail))) => nothing(AskOutcome::Unreachable, &detail),
+            Err(_) => nothing(AskOutcome::Unreachable, &format!("no answer within {} s", within.as_secs())),
         }
     }
 

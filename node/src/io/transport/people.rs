@@ -27,8 +27,11 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Opened, Partners, upload, watching};
-use crate::node::{Node, Reply, mappings};
+use super::{Opened, PartnerReply, Partners, auditing, upload, watching};
+use crate::{
+    io::store::StoreError,
+    node::{Actor, Node, Reply, mappings},
+};
 
 /// Connections of all people at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -111,9 +114,8 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
             true
         }
         MessageKind::Ask | MessageKind::Relay | MessageKind::Requests => role == KeyRole::Officer,
-        MessageKind::Inbox => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
-        MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
-        MessageKind::Records => matches!(role, KeyRole::Operator | KeyRole::Auditor),
+        MessageKind::Inbox | MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
+        MessageKind::Records | MessageKind::Audit => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
         }
@@ -192,6 +194,7 @@ async fn serve_stream(
             answer_json(send, kind, &reply).await
         }
         MessageKind::Watch => watching::watch(node, key, send).await,
+        MessageKind::Audit => auditing::audit(node, (key, role), payload, send).await,
         MessageKind::Edition
         | MessageKind::Coverage
         | MessageKind::Records
@@ -243,16 +246,47 @@ async fn ask(
         let topic = of_request(trust, body, &call.topic, clock::now());
         body.requester == node.config.member && card.key == key && topic.is_ok()
     };
-    if !request.is_ok_and(|(body, card)| is_own(&body, &card)) {
+    let Some((body, card)) = request.ok().filter(|(body, card)| is_own(body, card)) else {
         tracing::info!("a question that is not the officer's own was not handed on");
         return stream::reply(send, MessageKind::Ask, encode(&AskReply::not_handed_on())?, Some(&[]), None).await;
+    };
+    let officer = card.officer_id;
+    let entered = enter(node, {
+        let (call, body) = (call.clone(), body.get().clone());
+        move |node| node.enter_asked(&call, &body, officer)
+    });
+    let mut reply = match entered.await {
+        Ok(()) => partners.ask(&call).await,
+        Err(why) => PartnerReply::unreachable(why),
+    };
+    if let Some(answer) = reply.reply.answer.clone() {
+        let (body, slice_bytes) = (body.get().clone(), reply.slice.len());
+        let entered = enter(node, move |node| node.enter_heard(&call, &body, &answer, slice_bytes));
+        if let Err(why) = entered.await {
+            reply = PartnerReply::unreachable(why);
+        }
     }
-    let reply = partners.ask(&call).await;
     // Once more before anything leaves: an officer who was removed meanwhile gets nothing.
     if node.standing().person(&key, clock::now()) != Some(role) {
         return Ok(());
     }
     stream::reply(send, MessageKind::Ask, encode(&reply.reply)?, Some(&reply.slice), None).await
+}
+
+// What is asked is in the audit log before it is, and what came back before anybody sees it.
+async fn enter(
+    node: &Arc<Node>,
+    work: impl FnOnce(&Node) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), &'static str> {
+    let worker = Arc::clone(node);
+    match tokio::task::spawn_blocking(move || work(&worker)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a request cannot be entered in the audit log");
+            Err("your own node cannot write its audit log: tell its operator")
+        }
+        Err(_) => Err("your own node could not finish it: tell its operator"),
+    }
 }
 
 async fn editions(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: &[u8]) -> Result<Reply, StreamError> {
@@ -261,7 +295,7 @@ async fn editions(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: 
             let message = format!("your key is {} here, which may not do this with editions", article(role));
             Ok(fault(3, "ROLE", message, "ask an operator"))
         }
-        Ok(call) => blocking(node, move |node| edition(node, &call, &key)).await,
+        Ok(call) => blocking(node, move |node| edition(node, &call, (role, key))).await,
         Err(reply) => Ok(*reply),
     }
 }
@@ -274,19 +308,20 @@ async fn for_operators(
     opened: &mut Opened,
     send: &mut SendStream,
 ) -> Result<Reply, StreamError> {
+    let by = Actor::Person(role, key);
     let only_operators = || fault(3, "ROLE", "only operators change anything here".into(), "ask an operator");
     let reply = match kind {
         MessageKind::Edition => editions(node, (key, role), payload).await?,
         MessageKind::Coverage => match parse::<CoverageCall>(payload) {
-            Ok(call) => blocking(node, move |node| node.coverage(&call)).await?,
+            Ok(call) => blocking(node, move |node| node.coverage(&call, &by)).await?,
             Err(reply) => *reply,
         },
         MessageKind::Records => match parse::<RecordsCall>(payload) {
             Ok(call @ (RecordsCall::Imports {} | RecordsCall::Import { .. })) => {
-                blocking(node, move |node| node.on_records(&call)).await?
+                blocking(node, move |node| node.on_records(&call, &by)).await?
             }
             Ok(_) if role != KeyRole::Operator => only_operators(),
-            Ok(call) => blocking(node, move |node| node.on_records(&call)).await?,
+            Ok(call) => blocking(node, move |node| node.on_records(&call, &by)).await?,
             Err(reply) => *reply,
         },
         MessageKind::Mapping => match parse::<MappingCall>(payload) {
@@ -300,7 +335,7 @@ async fn for_operators(
             }
             Ok(RatesCall::Import {}) => {
                 let file = upload::whole(&mut opened.incoming).await?;
-                blocking(node, move |node| node.import_rates(&file)).await?
+                blocking(node, move |node| node.import_rates(&file, &by)).await?
             }
             Err(reply) => {
                 opened.incoming.stop();
@@ -318,7 +353,7 @@ async fn for_operators(
                 only_operators()
             }
             Ok(TrustCall::Publish {}) => match decode(&upload::whole(&mut opened.incoming).await?, Cap::Set) {
-                Ok(handed) => blocking(node, move |node| node.publish_documents(&handed)).await?,
+                Ok(handed) => blocking(node, move |node| node.publish_documents(&handed, &by)).await?,
                 Err(error) => {
                     fault(2, "CALL", format!("these are no documents: {error}"), "use the same version of accord")
                 }
@@ -329,7 +364,7 @@ async fn for_operators(
             }
         },
         MessageKind::Import => match parse::<ImportCall>(payload) {
-            Ok(call) => upload::import(node, connection, call, &mut opened.incoming, send).await?,
+            Ok(call) => upload::import(node, (connection, &by), call, &mut opened.incoming, send).await?,
             Err(reply) => *reply,
         },
         MessageKind::Hello
@@ -348,7 +383,8 @@ async fn for_operators(
         | MessageKind::Recall
         | MessageKind::Inbox
         | MessageKind::Requests
-        | MessageKind::Watch => return Err(StreamError::Kind),
+        | MessageKind::Watch
+        | MessageKind::Audit => return Err(StreamError::Kind),
     };
     Ok(reply)
 }
@@ -383,16 +419,17 @@ fn may_call(role: KeyRole, call: &EditionCall) -> bool {
     }
 }
 
-fn edition(node: &Node, call: &EditionCall, key: &PublicKey) -> Reply {
+fn edition(node: &Node, call: &EditionCall, (role, key): (KeyRole, PublicKey)) -> Reply {
+    let by = Actor::Person(role, key);
     match call {
         EditionCall::Correct { kind, from, to, reason } => node.propose_correction(kind, (*from, *to), reason),
         EditionCall::Waive { table, key, measures, source } => node.propose_waiver(table, key, measures, source),
         EditionCall::Proposals { id } => node.proposals(id.as_deref()),
-        EditionCall::Agree { id, document } => node.agree(id, document, key),
-        EditionCall::Reject { id, reason } => node.reject(id, reason, key),
+        EditionCall::Agree { id, document } => node.agree(id, document, &key),
+        EditionCall::Reject { id, reason } => node.reject(id, reason, &key),
         EditionCall::Preview { table, cells } => node.preview(table.as_deref(), *cells),
-        EditionCall::Publish {} => node.publish(),
-        EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason),
+        EditionCall::Publish {} => node.publish(&by),
+        EditionCall::Withdraw { number, reason } => node.withdraw(*number, reason, &by),
         EditionCall::List {} => node.list_editions(),
         EditionCall::Diff { from, to, table, cells } => node.compare(*from, *to, table.as_deref(), *cells),
         EditionCall::Show { number, table, cells } => node.show(*number, table.as_deref(), *cells),
@@ -404,7 +441,7 @@ pub(super) fn fault(exit: u8, code: &str, message: String, next: &str) -> Reply 
     Reply { exit, result: None, warnings: Vec::new(), error: Some(error) }
 }
 
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>> {
+pub(super) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>> {
     serde_json::from_slice(payload).map_err(|error| {
         Box::new(fault(
             2,
@@ -415,12 +452,12 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>> {
     })
 }
 
-async fn blocking(node: &Arc<Node>, work: impl FnOnce(&Node) -> Reply + Send + 'static) -> Result<Reply, StreamError> {
+pub(super) async fn blocking(node: &Arc<Node>, work: impl FnOnce(&Node) -> Reply + Send + 'static) -> Result<Reply, StreamError> {
     let worker = Arc::clone(node);
     tokio::task::spawn_blocking(move || work(&worker)).await.map_err(|_| StreamError::Closed)
 }
 
-async fn answer_json<T: Serialize>(send: &mut SendStream, kind: MessageKind, reply: &T) -> Result<(), StreamError> {
+pub(super) async fn answer_json<T: Serialize>(send: &mut SendStream, kind: MessageKind, reply: &T) -> Result<(), StreamError> {
     let body = serde_json::to_vec(reply).map_err(|_| StreamError::DoesNotFit)?;
     stream::reply(send, kind, Vec::new(), Some(&body), None).await
 }

@@ -18,7 +18,7 @@ use quinn::{Connection, SendStream};
 use super::people::fault;
 use crate::{
     io::import::{Progress, Spool},
-    node::{Node, Reply},
+    node::{Actor, Node, Reply},
 };
 
 /// How long an import waits for the one before it.
@@ -46,13 +46,13 @@ pub(super) async fn whole(incoming: &mut Incoming) -> Result<Vec<u8>, StreamErro
 /// Takes the upload whole before anything is read from it; a connection lost at any point changes nothing.
 pub(super) async fn import(
     node: &Arc<Node>,
-    connection: &Connection,
+    (connection, by): (&Connection, &Actor),
     call: ImportCall,
     incoming: &mut Incoming,
     send: &mut SendStream,
 ) -> Result<Reply, StreamError> {
     let (expected, size) = (call.sha256.clone(), call.bytes);
-    let prepared = match node.prepare_import(call) {
+    let prepared = match node.prepare_import(call, by) {
         Ok(prepared) => prepared,
         Err(reply) => {
             incoming.stop();

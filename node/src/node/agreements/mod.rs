@@ -16,6 +16,7 @@ use accord_protocol::{
     edition::Protection,
     id::{Hash, from_hex, to_hex},
     key::PublicKey,
+    log::EventKind,
     member_keys::KeyRole,
     signed::{Document, Preamble},
     text::is_note,
@@ -24,7 +25,7 @@ use accord_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    NOTE_RULE, Node, Reply, done,
+    Happening, NOTE_RULE, Node, Reply, done,
     editions::{LoadedEdition, unknown_table},
     failed, notice, only_one,
     publishing::Prepared,
@@ -292,12 +293,25 @@ impl Node {
                 batch.put_frozen(&difference);
             }
             batch.put_agreement(number, &entry);
+            self.enter(&mut batch, &self.proposal_happening(EventKind::Proposal, &entry, &consent, key))?;
             self.store.commit(batch)?;
             self.offered().retain(|(document, _)| id_of(document) != id);
             tracing::info!(proposal = id, key = %key, "proposed");
             return Ok(done(self.agreement_json(&entry, &consent)));
         }
-        self.carry_out(number, entry, &consent)
+        self.carry_out(number, entry, &consent, key)
+    }
+
+    // What somebody did with a proposal.
+    fn proposal_happening(&self, kind: EventKind, entry: &AgreementEntry, consent: &Consent, by: &PublicKey) -> Happening {
+        let detail = json!({
+            "proposal": id_of(&entry.document), "matter": consent.matter.as_str(), "kind": consent.kind.as_str(),
+            "from": consent.from_year, "to": consent.to_year, "reason": consent.reason(), "of_edition": consent.edition,
+            "difference": consent.difference.to_string(), "rejected_because": entry.rejected_because,
+        });
+        let standing = self.standing();
+        let happening = Happening::new(kind, &self.person(by), detail);
+        happening.about_document(standing.trust().federation(), &entry.document)
     }
 
     // A proposal that somebody has signed, with its number.
@@ -336,7 +350,14 @@ impl Node {
     }
 
     // Publishes what was agreed on, and withdraws what it corrects: all of it or nothing.
-    fn carry_out(&self, number: u64, mut entry: AgreementEntry, consent: &Consent) -> Result<Reply, NotAgreed> {
+    fn carry_out(
+        &self,
+        number: u64,
+        mut entry: AgreementEntry,
+        consent: &Consent,
+        key: &PublicKey,
+    ) -> Result<Reply, NotAgreed> {
+        let by = self.person(key);
         let latest = self.latest_audited()?;
         let bases = latest.bases().iter().map(|basis| (basis.kind, basis.year));
         let years: Years =
@@ -346,7 +367,7 @@ impl Node {
             let message = "records, coverage, rules or the calendar have changed since: the difference is not the one that was agreed on";
             return Err(failed(3, "CHANGED", message, "nothing was done; look at it again and propose it again").into());
         }
-        let (edition, mut batch) = match self.prepared(&outlook.filled, &outlook.snapshot)? {
+        let (edition, mut batch) = match self.prepared(&outlook.filled, &outlook.snapshot, &by)? {
             Prepared::Nothing(reply) => return Err(NotAgreed::Said(reply)),
             Prepared::Edition { number, batch } => (number, batch),
         };
@@ -354,10 +375,11 @@ impl Node {
         entry.edition = edition;
         entry.at = clock::now();
         batch.put_agreement(number, &entry);
+        self.enter(&mut batch, &self.proposal_happening(EventKind::Proposal, &entry, consent, key))?;
         let mut withdrawn = Vec::new();
         if consent.matter == Matter::Correct {
             for (old, frozen) in self.editions_with(&years, consent.edition)? {
-                self.put_withdrawal(&mut batch, &frozen, consent.reason())?;
+                self.put_withdrawal(&mut batch, &frozen, consent.reason(), &by)?;
                 withdrawn.push(old);
             }
         }
@@ -408,6 +430,7 @@ impl Node {
             entry.at = clock::now();
             let mut batch = Batch::default();
             batch.put_agreement(number, &entry);
+            self.enter(&mut batch, &self.proposal_happening(EventKind::ProposalRejected, &entry, &consent, key))?;
             self.store.commit(batch)?;
             tracing::info!(proposal = id, key = %key, "rejected");
             Ok(done(self.agreement_json(&entry, &consent)))

@@ -1,0 +1,193 @@
+//! The audit log for the agency's auditors and operators: looking, proving, taking a copy, what left, retention.
+
+mod copy;
+mod egress;
+mod retention;
+
+use accord_edge::clock;
+use accord_protocol::{
+    id::Hash,
+    log::{Detail, Entry, EventKind, Note, Proof, tree},
+    message::AuditFilter,
+    time::UnixMs,
+};
+use serde_json::{Value, json};
+
+use super::{Actor, Happening, Node, Reply, done, failed, store_failed};
+use crate::io::store::StoreError;
+
+/// Entries in one reply, at most.
+const SHOWN_MAX: u32 = 10_000;
+/// Entries read at once, going backwards.
+const PAGE: u64 = 512;
+
+/// Which entries are meant, read.
+struct Filter {
+    kinds: Vec<EventKind>,
+    since: UnixMs,
+    until: UnixMs,
+    member: Option<String>,
+    actor: Option<String>,
+    request: Option<String>,
+}
+
+impl Filter {
+    fn read(filter: &AuditFilter) -> Result<Self, String> {
+        let kind = |word: &String| {
+            EventKind::from_word(word).ok_or_else(|| {
+                let all: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+                format!("there is no kind of entry `{}`; there are: {}", accord_protocol::text::shown(word), all.join(", "))
+            })
+        };
+        Ok(Self {
+            kinds: filter.kinds.iter().map(kind).collect::<Result<_, _>>()?,
+            since: UnixMs(filter.since_ms.unwrap_or(0)),
+            until: UnixMs(filter.until_ms.unwrap_or(u64::MAX)),
+            member: filter.member.clone(),
+            actor: filter.actor.clone(),
+            request: filter.request.clone(),
+        })
+    }
+
+    // By what the entry itself says.
+    fn may_be(&self, entry: &Entry) -> bool {
+        let is_kind =
+            if self.kinds.is_empty() { entry.kind != EventKind::Padding } else { self.kinds.contains(&entry.kind) };
+        is_kind && entry.time >= self.since && entry.time < self.until
+    }
+
+    // By its detail, where that is asked about.
+    fn is(&self, detail: Option<&Value>) -> bool {
+        let text = |name: &str| detail.and_then(|detail| detail.get(name)).and_then(Value::as_str).unwrap_or_default();
+        let has_member = |member: &String| {
+            let of_actor = text("actor").split(':').any(|part| part == member);
+            of_actor || ["requester", "audience", "from", "partner"].iter().any(|name| text(name) == member)
+        };
+        self.member.as_ref().is_none_or(has_member)
+            && self.actor.as_ref().is_none_or(|actor| text("actor").contains(actor.as_str()))
+            && self.request.as_ref().is_none_or(|id| !id.is_empty() && text("request_id").starts_with(id.as_str()))
+    }
+}
+
+impl Node {
+    /// What an entry commits to, if it can still be read. Blocks on the store.
+    fn detail_of(&self, seq: u64) -> Result<Option<Detail>, StoreError> {
+        match self.store.sealed(seq)? {
+            Some(sealed) => Ok(self.journal.read(&sealed)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Shows entries. Blocks on the store.
+    pub(crate) fn audit_show(&self, wanted: &AuditFilter, by: &Actor) -> Reply {
+        let filter = match Filter::read(wanted) {
+            Ok(filter) => filter,
+            Err(message) => return failed(2, "KIND", message, "see docs/audit.md"),
+        };
+        let limit = wanted.limit.clamp(1, SHOWN_MAX) as usize;
+        let shown = || {
+            // Before anything of it is shown. Whoever follows has said so with the first call.
+            if wanted.from.is_none() {
+                let what = json!({ "what": "entries", "filter": wanted });
+                self.record(&Happening::new(EventKind::Read, by, what))?;
+            }
+            let size = self.store.log_tree().size();
+            let entries = match wanted.from {
+                Some(from) => self.forwards(&filter, from, size, limit)?,
+                None => self.backwards(&filter, size, limit)?,
+            };
+            Ok(done(json!({ "member": self.config.member.as_str(), "size": size, "entries": entries })))
+        };
+        shown().unwrap_or_else(|error: StoreError| store_failed(&error))
+    }
+
+    fn forwards(&self, filter: &Filter, from: u64, size: u64, limit: usize) -> Result<Vec<Value>, StoreError> {
+        let mut shown = Vec::new();
+        for entry in self.store.entries(from) {
+            let entry = entry?;
+            if shown.len() >= limit || entry.seq >= size {
+                break;
+            }
+            shown.extend(self.shown(filter, &entry)?);
+        }
+        Ok(shown)
+    }
+
+    // The latest ones, in the order of the log.
+    fn backwards(&self, filter: &Filter, size: u64, limit: usize) -> Result<Vec<Value>, StoreError> {
+        let (mut shown, mut end) = (Vec::new(), size);
+        while end > 0 && shown.len() < limit {
+            let start = end.saturating_sub(PAGE);
+            let count = usize::try_from(end - start).unwrap_or_default();
+            let page: Vec<Entry> = self.store.entries(start).take(count).collect::<Result<_, _>>()?;
+            for entry in page.iter().rev() {
+                if shown.len() >= limit {
+                    break;
+                }
+                shown.extend(self.shown(filter, entry)?);
+            }
+            end = start;
+        }
+        shown.reverse();
+        Ok(shown)
+    }
+
+    fn shown(&self, filter: &Filter, entry: &Entry) -> Result<Option<Value>, StoreError> {
+        if !filter.may_be(entry) {
+            return Ok(None);
+        }
+        let detail = self.detail_of(entry.seq)?;
+        let detail: Option<Value> = detail.and_then(|detail| serde_json::from_slice(&detail.text).ok());
+        Ok(filter.is(detail.as_ref()).then(|| {
+            json!({
+                "seq": entry.seq, "time": entry.time.to_string(), "kind": entry.kind.as_str(),
+                "subject": (entry.subject != Hash::ZERO).then(|| entry.subject.to_string()), "detail": detail,
+            })
+        }))
+    }
+
+    /// Proves that an entry stands in the log: as it was last closed for witnesses, else as it is now. Blocks on the store.
+    pub(crate) fn audit_prove(&self, seq: u64, with_detail: bool, by: &Actor) -> Reply {
+        let proven = || {
+            if with_detail {
+                self.record(&Happening::new(EventKind::Read, by, json!({ "what": "entry", "seq": seq })))?;
+            }
+            let (log, now) = self.checkpoint_with_tree()?;
+            let Some(entry) = self.store.entry(seq)?.filter(|_| seq < log.size()) else {
+                let message = format!("the log has {} entries, from 0: there is no entry {seq}", log.size());
+                return Ok(failed(2, "NO-ENTRY", message, "see accord audit show"));
+            };
+            let kept = self.store.last_checkpoint()?.filter(|(size, _)| *size > seq);
+            let (size, checkpoint) = match kept {
+                Some((size, note)) => (size, Note::parse(&note).map_err(|error| StoreError::Read(error.to_string()))?),
+                None => (log.size(), now.note().clone()),
+            };
+            let path = tree::inclusion(&log.nodes(&self.store), seq, size)?;
+            let detail = if with_detail { self.detail_of(seq)? } else { None };
+            let is_detailed = detail.is_some();
+            let proof = Proof {
+                index: seq,
+                path: path.unwrap_or_default(),
+                entry: entry.to_bytes(),
+                detail,
+                checkpoint,
+            };
+            Ok(done(json!({
+                "member": self.config.member.as_str(), "seq": seq, "kind": entry.kind.as_str(), "time": entry.time.to_string(),
+                "size": size, "detail": is_detailed, "proof": proof.to_string(),
+            })))
+        };
+        proven().unwrap_or_else(|error: StoreError| store_failed(&error))
+    }
+
+    /// Closes the log for witnesses now. Blocks on the store.
+    pub(crate) fn audit_close(&self) -> Reply {
+        match self.close_log() {
+            Ok(signed) => done(json!({
+                "member": self.config.member.as_str(), "at": clock::now().to_string(), "size": signed.checkpoint().size,
+                "root": signed.checkpoint().root.to_string(), "checkpoint": signed.note().to_string(),
+            })),
+            Err(error) => store_failed(&error),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The audit log at work: what happens becomes an entry, in the same commit as its effect wherever there is one.
+
+mod happening;
+mod outward;
+
+use accord_edge::clock;
+use accord_protocol::{
+    approval::Approval,
+    id::{Hash, NodeId},
+    key::PublicKey,
+    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of},
+    refusal::Refusal,
+    signed::Document,
+};
+use serde_json::{Value, json};
+
+pub use happening::{Actor, Happening};
+
+use super::Node;
+use crate::{
+    domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied, tick},
+    io::{
+        journal::{Journal, JournalError},
+        store::{Batch, LogTree, NewEntry, StoreError},
+    },
+};
+
+impl From<JournalError> for StoreError {
+    fn from(error: JournalError) -> Self {
+        Self::Read(accord_protocol::text::with_causes(&error))
+    }
+}
+
+impl Node {
+    /// Makes an entry of something that happens now.
+    pub(super) fn entry_of(&self, happening: &Happening) -> Result<NewEntry, StoreError> {
+        let actor = happening.actor.to_string();
+        let now = clock::now();
+        Ok(self.journal.entry((happening.kind, now), &actor, happening.subject, happening.text())?)
+    }
+
+    /// Adds it to what is committed with its effect.
+    pub(super) fn enter(&self, batch: &mut Batch, happening: &Happening) -> Result<(), StoreError> {
+        batch.append(self.entry_of(happening)?);
+        Ok(())
+    }
+
+    /// Commits it alone, where the effect is outside of the store. Blocks on the store.
+    pub(super) fn record(&self, happening: &Happening) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        self.enter(&mut batch, happening)?;
+        self.store.commit(batch).map(|_| ())
+    }
+
+    /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which is counted.
+    pub(super) fn enter_decision(&self, batch: &mut Batch, decided: &Decided<'_>) -> Result<(), StoreError> {
+        let standing = self.standing();
+        let happening =
+            happening::of_decision(decided, standing.trust().federation(), &standing.access.hash());
+        if happening.kind == EventKind::Refused
+            && decided.held.is_none()
+            && !self.ledger().enters(decided.requester, Refusal::Unavailable, self.since_start.ms())
+        {
+            return Ok(());
+        }
+        self.enter(batch, &happening)
+    }
+
+    /// The entry of what an approver has just said of a request that waits; nothing if nobody has.
+    pub(super) fn enter_verdict(&self, batch: &mut Batch, held: &Held) -> Result<(), StoreError> {
+        let Some(document) = held.verdicts.as_slice().last() else { return Ok(()) };
+        let standing = self.standing();
+        let subject = subject_of(document.label(), standing.trust().federation(), document.payload());
+        // It stays with the request when that is over.
+        if !self.store.about(&subject)?.is_empty() {
+            return Ok(());
+        }
+        let Ok(said) = document.unverified::<Approval>() else { return Ok(()) };
+        let detail = json!({
+            "request_id": held.request_id.to_string(), "body_hash": held.body_hash.to_string(), "requester": held.requester.as_str(),
+            "verdict": said.verdict.as_str(), "reason": said.reason().map(|reason| reason.as_str()),
+            "edition": said.edition, "slice_hash": said.slice_hash.to_string(), "policy_hash": said.policy_hash.to_string(),
+        });
+        let by = document.signed_by().first().map_or(Actor::Node, |key| self.person(key));
+        let happening = Happening::new(EventKind::Verdict, &by, detail);
+        self.enter(batch, &happening.about_document(standing.trust().federation(), document))
+    }
+
+    /// The entry of a refusal that is not remembered, durable before the refusal leaves; beyond those of the hour it is counted. What
+    /// it says of itself is only claimed. Blocks on the store.
+    pub(super) fn record_refusal(&self, peer: &NodeId, denied: &Denied) {
+        if !self.ledger().enters(peer, denied.refusal, self.since_start.ms()) {
+            return;
+        }
+        let happening = Happening::new(
+            EventKind::Refused,
+            &Actor::Member(peer.clone()),
+            json!({
+                "refusal": denied.refusal.as_str(), "why": denied.why,
+                "claimed": { "request_id": denied.about.request_id.to_string(), "body_hash": denied.about.body_hash.to_string() },
+            }),
+        );
+        // A refusal says no more to the peer if the disk is full.
+        if let Err(error) = self.record(&happening) {
+            tracing::error!(%error, %peer, "a refusal cannot be entered in the audit log");
+        }
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Enters refusals that were only counted. Blocks on the store.
+    fn enter_summaries(&self) -> Result<(), StoreError> {
+        let summaries = self.ledger().take_summaries();
+        if summaries.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for summary in &summaries {
+            let counts: serde_json::Map<String, Value> =
+                summary.counts.iter().map(|(refusal, count)| (refusal.as_str().to_owned(), json!(count))).collect();
+            let actor = Actor::Member(summary.member.clone());
+            self.enter(&mut batch, &Happening::new(EventKind::Refusals, &actor, json!({ "counts": counts })))?;
+        }
+        if let Err(error) = self.store.commit(batch) {
+            self.ledger().give_back(summaries);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Closes the log for witnesses: what was counted is entered, it is filled up, and a checkpoint is signed and kept. Blocks on the
+    /// store.
+    pub fn close_log(&self) -> Result<SignedCheckpoint, StoreError> {
+        self.enter_summaries()?;
+        let mut batch = Batch::default();
+        for _ in 0..tick::padding(self.store.log_tree().size()) {
+            batch.append(Journal::padding(clock::now())?);
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch)?;
+        }
+        let (_, signed) = self.checkpoint_with_tree()?;
+        let size = signed.checkpoint().size;
+        if self.store.last_checkpoint()?.is_none_or(|(last, _)| last < size) {
+            let mut batch = Batch::default();
+            batch.put_checkpoint(size, &signed.note().to_string());
+            self.store.commit(batch)?;
+        }
+        Ok(signed)
+    }
+
+    /// The log as it is now, with a checkpoint of it.
+    pub(super) fn checkpoint_with_tree(&self) -> Result<(LogTree, SignedCheckpoint), StoreError> {
+        let tree = self.store.log_tree();
+        let standing = self.standing();
+        let trust = standing.trust();
+        let fault = |what: &str| StoreError::Read(what.to_owned());
+        let listed = trust.keys(&self.config.member).ok_or_else(|| fault("the node has no keys document"))?;
+        let keys = self.keys();
+        let key = listed.log_keys.iter().find_map(|key| keys.find(key).cloned());
+        let key = key.ok_or_else(|| fault("no log key that the keys document lists is in the node's ring"))?;
+        let origin = log_origin(trust.federation(), &self.config.member);
+        let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
+        let signed = checkpoint.sign(&key).map_err(|error| StoreError::Read(error.to_string()))?;
+        Ok((tree, signed))
+    }
+
+    /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
+    pub(super) fn enter_start(&self) -> Result<(), StoreError> {
+        let tree = self.store.log_tree();
+        let last = tree.size().checked_sub(1).map(|last| self.store.entry(last)).transpose()?.flatten();
+        let after = match last.map(|entry| entry.kind) {
+            None => "nothing",
+            Some(EventKind::Stopped) => "a stop",
+            Some(_) => "an interruption",
+        };
+        let standing = self.standing();
+        let (federation, documents) = (standing.trust().federation(), &standing.held.documents);
+        let mut batch = Batch::default();
+        let roster = standing.trust().roster();
+        let started = json!({
+            "after": after, "version": env!("CARGO_PKG_VERSION"), "store_sequence": self.store.sequence(),
+            "roster": { "epoch": roster.epoch, "version": roster.roster_version, "hash": roster.hash().to_string() },
+            "policy": standing.access.hash().to_string(),
+        });
+        self.enter(&mut batch, &Happening::new(EventKind::Started, &Actor::Node, started))?;
+        if let Some(changed) = self.settings_changed(&mut batch)? {
+            self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
+        }
+        // What somebody put into the folder while no node ran is in force from now on.
+        for document in documents {
+            let happening = self.document_happening(document, &Actor::Node);
+            debug_assert_ne!(happening.subject, Hash::ZERO, "{federation}");
+            if self.store.about(&happening.subject)?.is_empty() {
+                self.enter(&mut batch, &happening)?;
+            }
+        }
+        self.store.commit(batch).map(|_| ())
+    }
+
+    /// What the last start did not have in its settings, and what it had besides.
+    fn settings_changed(&self, batch: &mut Batch) -> Result<Option<Value>, StoreError> {
+        let now = &self.config.text;
+        let before = self.store.settings()?;
+        if before.as_ref() == Some(now) {
+            return Ok(None);
+        }
+        self.store.replace_settings(now, batch)?;
+        let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        let (old, new) = (lines(before.as_deref().unwrap_or_default()), lines(now));
+        let missing = |from: &[String], of: &[String]| {
+            of.iter().filter(|line| !from.contains(line) && !line.starts_with('#')).cloned().collect::<Vec<_>>()
+        };
+        Ok(Some(json!({ "sha256": Hash::of(now.as_bytes()).to_string(), "new": missing(&old, &new), "gone": missing(&new, &old) })))
+    }
+
+    /// One of the agency's own people, as of now.
+    pub(super) fn person(&self, key: &PublicKey) -> Actor {
+        let role = self.standing().person(key, clock::now());
+        role.map_or(Actor::Key(*key), |role| Actor::Person(role, *key))
+    }
+
+    pub(super) fn document_happening(&self, document: &Document, by: &Actor) -> Happening {
+        let standing = self.standing();
+        let signed_by: Vec<String> = document.signed_by().iter().map(ToString::to_string).collect();
+        let detail = json!({
+            "label": document.label().as_str(), "hash": document.hash().to_string(), "signed_by": signed_by,
+        });
+        Happening::new(EventKind::Document, by, detail).about_document(standing.trust().federation(), document)
+    }
+
+    /// What an orderly stop has to say. Blocks on the store.
+    pub fn enter_stop(&self) -> Result<(), StoreError> {
+        self.enter_summaries()?;
+        self.record(&Happening::new(EventKind::Stopped, &Actor::Node, json!({})))
+    }
+}
