@@ -37,8 +37,10 @@ impl<'a> Verifier<'a> {
     pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), Failed> {
         self.lines += 1;
         let number = self.lines;
-        let unreadable =
-            |error: serde_json::Error| Failed { part: format!("line {number}"), rule: format!("it does not read: {error}") };
+        let unreadable = |error: serde_json::Error| Failed {
+            part: format!("line {number}"),
+            rule: format!("it does not read: {error}"),
+        };
         let federation: &FederationId = self.trust.federation();
         let Some(following) = &mut self.following else {
             let about: About = serde_json::from_slice(line).map_err(unreadable)?;

@@ -197,7 +197,9 @@ impl Client {
             StreamError::Source(error) => {
                 Failure::fault("FILE", format!("what came cannot be written: {error}"), "free some space").into()
             }
-            error => anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node)),
+            error => {
+                anyhow::Error::new(error).context(format!("the connection to your own node at {} broke", self.node))
+            }
         })
     }
 

@@ -173,3 +173,129 @@ fn what_is_no_proof_is_refused() {
         assert!(proven.is_err(), "cut at {cut}");
     }
 }
+
+mod copies {
+    use accord_protocol::{
+        evidence::Failed,
+        id::to_hex,
+        log::copy::{About, FORMAT, Following, Line},
+        signed::FederationId,
+    };
+
+    use super::*;
+
+    const FEDERATION: FederationId = Hash([0x11; 32]);
+
+    fn about(all: &[Entry], kept: &[SignedCheckpoint]) -> About {
+        let last = checkpoint(all);
+        About {
+            format: FORMAT.into(),
+            federation: FEDERATION.to_string(),
+            member: "ES-AGENCY".into(),
+            size: all.len() as u64,
+            root: last.checkpoint().root.to_string(),
+            checkpoint: last.note().to_string(),
+            checkpoints: kept.iter().map(|signed| signed.note().to_string()).collect(),
+        }
+    }
+
+    fn lines(all: &[Entry]) -> Vec<Line> {
+        let line = |entry: &Entry| {
+            let detail = detail(entry.seq);
+            Line {
+                entry: to_hex(&entry.to_bytes()),
+                salt: Some(to_hex(&detail.salt)),
+                detail: Some(String::from_utf8(detail.text).unwrap()),
+            }
+        };
+        all.iter().map(line).collect()
+    }
+
+    fn read(about: &About, lines: &[Line]) -> Result<accord_protocol::log::copy::Report, Failed> {
+        let mut following = Following::begin(about, &FEDERATION, |_| vec![public(LOG)])?;
+        for line in lines {
+            let actor = |text: &str| text.contains("\"actor\":\"node\"").then(|| "node".to_owned());
+            following.take(line, actor)?;
+        }
+        following.finish()
+    }
+
+    #[test]
+    fn a_copy_holds_with_all_checkpoints_that_were_ever_signed() {
+        let all = entries(13);
+        let kept = [0usize, 3, 8].map(|size| checkpoint(&all[..size]));
+        let report = read(&about(&all, &kept), &lines(&all)).unwrap();
+        assert_eq!((report.size, report.details, report.checkpoints.len(), report.set_back), (13, 13, 4, 0));
+        assert_eq!(report.kinds.get(&EventKind::Answered), Some(&13));
+        let mut without = lines(&all);
+        (without[5].salt, without[5].detail) = (None, None);
+        assert_eq!(read(&about(&all, &kept), &without).unwrap().details, 12);
+        let nothing: [Entry; 0] = [];
+        assert_eq!(read(&about(&nothing, &[]), &[]).unwrap().size, 0);
+    }
+
+    #[test]
+    fn whatever_was_done_to_a_copy_is_named() {
+        let all = entries(13);
+        let kept = [checkpoint(&all[..8])];
+        let (good_about, good) = (about(&all, &kept), lines(&all));
+        let refused = |about: &About, lines: &[Line], part: &str| {
+            let failed = read(about, lines).unwrap_err();
+            assert!(failed.part.contains(part), "{part}: {failed:?}");
+        };
+        // One bit in any byte of any entry.
+        for (seq, entry) in all.iter().enumerate() {
+            for at in 0..entry.to_bytes().len() {
+                let mut bytes = entry.to_bytes();
+                bytes[at] ^= 0x10;
+                let mut bad = good.clone();
+                bad[seq].entry = to_hex(&bytes);
+                assert!(read(&good_about, &bad).is_err(), "entry {seq}, byte {at}");
+            }
+        }
+        refused(&good_about, &good[..12], "end");
+        refused(&good_about, &[good.as_slice(), &good[12..]].concat(), "entry 13");
+        let mut swapped = good.clone();
+        swapped.swap(2, 3);
+        refused(&good_about, &swapped, "entry 2");
+        let inserted = [&good[..4], &good[3..]].concat();
+        refused(&good_about, &inserted, "entry 4");
+        let mut of_another = good.clone();
+        of_another[6].detail.clone_from(&good[7].detail);
+        refused(&good_about, &of_another, "entry 6");
+        let mut half = good.clone();
+        half[6].salt = None;
+        refused(&good_about, &half, "entry 6");
+
+        // Rebuilt from the third entry on and signed again with the log's own key: a checkpoint that somebody kept says so.
+        let mut rebuilt = all.clone();
+        rebuilt[2].time = UnixMs(7);
+        let mut forged = about(&rebuilt, &[]);
+        assert!(read(&forged, &lines(&rebuilt)).is_ok(), "without it nobody can tell");
+        forged.checkpoints.clone_from(&good_about.checkpoints);
+        refused(&forged, &lines(&rebuilt), "checkpoint of 8");
+        // Cut back and signed again.
+        let mut shorter = about(&all[..5], &[]);
+        shorter.checkpoints.clone_from(&good_about.checkpoints);
+        refused(&shorter, &lines(&all[..5]), "checkpoint 1");
+        // Two roots over one size.
+        let mut two = good_about.clone();
+        two.checkpoints.push(checkpoint(&rebuilt).note().to_string());
+        refused(&two, &good, "checkpoint 3");
+
+        for change in [
+            |about: &mut About| about.format = "accord-audit-2".into(),
+            |about: &mut About| about.federation = Hash([0x12; 32]).to_string(),
+            |about: &mut About| about.member = "IT-AGENCY".into(),
+            |about: &mut About| about.size = 12,
+            |about: &mut About| about.root = Hash([0x12; 32]).to_string(),
+        ] {
+            let mut bad = good_about.clone();
+            change(&mut bad);
+            assert!(read(&bad, &good).is_err(), "{bad:?}");
+        }
+        let mut backwards = all;
+        backwards[7].prev_size = 2;
+        refused(&about(&backwards, &[]), &lines(&backwards), "entry 7");
+    }
+}

@@ -1,15 +1,17 @@
-"""Owns the command line: checks vectors, verifies evidence files and decodes single messages."""
+"""Owns the command line: checks vectors, verifies evidence files and audit logs, and decodes single messages."""
 
 import argparse
 import json
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 from second import compare as verdicts
 from second.answer import compare
 from second.encoding import Refused, decode, to_json
 from second.evidence import milliseconds, verify
+from second.log import read_trust, verify_copy, verify_proof
 from second.messages import STRUCTURES
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
@@ -42,8 +44,14 @@ def trust_vectors(arguments):
 def verify_file(arguments):
     now = milliseconds(arguments.now, "--now") if arguments.now else int(time.time() * 1000)
     raw = Path(arguments.file).read_bytes()
+    answer = comparison(arguments.answer)
+    return say(arguments, lambda: verify(raw, arguments.federation, arguments.lists, now, answer), print_result)
+
+
+def say(arguments, action, print_it):
+    """Prints what an action finds, or where and why it refuses."""
     try:
-        result = verify(raw, arguments.federation, arguments.lists, now, comparison(arguments.answer))
+        result = action()
     except Refused as refused:
         if arguments.json:
             print(json.dumps({"verified": False, "where": refused.where, "reason": refused.what}, indent=2))
@@ -53,8 +61,41 @@ def verify_file(arguments):
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:
-        print_result(result)
+        print_it(result)
     return 0
+
+
+def audit(arguments):
+    now = int(time.time() * 1000)
+    return say(arguments, lambda: verify_copy(arguments.folder, arguments.federation, now), print_copy)
+
+
+def print_copy(result):
+    print("VERIFIED")
+    print(f"the log of {result['member']}: {result['size']} entries, {result['details']} with what they commit to")
+    print(f"root: {result['root']}")
+    print(f"checkpoints: {', '.join(map(str, result['checkpoints']))}")
+    for one in result["witnesses"]:
+        print(f"witnessed by {one['member']}: the first {one['size']} entries")
+    if not result["witnesses"]:
+        print("unwitnessed")
+
+
+def proof(arguments):
+    raw, now = Path(arguments.file).read_bytes(), int(time.time() * 1000)
+
+    def verified():
+        trust = read_trust(Path(arguments.trust).read_bytes(), arguments.federation, arguments.trust)
+        return verify_proof(raw, trust, now)
+
+    return say(arguments, verified, print_proof)
+
+
+def print_proof(result):
+    print("VERIFIED")
+    print(f"entry {result['seq']} among the first {result['size']} of the log of {result['member']}")
+    print(f"{result['kind']}, {time_of(result['time_ms'])}")
+    print("with what it commits to" if result["detail"] else "without what it commits to")
 
 
 def compare_verdicts(arguments):
@@ -99,6 +140,15 @@ def detail_of(one):
     if one["reason"]:
         return f" ({one['code']}, reason {one['reason']})"
     return f" ({one['code']})" if one["code"] else ""
+
+
+def time_of(milliseconds_since_1970):
+    try:
+        at = datetime.fromtimestamp(milliseconds_since_1970 / 1000, timezone.utc)
+    except (OverflowError, ValueError):
+        # An entry may bear any time of 64 bits.
+        return f"{milliseconds_since_1970} ms since 1970"
+    return at.isoformat(timespec="milliseconds")
 
 
 def view_file(arguments):
@@ -153,6 +203,17 @@ def main():
     command.add_argument("--answer", help="a file with the JSON that `accord ask` or `accord demo` printed, to compare")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=verify_file)
+    command = commands.add_parser("audit", help="verify a copy of an audit log")
+    command.add_argument("folder", help="a folder that `accord audit export` made")
+    command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=audit)
+    command = commands.add_parser("proof", help="verify a proof that an entry stands in an audit log")
+    command.add_argument("file", help="a file that `accord audit prove` made")
+    command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
+    command.add_argument("--trust", required=True, help="a bundle of trust documents, such as that of a copy")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=proof)
     command = commands.add_parser("compare", help="verdicts of this verifier and of the tool on altered files")
     command.add_argument("file")
     command.add_argument("--tool", required=True, help="the program `accord`")

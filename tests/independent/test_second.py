@@ -8,7 +8,8 @@ import unittest
 from hashlib import sha256
 from pathlib import Path
 
-from second import example
+import test_log
+from second import example, testing
 from second.catalogue import Catalogue
 from second.compare import verdict_of_tool
 from second.encoding import KIB, MIB, Refused, decode, encode
@@ -20,6 +21,7 @@ from second.frames import (
 from second.keys import LABELS, NUMBERS, PRIME, key_fault, signed_by, ys_of_low_order
 from second.messages import HEAD, MESSAGE_KIND, NUMBER, REASONS, STRUCTURES
 from second.rules import LONGEST_STANDING_MS, LONGEST_TOPIC_MS
+from second.testing import alterations, catalogue_text, lists
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors, public_key
@@ -30,7 +32,6 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 PROTOCOL = Path(__file__).parents[2] / "protocol"
 VECTORS = PROTOCOL / "tests" / "vectors" / "messages.txt"
 TRUST_VECTORS = PROTOCOL / "tests" / "vectors" / "trust.txt"
-DATA = PROTOCOL / "data"
 
 
 def setting(name):
@@ -52,24 +53,7 @@ def given_federation():
     return bytes.fromhex(setting("ACCORD_FEDERATION"))
 
 
-def lists():
-    return str(DATA / "lists")
-
-
-def catalogue_text():
-    """The text of the catalogue that is shipped, for the example federation."""
-    return (DATA / "strategic-1.toml").read_text(encoding="utf-8")
-
-
-class Case(unittest.TestCase):
-    def refused(self, action, what, where=""):
-        """The action is refused, for a reason and at a place that hold these words."""
-        with self.assertRaises(Refused) as caught:
-            action()
-        self.assertIn(what, caught.exception.what)
-        self.assertIn(where, caught.exception.where)
-
-
+class Case(testing.Case):
     def verdict(self, raw, federation, now):
         """What the verifier says of a file, having made sure that the tool says the same where ACCORD_TOOL names it."""
         fault = None
@@ -904,16 +888,6 @@ class EvidenceTests(Case):
             self.refused(lambda: verify(evidence_bytes(), self.federation, folder, self.now), "is not the one")
 
 
-def alterations(good):
-    """Every single-bit flip and every truncation."""
-    for bit in range(8 * len(good)):
-        flipped = bytearray(good)
-        flipped[bit // 8] ^= 1 << bit % 8
-        yield bytes(flipped)
-    for size in range(len(good)):
-        yield good[:size]
-
-
 def query_of(table_id, measures, *dims):
     """A query by (level, codes) of each dimension."""
     return {
@@ -1667,6 +1641,12 @@ class ExampleTests(Case):
         exchange = self.answer("PT-TEST", self.query, 1, 7, fed=fed, catalogue=1)
         row = self.row(["2021", "_T"], None, [], [("PT-TEST", "not_comparable")])
         self.assertTrue(self.verify(fed, [exchange], [row])["verified"])
+
+
+def load_tests(loader, tests, _pattern):
+    """Those of the audit log run with these."""
+    tests.addTests(loader.loadTestsFromModule(test_log))
+    return tests
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 mod administration;
 mod agreements;
 mod attacks;
+mod audit;
 mod audited;
 mod ceremony;
 mod command_line;

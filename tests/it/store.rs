@@ -4,10 +4,26 @@ use std::{fs, path::Path};
 
 use accord_node::{
     domain::{contribution::LEAVES, erasure::Erasure, import::index::digest, revision::HeldLine},
-    io::store::{Batch, Store},
+    io::store::{Batch, NewEntry, Store},
 };
-use accord_protocol::{catalogue::Kind, time::UnixMs};
+use accord_protocol::{
+    catalogue::Kind,
+    id::Hash,
+    log::{EventKind, tree},
+    time::UnixMs,
+};
 use accord_tests::{Federation, Running};
+
+fn entry(number: u64) -> NewEntry {
+    NewEntry {
+        kind: EventKind::Erased,
+        time: UnixMs(number),
+        actor_commit: Hash::ZERO,
+        subject: Hash::of(&number.to_be_bytes()),
+        detail_commit: Hash::ZERO,
+        sealed: vec![1; usize::try_from(number % 3).unwrap() * 4_000],
+    }
+}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -144,7 +160,8 @@ fn a_vintage_keeps_its_lines_and_forgets_the_name_of_an_erased_case() {
     let vintage = |year, edition| store.vintage(Kind::Seizure, year, edition).unwrap();
     assert_eq!(vintage(2024, 7), Some(lines.clone()));
     assert_eq!((vintage(2025, 7), vintage(2024, 8)), (Some(Vec::new()), None));
-    store.erase(&Erasure::default(), "case-3", UnixMs(0), "order 12/2026").unwrap();
+    store.erase(&Erasure::default(), "case-3", (UnixMs(0), "order 12/2026"), entry(0)).unwrap();
+    assert_eq!(store.log_tree().size(), 1, "with its entry in the audit log");
     let kept = vintage(2024, 7).unwrap();
     let nameless: Vec<usize> = (0..250).filter(|at| kept[*at].case != lines[*at].case).collect();
     assert_eq!(nameless, (0..250).filter(|at| at % 5 == 3).collect::<Vec<_>>());
@@ -153,4 +170,60 @@ fn a_vintage_keeps_its_lines_and_forgets_the_name_of_an_erased_case() {
     store.drop_vintage(Kind::Seizure, 2024, 7, &mut batch).unwrap();
     store.commit(batch).unwrap();
     assert_eq!((vintage(2024, 7), vintage(2025, 7)), (None, Some(Vec::new())));
+}
+
+#[test]
+fn the_audit_log_grows_by_commits_and_is_the_same_tree_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut leaves: Vec<Hash> = Vec::new();
+    let mut sizes = vec![0u64];
+    {
+        let (store, _) = Store::open(&path, 1 << 20).unwrap();
+        // Up to where a tile of the third level begins: 64 * 64 and some.
+        for count in [1, 62, 1, 1, 63, 300, 3_700, 5] {
+            let before = leaves.len() as u64;
+            let mut batch = Batch::default();
+            (before..before + count).for_each(|number| batch.append(entry(number)));
+            store.commit(batch).unwrap();
+            for seq in before..before + count {
+                let entry = store.entry(seq).unwrap().unwrap();
+                assert_eq!((entry.seq, entry.prev_size, entry.time), (seq, before, UnixMs(seq)));
+                leaves.push(entry.leaf_hash());
+            }
+            sizes.push(before + count);
+        }
+    }
+    // The lock lasts as long as the process: another one would find none.
+    fs::rename(&path, folder.path().join("again")).unwrap();
+    fs::remove_file(folder.path().join("again/lock")).unwrap();
+    let (store, _) = Store::open(&folder.path().join("again"), 1 << 20).unwrap();
+    let (log, size) = (store.log_tree(), leaves.len() as u64);
+    assert_eq!((log.size(), log.root()), (size, tree::root_of(leaves.iter().copied())));
+    let nodes = log.nodes(&store);
+    for of in [1, 63, 64, 65, 4_095, 4_096, 4_097, size] {
+        let root = tree::root_of(leaves[..usize::try_from(of).unwrap()].iter().copied());
+        assert_eq!(tree::root_at(&nodes, of).unwrap(), root, "the first {of}");
+        for index in [0, of / 2, of - 1] {
+            let path = tree::inclusion(&nodes, index, of).unwrap().unwrap();
+            assert!(
+                tree::verify_inclusion(&leaves[usize::try_from(index).unwrap()], index, of, &path, &root),
+                "{index} of {of}"
+            );
+        }
+        let path = tree::consistency(&nodes, of, size).unwrap().unwrap();
+        assert!(tree::verify_consistency((of, &root), (size, &log.root()), &path), "{of} in {size}");
+    }
+    for seq in [0, 64, size - 1] {
+        let subject = Hash::of(&seq.to_be_bytes());
+        assert_eq!(store.about(&subject).unwrap(), [seq]);
+        let sealed = vec![1; usize::try_from(seq % 3).unwrap() * 4_000];
+        assert_eq!(store.sealed(seq).unwrap(), Some(sealed.clone()).filter(|sealed| !sealed.is_empty()));
+    }
+    assert_eq!(store.all_sealed(0).count(), leaves.iter().enumerate().filter(|(seq, _)| seq % 3 > 0).count());
+    let mut batch = Batch::default();
+    store.drop_detail(64, &mut batch).unwrap();
+    store.commit(batch).unwrap();
+    assert_eq!(store.sealed(64).unwrap(), None);
+    assert_eq!(store.log_tree().root(), log.root(), "the tree does not know of details");
 }

@@ -55,7 +55,9 @@ impl Ledger {
     /// What was counted since the last time.
     pub fn take_summaries(&mut self) -> Vec<Summary> {
         let counted = self.hours.iter_mut().filter(|(_, hour)| !hour.over.is_empty());
-        counted.map(|(member, hour)| Summary { member: member.clone(), counts: std::mem::take(&mut hour.over) }).collect()
+        counted
+            .map(|(member, hour)| Summary { member: member.clone(), counts: std::mem::take(&mut hour.over) })
+            .collect()
     }
 
     /// Gives back what could not be entered.
@@ -78,10 +80,12 @@ mod tests {
         let (it, es): (NodeId, NodeId) = ("IT-AGENCY".parse().unwrap(), "ES-AGENCY".parse().unwrap());
         let mut ledger = Ledger::default();
         let own = |ledger: &mut Ledger, member, at| {
-            (0..100).filter(|number| {
-                let refusal = if number % 2 == 0 { Refusal::Auth } else { Refusal::Time };
-                ledger.enters(member, refusal, at)
-            }).count()
+            (0..100)
+                .filter(|number| {
+                    let refusal = if number % 2 == 0 { Refusal::Auth } else { Refusal::Time };
+                    ledger.enters(member, refusal, at)
+                })
+                .count()
         };
         assert_eq!(own(&mut ledger, &it, 0), 60);
         assert_eq!(own(&mut ledger, &it, HOUR_MS - 1), 0);

@@ -284,7 +284,10 @@ impl Config {
             return Err(bad("notify", "a program by its absolute path, and at most 15 arguments".into()));
         }
         if !DETAILS_MONTHS.contains(&raw.audit.details_months) {
-            return Err(bad("audit.details_months", "from 1 to 120 months; the law of your country says how long".into()));
+            return Err(bad(
+                "audit.details_months",
+                "from 1 to 120 months; the law of your country says how long".into(),
+            ));
         }
         if raw.listen_members == raw.listen_people {
             return Err(bad("listen_people", "must differ from listen_members".into()));

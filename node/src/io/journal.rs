@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 
 use super::store::NewEntry;
 
+/// Bytes of a key's name.
+const NAME: usize = 12;
 /// Extension of a month's key.
 const KEY: &str = ".key";
 
@@ -99,6 +101,12 @@ pub struct Journal {
     months: Mutex<BTreeMap<Month, Zeroizing<[u8; 32]>>>,
 }
 
+// A key that seals, and what is written before that which it sealed: its month, and the beginning of the key's own hash.
+struct Named {
+    name: [u8; NAME],
+    key: LessSafeKey,
+}
+
 struct Secret(Zeroizing<[u8; 32]>);
 
 impl std::fmt::Debug for Secret {
@@ -153,10 +161,11 @@ impl Journal {
         let detail = Detail { salt: random::bytes()?, text };
         let month = Month::of(time);
         let nonce: [u8; 12] = random::bytes()?;
-        let key = self.key_of(month)?;
+        let named = self.key_of(month)?;
         let mut sealed = [detail.salt.as_slice(), &detail.text].concat();
-        let aad = month.0.to_be_bytes();
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut sealed)
+        named
+            .key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(named.name), &mut sealed)
             .map_err(|_| JournalError::Changed)?;
         Ok(NewEntry {
             kind,
@@ -164,7 +173,7 @@ impl Journal {
             actor_commit: detail.actor_commit(actor),
             subject,
             detail_commit: detail.commit(),
-            sealed: [aad.as_slice(), &nonce, &sealed].concat(),
+            sealed: [named.name.as_slice(), &nonce, &sealed].concat(),
         })
     }
 
@@ -175,45 +184,58 @@ impl Journal {
         Ok(NewEntry { kind, time, actor_commit, subject: Hash::ZERO, detail_commit, sealed: Vec::new() })
     }
 
-    /// Reads what was sealed; nothing if the key of its month was thrown away.
+    /// Reads what was sealed; nothing if the key that it was sealed with was thrown away.
     pub fn read(&self, sealed: &[u8]) -> Result<Option<Detail>, JournalError> {
-        let parts = sealed.split_first_chunk::<4>().and_then(|(month, rest)| Some((month, rest.split_first_chunk::<12>()?)));
-        let (month, (nonce, sealed)) = parts.ok_or(JournalError::Changed)?;
-        let number = Month(u32::from_be_bytes(*month));
-        let Some(key) = self.months().get(&number).cloned() else { return Ok(None) };
-        let key = self.derived(number, &key)?;
+        let Some(named) = self.key_for(sealed)? else { return Ok(None) };
+        let parts = sealed.get(NAME..).and_then(<[u8]>::split_first_chunk::<12>);
+        let (nonce, sealed) = parts.ok_or(JournalError::Changed)?;
         let mut bytes = sealed.to_vec();
-        let opened = key
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(*month), &mut bytes)
+        let opened = named
+            .key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(named.name), &mut bytes)
             .map_err(|_| JournalError::Changed)?;
         let (salt, text) = opened.split_first_chunk::<32>().ok_or(JournalError::Changed)?;
         Ok(Some(Detail { salt: *salt, text: text.to_vec() }))
     }
 
-    /// The month that something was sealed in.
-    pub fn month_of(sealed: &[u8]) -> Option<Month> {
-        sealed.first_chunk().copied().map(|month| Month(u32::from_be_bytes(month)))
+    /// Whether the key that something was sealed with is still there.
+    pub fn is_readable(&self, sealed: &[u8]) -> bool {
+        self.key_for(sealed).is_ok_and(|key| key.is_some())
+    }
+
+    // The key whose name something begins with.
+    fn key_for(&self, sealed: &[u8]) -> Result<Option<Named>, JournalError> {
+        let name = sealed.first_chunk::<NAME>().ok_or(JournalError::Changed)?;
+        let month = Month(name.first_chunk().copied().map_or(0, u32::from_be_bytes));
+        let Some(key) = self.months().get(&month).cloned() else { return Ok(None) };
+        // A month has another key where its first one was thrown away, and the clock went back.
+        Ok(Some(self.derived(month, &key)?).filter(|named| named.name == *name))
     }
 
     // The key of a month; made, and durable, before anything is sealed with it.
-    fn key_of(&self, month: Month) -> Result<LessSafeKey, JournalError> {
+    fn key_of(&self, month: Month) -> Result<Named, JournalError> {
         let mut months = self.months();
-        let key = match months.get(&month) {
-            Some(key) => key.clone(),
-            None => {
-                let key = Zeroizing::new(random::bytes::<32>()?);
-                files::write_atomically(&self.path(month), key.as_slice())?;
-                months.entry(month).or_insert(key).clone()
-            }
+        let key = if let Some(key) = months.get(&month) {
+            key.clone()
+        } else {
+            let key = Zeroizing::new(random::bytes::<32>()?);
+            files::write_atomically(&self.path(month), key.as_slice())?;
+            months.entry(month).or_insert(key).clone()
         };
         self.derived(month, &key)
     }
 
-    fn derived(&self, month: Month, key: &[u8; 32]) -> Result<LessSafeKey, JournalError> {
+    fn derived(&self, month: Month, key: &[u8; 32]) -> Result<Named, JournalError> {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.secret.0.as_slice());
         let input = [b"accord/1 details\0".as_slice(), &month.0.to_be_bytes(), key].concat();
         let tag = hmac::sign(&secret, &input);
-        UnboundKey::new(&CHACHA20_POLY1305, tag.as_ref()).map(LessSafeKey::new).map_err(|_| JournalError::Changed)
+        let mut name = [0; NAME];
+        let Hash(print) = Hash::of(&[b"accord/1 month\0".as_slice(), &month.0.to_be_bytes(), key].concat());
+        for (to, from) in name.iter_mut().zip(month.0.to_be_bytes().iter().chain(&print)) {
+            *to = *from;
+        }
+        let key = UnboundKey::new(&CHACHA20_POLY1305, tag.as_ref()).map_err(|_| JournalError::Changed)?;
+        Ok(Named { name, key: LessSafeKey::new(key) })
     }
 
     /// Months whose details can be read, the oldest first.
@@ -232,5 +254,71 @@ impl Journal {
         files::sync_dir(&self.dir)?;
         self.months().remove(&month);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOVEMBER: UnixMs = UnixMs(1_795_500_000_000);
+    const DECEMBER: UnixMs = UnixMs(1_798_000_000_000);
+
+    fn entry(journal: &Journal, at: UnixMs, text: &str) -> NewEntry {
+        journal.entry((EventKind::Asked, at), "node", Hash::ZERO, text.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn details_are_read_until_the_key_of_their_month_is_gone_and_never_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), [7; 32]).unwrap();
+        let (old, new) = (entry(&journal, NOVEMBER, "{\"n\":1}"), entry(&journal, DECEMBER, "{\"n\":2}"));
+        assert_eq!(journal.readable().iter().map(Month::to_string).collect::<Vec<_>>(), ["2026-11", "2026-12"]);
+        for (entry, text) in [(&old, "{\"n\":1}"), (&new, "{\"n\":2}")] {
+            let detail = journal.read(&entry.sealed).unwrap().unwrap();
+            assert_eq!((detail.text.as_slice(), detail.commit()), (text.as_bytes(), entry.detail_commit));
+            assert_eq!(detail.actor_commit("node"), entry.actor_commit);
+            let plain = entry.sealed.windows(5).any(|part| part == b"{\"n\":");
+            assert!(!plain, "sealed");
+        }
+        // The same keys after a restart; another ring opens nothing.
+        let again = Journal::open(folder.path(), [7; 32]).unwrap();
+        assert!(again.read(&old.sealed).unwrap().is_some());
+        let stolen = Journal::open(folder.path(), [8; 32]).unwrap();
+        assert!(matches!(stolen.read(&old.sealed), Err(JournalError::Changed)));
+        for at in 0..old.sealed.len() {
+            let mut bad = old.sealed.clone();
+            bad[at] ^= 1;
+            assert!(!matches!(again.read(&bad), Ok(Some(_))), "byte {at}");
+        }
+
+        again.forget(Month::of(NOVEMBER)).unwrap();
+        assert!(again.read(&old.sealed).unwrap().is_none());
+        assert!(!folder.path().join("journal/2026-11.key").exists());
+        // A clock that goes back makes a new key, which opens nothing of what was.
+        entry(&again, NOVEMBER, "{}");
+        assert!(matches!(again.read(&old.sealed), Ok(None)) && !again.is_readable(&old.sealed));
+        assert!(again.read(&new.sealed).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_month_has_one_spelling() {
+        assert_eq!(Month::of(NOVEMBER).minus(24).to_string(), "2024-11");
+        assert_eq!(Month::from_name("2024-11"), Some(Month::of(NOVEMBER).minus(24)));
+        for bad in ["2024-00", "2024-13", "2024-1", "24-11", "2024", "2024-011", "x"] {
+            assert_eq!(Month::from_name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn salts_and_nonces_are_never_used_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), [7; 32]).unwrap();
+        let (one, other) = (entry(&journal, NOVEMBER, "{}"), entry(&journal, NOVEMBER, "{}"));
+        assert_ne!(one.detail_commit, other.detail_commit);
+        assert_ne!(one.actor_commit, other.actor_commit);
+        assert_ne!(one.sealed.get(NAME..NAME + 12), other.sealed.get(NAME..NAME + 12));
+        let (one, other) = (Journal::padding(NOVEMBER).unwrap(), Journal::padding(NOVEMBER).unwrap());
+        assert_ne!(one.detail_commit, other.detail_commit);
     }
 }

@@ -209,7 +209,8 @@ impl Node {
             ));
         }
         // Not which case: what was erased must not stay in the log.
-        let detail = json!({ "records": erasure.records(), "lines": lines, "kinds": kinds, "authority": authority.trim() });
+        let detail =
+            json!({ "records": erasure.records(), "lines": lines, "kinds": kinds, "authority": authority.trim() });
         let entered = self.entry_of(&Happening::new(EventKind::Erased, by, detail))?;
         let entry = self.store.erase(&erasure, &folded, (clock::now(), authority.trim()), entered)?;
         self.reload()?;

@@ -192,7 +192,10 @@ pub async fn reply_in_pieces(
         }
         write(send, writer.end()).await?;
         send.finish().map_err(|_| StreamError::Closed)?;
-        tokio::time::timeout(SILENCE_MAX, send.stopped()).await.map_err(|_| StreamError::Silent)?.map_or(Ok(()), |_| Ok(()))
+        tokio::time::timeout(SILENCE_MAX, send.stopped())
+            .await
+            .map_err(|_| StreamError::Silent)?
+            .map_or(Ok(()), |_| Ok(()))
     };
     let written = writing.await;
     if written.is_err() {

@@ -133,7 +133,7 @@ impl NoteSignature {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n", self.text)?;
+        writeln!(f, "{}", self.text)?;
         for signature in &self.signatures {
             let bytes = [signature.key_id.as_slice(), &signature.bytes].concat();
             writeln!(f, "{DASH}{} {}", signature.name, Base64::encode_string(&bytes))?;

@@ -5,8 +5,9 @@ mod people;
 use bincode::{Decode, Encode};
 
 pub use people::{
-    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall, MappingCall, MappingSource, Notice,
-    PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent, Where,
+    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
+    MappingCall, MappingSource, Notice, PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent,
+    Where,
 };
 
 use crate::{

@@ -342,6 +342,7 @@ fn other_kinds(peer: &Peer) -> Vec<Fault> {
         123,
         124,
         125,
+        126,
         u16::MAX,
     ] {
         let (id, _, payload) = whole(peer);

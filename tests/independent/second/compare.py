@@ -42,10 +42,10 @@ def own_verdict(raw, federation, lists, now):
     return True, ""
 
 
-def verdict_of_tool(tool, path, federation, at=None):
+def verdict_of_tool(tool, path, federation, at=None, command="evidence"):
     """`at` is the time that nothing may be later than, in milliseconds; otherwise now."""
     run = subprocess.run(
-        [tool, "evidence", "verify", str(path), "--federation", federation.hex(), "--json", *until(at)],
+        [tool, command, "verify", str(path), "--federation", federation.hex(), "--json", *until(at)],
         capture_output=True, check=False,
     )
     if run.returncode not in EXIT_CODES:

@@ -49,23 +49,23 @@ class Exchange:
     asked: dict = field(default_factory=dict)
 
 
-def read_json(raw):
+def read_json(raw, where="$"):
     """The value of a JSON text in UTF-8, without floats and without a name that stands twice."""
 
     def once(pairs):
         names = [name for name, _ in pairs]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise Refused("$", f"{twice[0]!r} stands twice in one object")
+            raise Refused(where, f"{twice[0]!r} stands twice in one object")
         return dict(pairs)
 
     def no_float(text):
-        raise Refused("$", f"{text} is no whole number")
+        raise Refused(where, f"{text} is no whole number")
 
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=once, parse_float=no_float, parse_constant=no_float)
     except (ValueError, RecursionError) as error:
-        raise Refused("$", f"no JSON in UTF-8: {error}") from error
+        raise Refused(where, f"no JSON in UTF-8: {error}") from error
 
 
 def need_type(value, kind, where):

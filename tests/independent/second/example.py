@@ -30,7 +30,10 @@ class Signer:
         self.key = self._private.public_key().public_bytes_raw()
 
     def sign(self, label, federation, payload):
-        return self._private.sign(sign_input(label, federation, payload))
+        return self.sign_bytes(sign_input(label, federation, payload))
+
+    def sign_bytes(self, message):
+        return self._private.sign(message)
 
 
 def signers(*names):

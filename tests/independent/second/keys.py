@@ -76,12 +76,14 @@ def sign_input(label, federation, payload):
 
 
 def signed_by(key, signature, label, federation, payload):
-    """Whether a key, already checked to be a `key`, has signed the payload under the label.
+    """Whether a key, already checked to be a `key`, has signed the payload under the label."""
+    return verifies(key, signature, sign_input(label, federation, payload))
 
-    The library verifies without the cofactor, wants S below L and compares R as bytes, as section 4 does.
-    """
+
+def verifies(key, signature, message):
+    """The library verifies without the cofactor, wants S below L and compares R as bytes, as section 4 does."""
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, sign_input(label, federation, payload))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
         return False
     return True

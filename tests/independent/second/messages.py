@@ -118,6 +118,8 @@ POLICY = Struct(
     rows=Utf8(65_536), cedar=Utf8(65_536),
 )
 CATALOGUE = Struct(**head("catalogue"), text=Utf8(524_288))
+# Section 1 there.
+BUNDLE = Struct(proposed=List(DOCUMENT, 512), held=List(DOCUMENT, 1024), cards=List(CARD, 1024), note=Bytes(4096))
 
 # Section 6.
 COVERAGE_STATE = codes(1, complete=1, partial=2, none=3)
@@ -231,6 +233,7 @@ STRUCTURES = {
     "head": (HEAD, 64 * KIB),
     "signed-bytes": (SIGNED_BYTES, 64 * KIB),
     "document": (DOCUMENT, MIB),
+    "bundle": (BUNDLE, 8 * MIB),
     "root": (ROOT, 64 * KIB),
     "roster": (ROSTER, MIB),
     "member-keys": (MEMBER_KEYS, 64 * KIB),

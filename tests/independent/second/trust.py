@@ -50,6 +50,7 @@ class Trust:
         self.roster_hash = document.hash
         self.members = {member["node_id"]: member for member in self.roster["members"]}
         self.catalogues = self._catalogues()
+        self._counting = {}
         accepted = self._accepted()
         found = {
             name: self._lineage(member, accepted)
@@ -273,6 +274,7 @@ class Trust:
             continuous = before and before.hash in counting and document.has_threshold(before.content["sign_keys"], 1)
             if continuous or accepted is None or (name, document.hash) in accepted:
                 counting[document.hash] = document
+        self._counting[name] = counting
         for document in known.values():
             version = document.content["keys_version"]
             if version > member["anchor_version"] and document.hash not in anchored and document.hash not in counting:
@@ -472,6 +474,15 @@ class Trust:
         if not card["valid_from"] <= at < card["valid_to"]:
             return "the card is outside its validity"
         return None
+
+    def keys_back(self, name):
+        """The keys documents of a member that count: the one in force, and one after the other those that it follows."""
+        found, document = [], self._keys.get(name)
+        while document:
+            found.append(document.content)
+            before = self._counting[name].get(document.content["prev_hash"])
+            document = before if before and keys_follow(before, document) else None
+        return found
 
     def in_force(self, label, name):
         """The document with a member's keys or officers in force, or None."""

@@ -140,7 +140,7 @@ pub(super) fn export(folder: &Path, global: &Global) -> anyhow::Result<Outcome> 
             return Err(error);
         }
     };
-    let file = file.into_inner().map_err(|error| error.into_error()).with_context(|| part.display().to_string())?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(|| part.display().to_string())?;
     file.sync_all().with_context(|| part.display().to_string())?;
     let (trust, documents) = profile.trust()?;
     let bundle = Bundle {
@@ -189,9 +189,10 @@ fn witnesses(report: &Report, trust: &Trust) -> Vec<(String, u64, u64)> {
     for member in trust.roster().members.iter().filter(|member| member.node_id != report.member) {
         let Some(keys) = trust.keys(&member.node_id) else { continue };
         let name = witness_name(trust.federation(), &member.node_id);
-        let seen = report.checkpoints.iter().filter_map(|signed| {
-            Some((signed.checkpoint().size, signed.cosigned_at(&name, &keys.witness_key)?))
-        });
+        let seen = report
+            .checkpoints
+            .iter()
+            .filter_map(|signed| Some((signed.checkpoint().size, signed.cosigned_at(&name, &keys.witness_key)?)));
         found.extend(seen.max().map(|(size, at)| (member.node_id.to_string(), size, at)));
     }
     found

@@ -232,7 +232,8 @@ impl Prove {
         if self.detail && proven.detail().is_none() && proven.entry().kind != EventKind::Padding {
             outcome.warnings.push(accord_protocol::message::Notice {
                 code: "DETAIL-GONE".into(),
-                message: "what the entry commits to is no longer kept: that it stands there is proved, not what it was".into(),
+                message: "what the entry commits to is no longer kept: that it stands there is proved, not what it was"
+                    .into(),
             });
         }
         Ok(outcome)
@@ -252,7 +253,19 @@ fn egress_text(result: &Value) -> String {
     if rows.is_empty() {
         return "nothing has left\n".to_owned();
     }
-    let names = ["partner", "purpose", "table", "edition", "answers", "officers", "numbers_shown", "numbers_hidden", "bytes", "first", "last"];
+    let names = [
+        "partner",
+        "purpose",
+        "table",
+        "edition",
+        "answers",
+        "officers",
+        "numbers_shown",
+        "numbers_hidden",
+        "bytes",
+        "first",
+        "last",
+    ];
     let cells: Vec<Vec<String>> =
         rows.iter().map(|row| names.iter().map(|name| field(row, &format!("/{name}"))).collect()).collect();
     let header = names.map(|name| name.replace('_', " "));

@@ -141,11 +141,23 @@ fn words(kind: &str, detail: &Value) -> String {
     let of = |name: &str| field(detail, &format!("/{name}"));
     let short = |name: &str| of(name).chars().take(12).collect::<String>();
     let what = match kind {
-        "asked" => format!("request {} to {}, for {} ({})", short("request_id"), of("audience"), of("purpose"), of("legal_basis")),
+        "asked" => format!(
+            "request {} to {}, for {} ({})",
+            short("request_id"),
+            of("audience"),
+            of("purpose"),
+            of("legal_basis")
+        ),
         "heard" => format!("request {}: {} {}", short("request_id"), of("from"), of("said")),
         "answered" => format!(
             "request {}, for {} ({}), table {}, edition {}: {} numbers shown, {} hidden",
-            short("request_id"), of("purpose"), of("legal_basis"), of("table_id"), of("edition"), of("numbers_shown"), of("numbers_hidden")
+            short("request_id"),
+            of("purpose"),
+            of("legal_basis"),
+            of("table_id"),
+            of("edition"),
+            of("numbers_shown"),
+            of("numbers_hidden")
         ),
         "refused" => format!("{}: {}", of("refusal"), of("why")),
         "refusals" => format!("more than have entries of their own: {}", of("counts")),
@@ -162,7 +174,10 @@ fn words(kind: &str, detail: &Value) -> String {
         "proposal" | "proposal-rejected" => format!("{}: {}", of("proposal"), of("reason")),
         "document" => format!("{} {}", of("label"), short("hash")),
         "started" => format!("after {}", of("after")),
-        "settings" => format!("now: {}", of("new")),
+        "settings" => {
+            let count = |name: &str| detail.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+            format!("{} lines new, {} gone (--full)", count("new"), count("gone"))
+        }
         "read" => of("what"),
         "retention" => format!("details of {}", of("months")),
         _ => String::new(),

@@ -169,7 +169,11 @@ pub struct Done {
 
 impl Job<'_> {
     /// Reads all rows, then stores all or none. `finish` completes the report and adds to the last batch.
-    pub fn run(&self, file: File, finish: impl FnOnce(&mut Report, &mut Batch) -> Result<(), StoreError>) -> Result<Done, ImportError> {
+    pub fn run(
+        &self,
+        file: File,
+        finish: impl FnOnce(&mut Report, &mut Batch) -> Result<(), StoreError>,
+    ) -> Result<Done, ImportError> {
         let mut blocks = Spool::new(self.spool_dir, "blocks").map_err(ImportError::Spool)?;
         let Staged { mut report, added, rests_on } = self.read_rows(file, &mut blocks)?;
         report.rests_on = rests_on.into_iter().map(import_id).collect();

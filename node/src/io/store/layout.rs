@@ -2,7 +2,11 @@
 
 use bincode::{Decode, Encode};
 
-use accord_protocol::{codec::Cap, id::Hash, log::{ENTRY_BYTES, tree::empty_root}};
+use accord_protocol::{
+    codec::Cap,
+    id::Hash,
+    log::{ENTRY_BYTES, tree::empty_root},
+};
 
 use super::log::NewEntry;
 

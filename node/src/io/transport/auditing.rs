@@ -47,11 +47,11 @@ async fn copy(node: &Arc<Node>, by: Actor, send: &mut SendStream) -> Result<(), 
     let (pieces, taken) = tokio::sync::mpsc::channel(PIECES);
     let worker = Arc::clone(node);
     let copying = tokio::task::spawn_blocking(move || worker.audit_copy(&by, &pieces));
-    let sent = stream::reply_in_pieces(send, MessageKind::Audit, COPY.to_vec(), taken).await;
+    let replied = stream::reply_in_pieces(send, MessageKind::Audit, COPY.to_vec(), taken).await;
     match copying.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "a copy of the audit log broke off"),
         Err(error) => tracing::error!(%error, "a copy of the audit log broke off"),
     }
-    sent
+    replied
 }

@@ -123,7 +123,9 @@ async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: 
         });
     }
     let taking = tokio::task::spawn_blocking(move || {
-        if let Err(error) = node.take_documents(catching_up.documents(), &[], &crate::node::Actor::Member(member.clone())) {
+        if let Err(error) =
+            node.take_documents(catching_up.documents(), &[], &crate::node::Actor::Member(member.clone()))
+        {
             let error = accord_protocol::text::with_causes(&error);
             tracing::warn!(peer = %member, error, "documents were not taken");
         }

@@ -114,7 +114,9 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
             true
         }
         MessageKind::Ask | MessageKind::Relay | MessageKind::Requests => role == KeyRole::Officer,
-        MessageKind::Inbox | MessageKind::Edition => matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor),
+        MessageKind::Inbox | MessageKind::Edition => {
+            matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor)
+        }
         MessageKind::Records | MessageKind::Audit => matches!(role, KeyRole::Operator | KeyRole::Auditor),
         MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
             role == KeyRole::Operator
@@ -452,12 +454,19 @@ pub(super) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Box<Reply>
     })
 }
 
-pub(super) async fn blocking(node: &Arc<Node>, work: impl FnOnce(&Node) -> Reply + Send + 'static) -> Result<Reply, StreamError> {
+pub(super) async fn blocking(
+    node: &Arc<Node>,
+    work: impl FnOnce(&Node) -> Reply + Send + 'static,
+) -> Result<Reply, StreamError> {
     let worker = Arc::clone(node);
     tokio::task::spawn_blocking(move || work(&worker)).await.map_err(|_| StreamError::Closed)
 }
 
-pub(super) async fn answer_json<T: Serialize>(send: &mut SendStream, kind: MessageKind, reply: &T) -> Result<(), StreamError> {
+pub(super) async fn answer_json<T: Serialize>(
+    send: &mut SendStream,
+    kind: MessageKind,
+    reply: &T,
+) -> Result<(), StreamError> {
     let body = serde_json::to_vec(reply).map_err(|_| StreamError::DoesNotFit)?;
     stream::reply(send, kind, Vec::new(), Some(&body), None).await
 }

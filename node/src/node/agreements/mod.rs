@@ -303,7 +303,13 @@ impl Node {
     }
 
     // What somebody did with a proposal.
-    fn proposal_happening(&self, kind: EventKind, entry: &AgreementEntry, consent: &Consent, by: &PublicKey) -> Happening {
+    fn proposal_happening(
+        &self,
+        kind: EventKind,
+        entry: &AgreementEntry,
+        consent: &Consent,
+        by: &PublicKey,
+    ) -> Happening {
         let detail = json!({
             "proposal": id_of(&entry.document), "matter": consent.matter.as_str(), "kind": consent.kind.as_str(),
             "from": consent.from_year, "to": consent.to_year, "reason": consent.reason(), "of_edition": consent.edition,

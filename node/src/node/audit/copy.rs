@@ -36,7 +36,11 @@ impl Node {
             piece.push(b'\n');
             // Whoever took the pieces has gone.
             let gone = || StoreError::Read("the copy was not taken to its end".into());
-            if piece.len() >= PIECE { pieces.blocking_send(std::mem::take(&mut piece)).map_err(|_| gone()) } else { Ok(()) }
+            if piece.len() >= PIECE {
+                pieces.blocking_send(std::mem::take(&mut piece)).map_err(|_| gone())
+            } else {
+                Ok(())
+            }
         };
         line(about)?;
         let mut details = self.store.all_sealed(0).peekable();
@@ -46,7 +50,8 @@ impl Node {
             if entry.seq >= size {
                 break;
             }
-            let sealed = details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
+            let sealed =
+                details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
             let detail = match &sealed {
                 Some((_, sealed)) => self.journal.read(sealed)?,
                 None => None,

@@ -27,7 +27,8 @@ struct Sum {
 impl Node {
     /// What left between two instants, as far as details can still be read. Blocks on the store.
     pub(crate) fn egress(&self, (since, until): (Option<u64>, Option<u64>), by: &Actor) -> Reply {
-        self.egress_inner(since.unwrap_or(0), until.unwrap_or(u64::MAX), by).unwrap_or_else(|error| store_failed(&error))
+        self.egress_inner(since.unwrap_or(0), until.unwrap_or(u64::MAX), by)
+            .unwrap_or_else(|error| store_failed(&error))
     }
 
     fn egress_inner(&self, since: u64, until: u64, by: &Actor) -> Result<Reply, StoreError> {
@@ -77,7 +78,8 @@ impl Node {
                 })
             })
             .collect();
-        let mut reply = done(json!({ "member": self.config.member.as_str(), "rows": rows, "details_gone": unreadable }));
+        let mut reply =
+            done(json!({ "member": self.config.member.as_str(), "rows": rows, "details_gone": unreadable }));
         if unreadable > 0 {
             reply.warnings.push(crate::node::notice(
                 "DETAILS-GONE",

@@ -36,7 +36,11 @@ impl Filter {
         let kind = |word: &String| {
             EventKind::from_word(word).ok_or_else(|| {
                 let all: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-                format!("there is no kind of entry `{}`; there are: {}", accord_protocol::text::shown(word), all.join(", "))
+                format!(
+                    "there is no kind of entry `{}`; there are: {}",
+                    accord_protocol::text::shown(word),
+                    all.join(", ")
+                )
             })
         };
         Ok(Self {
@@ -165,13 +169,8 @@ impl Node {
             let path = tree::inclusion(&log.nodes(&self.store), seq, size)?;
             let detail = if with_detail { self.detail_of(seq)? } else { None };
             let is_detailed = detail.is_some();
-            let proof = Proof {
-                index: seq,
-                path: path.unwrap_or_default(),
-                entry: entry.to_bytes(),
-                detail,
-                checkpoint,
-            };
+            let proof =
+                Proof { index: seq, path: path.unwrap_or_default(), entry: entry.to_bytes(), detail, checkpoint };
             Ok(done(json!({
                 "member": self.config.member.as_str(), "seq": seq, "kind": entry.kind.as_str(), "time": entry.time.to_string(),
                 "size": size, "detail": is_detailed, "proof": proof.to_string(),

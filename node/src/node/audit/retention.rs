@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     io::{
-        journal::{Journal, Month},
+        journal::Month,
         store::{Batch, StoreError},
     },
     node::{Actor, Happening, Node, Reply, done, store_failed},
@@ -52,11 +52,10 @@ impl Node {
     }
 
     fn delete_unreadable(&self) -> Result<u64, StoreError> {
-        let readable = self.journal.readable();
         let (mut batch, mut deleted, mut in_batch) = (Batch::default(), 0, 0);
         for entry in self.store.all_sealed(0) {
             let (seq, sealed) = entry?;
-            if Journal::month_of(&sealed).is_some_and(|month| readable.contains(&month)) {
+            if self.journal.is_readable(&sealed) {
                 continue;
             }
             self.store.drop_detail(seq, &mut batch)?;

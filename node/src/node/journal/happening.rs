@@ -4,12 +4,13 @@ use accord_protocol::{
     answer::AnswerHead,
     cell::CELL_LEN,
     codec::{Cap, decode},
-    held::Status,
+    held::{HeldState, Status},
     id::{Hash, NodeId, OfficerId},
     key::PublicKey,
     log::{EventKind, subject_of},
     member_keys::KeyRole,
     officers::Card,
+    refusal::Reason,
     request::{Query, Request, RequestBody},
     signed::{Document, FederationId, Label},
 };
@@ -99,8 +100,11 @@ pub(super) fn request_json(body: &RequestBody, body_hash: &Hash) -> Map<String, 
 }
 
 fn query_json(query: &Query) -> Value {
-    let dims: Vec<Value> =
-        query.dims.iter().map(|dim| json!({ "dim": dim.dim, "level": dim.level, "codes": dim.codes.as_slice() })).collect();
+    let dims: Vec<Value> = query
+        .dims
+        .iter()
+        .map(|dim| json!({ "dim": dim.dim, "level": dim.level, "codes": dim.codes.as_slice() }))
+        .collect();
     json!({ "measures": query.measures, "dims": dims })
 }
 
@@ -129,7 +133,7 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
         if let Some(refusal) = answer.refusal() {
             put("refusal", json!(refusal.as_str()));
             put("why", json!(decided.why));
-            put("reason", json!(answer.reason().map(|reason| reason.as_str())));
+            put("reason", json!(answer.reason().map(Reason::as_str)));
             (EventKind::Refused, Label::Answer)
         } else {
             let (numbers, rest) = decided.slice.as_chunks::<CELL_LEN>();
@@ -144,9 +148,8 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
     } else {
         let status: Option<Status> = decode(head, Cap::Head).ok();
         let state = status.as_ref().map(|status| status.state);
-        put("state", json!(state.map(|state| state.as_str())));
+        put("state", json!(state.map(HeldState::as_str)));
         put("state_seq", json!(status.map(|status| status.state_seq)));
-        use accord_protocol::held::HeldState;
         let kind = match state {
             Some(HeldState::Withdrawn) => EventKind::Withdrawn,
             Some(HeldState::Expired) => EventKind::Expired,
@@ -155,8 +158,7 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
         (kind, Label::Status)
     };
     if let Some(held) = decided.held {
-        let by: Vec<String> =
-            held.verdicts.iter().flat_map(Document::signed_by).map(|key| key.to_string()).collect();
+        let by: Vec<String> = held.verdicts.iter().flat_map(Document::signed_by).map(|key| key.to_string()).collect();
         put("verdicts_by", json!(by));
     }
     Happening { kind, actor, subject: Hash::ZERO, detail }.about(label, federation, head)

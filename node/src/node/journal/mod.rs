@@ -5,11 +5,13 @@ mod outward;
 
 use accord_edge::clock;
 use accord_protocol::{
+    answer::AnswerHead,
     approval::Approval,
+    codec::{Cap, decode},
     id::{Hash, NodeId},
     key::PublicKey,
     log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of},
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     signed::Document,
 };
 use serde_json::{Value, json};
@@ -55,13 +57,14 @@ impl Node {
     /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which is counted.
     pub(super) fn enter_decision(&self, batch: &mut Batch, decided: &Decided<'_>) -> Result<(), StoreError> {
         let standing = self.standing();
-        let happening =
-            happening::of_decision(decided, standing.trust().federation(), &standing.access.hash());
-        if happening.kind == EventKind::Refused
-            && decided.held.is_none()
-            && !self.ledger().enters(decided.requester, Refusal::Unavailable, self.since_start.ms())
-        {
-            return Ok(());
+        let happening = happening::of_decision(decided, standing.trust().federation(), &standing.access.hash());
+        if happening.kind == EventKind::Refused && decided.held.is_none() {
+            let refusal =
+                decode::<AnswerHead>(decided.reply.head.as_slice(), Cap::Head).ok().and_then(|head| head.refusal());
+            let refusal = refusal.unwrap_or(Refusal::Unavailable);
+            if !self.ledger().enters(decided.requester, refusal, self.since_start.ms()) {
+                return Ok(());
+            }
         }
         self.enter(batch, &happening)
     }
@@ -78,7 +81,7 @@ impl Node {
         let Ok(said) = document.unverified::<Approval>() else { return Ok(()) };
         let detail = json!({
             "request_id": held.request_id.to_string(), "body_hash": held.body_hash.to_string(), "requester": held.requester.as_str(),
-            "verdict": said.verdict.as_str(), "reason": said.reason().map(|reason| reason.as_str()),
+            "verdict": said.verdict.as_str(), "reason": said.reason().map(Reason::as_str),
             "edition": said.edition, "slice_hash": said.slice_hash.to_string(), "policy_hash": said.policy_hash.to_string(),
         });
         let by = document.signed_by().first().map_or(Actor::Node, |key| self.person(key));
@@ -208,12 +211,16 @@ impl Node {
             return Ok(None);
         }
         self.store.replace_settings(now, batch)?;
-        let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        let lines = |text: &str| {
+            text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>()
+        };
         let (old, new) = (lines(before.as_deref().unwrap_or_default()), lines(now));
         let missing = |from: &[String], of: &[String]| {
             of.iter().filter(|line| !from.contains(line) && !line.starts_with('#')).cloned().collect::<Vec<_>>()
         };
-        Ok(Some(json!({ "sha256": Hash::of(now.as_bytes()).to_string(), "new": missing(&old, &new), "gone": missing(&new, &old) })))
+        Ok(Some(
+            json!({ "sha256": Hash::of(now.as_bytes()).to_string(), "new": missing(&old, &new), "gone": missing(&new, &old) }),
+        ))
     }
 
     /// One of the agency's own people, as of now.

@@ -26,12 +26,24 @@ impl Node {
     }
 
     /// Enters what came back at once. Blocks on the store.
-    pub(crate) fn enter_heard(&self, call: &AskCall, body: &RequestBody, signed: &SignedBytes, slice_bytes: usize) -> Result<(), StoreError> {
+    pub(crate) fn enter_heard(
+        &self,
+        call: &AskCall,
+        body: &RequestBody,
+        signed: &SignedBytes,
+        slice_bytes: usize,
+    ) -> Result<(), StoreError> {
         self.record(&self.heard(body, &Hash::of(call.body.as_slice()), signed, slice_bytes))
     }
 
     /// What came back of a request.
-    pub(in crate::node) fn heard(&self, body: &RequestBody, body_hash: &Hash, signed: &SignedBytes, slice_bytes: usize) -> Happening {
+    pub(in crate::node) fn heard(
+        &self,
+        body: &RequestBody,
+        body_hash: &Hash,
+        signed: &SignedBytes,
+        slice_bytes: usize,
+    ) -> Happening {
         let standing = self.standing();
         let trust = standing.trust();
         let head = signed.payload.as_slice();
