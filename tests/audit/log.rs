@@ -109,6 +109,8 @@ fn main() {
     let again = folder.path().join("again");
     std::fs::rename(&path, &again).unwrap();
     std::fs::remove_file(again.join("lock")).unwrap();
+    // sled lets go of its files a moment later.
+    thread::sleep(std::time::Duration::from_secs(2));
     let watch = Stopwatch::start();
     let (store, _) = Store::open(&again, 256 << 20).unwrap();
     println!("to open the store with every checksum: {} ms", watch.ms());
