@@ -23,6 +23,7 @@ mod imports;
 mod inbox;
 mod independent;
 mod keys_at_rest;
+mod kills;
 mod kinds;
 mod policy;
 mod real_file;

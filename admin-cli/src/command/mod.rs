@@ -134,6 +134,8 @@ pub(crate) enum Command {
     Audit(audit::Audit),
     /// What left this agency: answers by partner, purpose, table and edition.
     Egress(audit::Egress),
+    /// Read everything that the own node holds, and name what does not hold.
+    Verify,
     /// How long details of the audit log are kept; remove those that are over.
     #[command(subcommand)]
     Retention(audit::Retention),
@@ -234,6 +236,7 @@ impl Command {
             Self::Evidence(_) => "evidence",
             Self::Audit(_) => "audit",
             Self::Egress(_) => "egress",
+            Self::Verify => "verify",
             Self::Retention(_) => "retention",
             Self::Import(_) => "import",
             Self::Case(_) => "case",
@@ -286,6 +289,7 @@ impl Cli {
             Command::Evidence(command) => command.run(global),
             Command::Audit(command) => command.run(global),
             Command::Egress(command) => command.run(global),
+            Command::Verify => audit::verify_everything(global),
             Command::Retention(command) => command.run(global),
             Command::Import(command) => command.run(global),
             Command::Case(command) => command.run(global),

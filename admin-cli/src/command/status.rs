@@ -98,7 +98,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             )
         };
         format!(
-            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n",
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n  audit log {} entries, last closed at {}\n",
             text("/member"),
             text("/version"),
             text("/now"),
@@ -113,6 +113,11 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             text("/policy/rows"),
             text("/inbox/waiting"),
             text("/requests/waiting"),
+            text("/log/size"),
+            match text("/log/closed").as_str() {
+                "null" => "none yet".to_owned(),
+                size => size.to_owned(),
+            },
         )
     }))
 }

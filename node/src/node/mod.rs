@@ -29,7 +29,7 @@ mod withdrawals;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock, atomic::AtomicBool},
 };
 
 use accord_edge::{
@@ -117,6 +117,8 @@ pub struct Node {
     journal: Journal,
     // Refusals that are only counted.
     ledger: Mutex<Ledger>,
+    // The start is not in the log yet: there was no room.
+    unentered_start: AtomicBool,
     spool: PathBuf,
     records: Mutex<Records>,
     quota: Mutex<Quota>,
@@ -284,10 +286,11 @@ impl Node {
             store,
             journal,
             ledger: Mutex::default(),
+            unentered_start: AtomicBool::new(false),
             spool,
         };
         node.choose_voice();
-        node.enter_start()?;
+        node.enter_start_or_later()?;
         node.mark_documents()?;
         node.forget_replies()?;
         node.open_boxes()?;

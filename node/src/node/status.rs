@@ -55,7 +55,12 @@ impl Node {
                 "a partner signed two different replies to one request: see `accord status --json`, and call its liaison and the federation's administrators",
             ));
         }
+        let log = match self.log_json() {
+            Ok(log) => log,
+            Err(error) => return super::store_failed(&error),
+        };
         let mut reply = done(json!({
+            "log": log,
             "panics": panics,
             "door": self.door.counts(),
             "replies": self.replies().iter().map(|(member, count)| (member.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),

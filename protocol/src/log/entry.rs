@@ -92,6 +92,8 @@ crate::codes! {
         Retention = 70 "retention",
         /// Somebody looked at the log, or took a copy of it.
         Read = 71 "read",
+        /// Everything that the node holds was read.
+        Verified = 73 "verified",
         /// A checkpoint of a partner's log does not follow from the one before.
         Fork = 72 "fork",
     }

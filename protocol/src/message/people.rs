@@ -380,6 +380,8 @@ pub enum AuditCall {
     },
     /// The whole log, line by line: see `docs/audit.md`.
     Export {},
+    /// Reads everything that the node holds.
+    Everything {},
     /// Closes the log for witnesses now rather than at the next full hour.
     Close {},
     /// What left, by partner, purpose, table and edition.

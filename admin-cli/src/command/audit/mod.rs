@@ -272,6 +272,27 @@ fn egress_text(result: &Value) -> String {
     table(&header, &cells, &[false, false, false, true, true, true, true, true, true, false, false])
 }
 
+/// `accord verify`
+pub(super) fn verify_everything(global: &Global) -> anyhow::Result<Outcome> {
+    let reply = ask_node(global, MessageKind::Audit, &AuditCall::Everything {})?;
+    Ok(Outcome::from_reply(reply, |result| {
+        let holds = result.get("holds").and_then(Value::as_object).into_iter().flatten();
+        let rows: Vec<Vec<String>> =
+            holds.map(|(kind, of)| vec![kind.replace('-', " "), field(of, "/values"), field(of, "/bytes")]).collect();
+        let header = ["kind", "values", "bytes"].map(str::to_owned);
+        let mut text = table(&header, &rows, &[false, true, true]);
+        let failed = result.get("failed").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for flaw in failed {
+            text += &format!("NOT AS IT WAS: {}: {}\n", field(flaw, "/part"), field(flaw, "/rule"));
+        }
+        if failed.is_empty() {
+            let entries = field(result, "/log_entries");
+            text += &format!("verified: every value, and all {entries} entries of the audit log\n");
+        }
+        text
+    }))
+}
+
 impl Retention {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         let run = matches!(self, Self::Run);

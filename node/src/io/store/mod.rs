@@ -5,6 +5,7 @@
 //! not reach the disk by itself), then the manifest beside the database. Opening compares the three.
 
 mod agreements;
+mod check;
 mod clock;
 mod compact;
 mod contradictions;
@@ -28,6 +29,7 @@ use std::{
 };
 
 pub use agreements::{AgreementEntry, Course};
+pub use check::{Checked, Flaw, Holding};
 pub use contradictions::ContradictionEntry;
 pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};

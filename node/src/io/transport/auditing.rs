@@ -33,6 +33,7 @@ pub(super) async fn audit(
         }
         Ok(AuditCall::Show(filter)) => blocking(node, move |node| node.audit_show(&filter, &by)).await?,
         Ok(AuditCall::Prove { seq, detail }) => blocking(node, move |node| node.audit_prove(seq, detail, &by)).await?,
+        Ok(AuditCall::Everything {}) => blocking(node, move |node| node.verify_everything(&by)).await?,
         Ok(AuditCall::Close {}) => blocking(node, Node::audit_close).await?,
         Ok(AuditCall::Egress { since_ms, until_ms }) => {
             blocking(node, move |node| node.egress((since_ms, until_ms), &by)).await?

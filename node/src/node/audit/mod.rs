@@ -2,6 +2,7 @@
 
 mod copy;
 mod egress;
+mod everything;
 mod retention;
 
 use accord_edge::clock;

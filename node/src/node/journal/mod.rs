@@ -3,6 +3,8 @@
 mod happening;
 mod outward;
 
+use std::sync::atomic::Ordering;
+
 use accord_edge::clock;
 use accord_protocol::{
     answer::AnswerHead,
@@ -170,8 +172,36 @@ impl Node {
         Ok((tree, signed))
     }
 
+    /// The same; where there is no room for it the node starts all the same and says so later: it can still be looked at, and nothing
+    /// else is accepted before there is room. Blocks on the store.
+    pub(super) fn enter_start_or_later(&self) -> Result<(), StoreError> {
+        match self.enter_start() {
+            Err(error @ StoreError::DiskFull { .. }) => {
+                tracing::error!(%error, "the start cannot be entered in the audit log yet");
+                self.unentered_start.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            entered => entered,
+        }
+    }
+
+    /// Enters the start for which there was no room. Blocks on the store.
+    pub fn enter_late_start(&self) {
+        if self.unentered_start.load(Ordering::Relaxed) && self.enter_start().is_ok() {
+            self.unentered_start.store(false, Ordering::Relaxed);
+            tracing::info!("there is room again: the start is in the audit log");
+        }
+    }
+
+    /// The log in numbers, for `accord status`. Blocks on the store.
+    pub(super) fn log_json(&self) -> Result<Value, StoreError> {
+        let tree = self.store.log_tree();
+        let closed = self.store.last_checkpoint()?.map(|(size, _)| size);
+        Ok(json!({ "size": tree.size(), "root": tree.root().to_string(), "closed": closed }))
+    }
+
     /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
-    pub(super) fn enter_start(&self) -> Result<(), StoreError> {
+    fn enter_start(&self) -> Result<(), StoreError> {
         let tree = self.store.log_tree();
         let last = tree.size().checked_sub(1).map(|last| self.store.entry(last)).transpose()?.flatten();
         let after = match last.map(|entry| entry.kind) {

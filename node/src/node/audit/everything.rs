@@ -1,0 +1,108 @@
+//! `accord verify`: everything that the node holds is read, and what does not hold is named.
+
+use std::collections::BTreeMap;
+
+use accord_protocol::{
+    id::Hash,
+    log::{EventKind, Note, SignedCheckpoint, log_origin, tree::Frontier},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    io::store::{Checked, StoreError},
+    node::{Actor, Happening, Node, Reply, done, failed, store_failed},
+};
+
+impl Node {
+    /// Reads everything: every value with its checksum, frozen bytes against their hashes, every entry of the log against the tree, its
+    /// detail and the checkpoints. Blocks on the store.
+    pub(crate) fn verify_everything(&self, by: &Actor) -> Reply {
+        let mut checked = self.store.check();
+        let entries = match self.check_log(&mut checked) {
+            Ok(entries) => entries,
+            Err(error) => {
+                checked.flaw("log", error.to_string());
+                0
+            }
+        };
+        let holdings: serde_json::Map<String, Value> = checked
+            .holdings
+            .iter()
+            .filter(|holding| holding.values > 0)
+            .map(|one| (one.kind.as_str().to_owned(), json!({ "values": one.values, "bytes": one.bytes })))
+            .collect();
+        let flaws: Vec<Value> =
+            checked.flaws.iter().map(|flaw| json!({ "part": flaw.part, "rule": flaw.rule })).collect();
+        let result = json!({
+            "member": self.config.member.as_str(), "verified": flaws.is_empty(), "sequence": self.store.sequence(),
+            "holds": holdings, "log_entries": entries, "failed": flaws,
+        });
+        let values: u64 = checked.holdings.iter().map(|holding| holding.values).sum();
+        let entered = json!({ "verified": flaws.is_empty(), "values": values, "failed": flaws });
+        if let Err(error) = self.record(&Happening::new(EventKind::Verified, by, entered)) {
+            return store_failed(&error);
+        }
+        let Some(first) = checked.flaws.first() else { return done(result) };
+        let message = format!("{}: {} ({} in all)", first.part, first.rule, checked.flaws.len());
+        let next = "stop the node, keep its folder aside, and restore it from a backup";
+        Reply { result: Some(result), ..failed(4, "DAMAGED", message, next) }
+    }
+
+    fn check_log(&self, checked: &mut Checked) -> Result<u64, StoreError> {
+        let tree = self.store.log_tree();
+        let mut wanted = self.wanted_roots(checked)?;
+        wanted.insert(tree.size(), (tree.root(), "the tree".to_owned()));
+        let mut frontier = Frontier::default();
+        let mut details = self.store.all_sealed(0).peekable();
+        for entry in self.store.entries(0) {
+            let entry = entry?;
+            if entry.seq >= tree.size() {
+                break;
+            }
+            let part = format!("log entry {}", entry.seq);
+            if entry.seq != frontier.size() {
+                checked.flaw(part, format!("entry {} is missing", frontier.size()));
+                return Ok(frontier.size());
+            }
+            frontier.push(entry.leaf_hash());
+            if let Some((root, of)) = wanted.get(&frontier.size())
+                && frontier.root() != *root
+            {
+                checked.flaw(&part, format!("the entries up to here are not those of {of}"));
+            }
+            let sealed =
+                details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
+            let Some((_, sealed)) = sealed else { continue };
+            match self.journal.read(&sealed) {
+                Ok(Some(detail)) if !entry.commits_to(&detail) => {
+                    checked.flaw(&part, "its detail is not the one that it commits to");
+                }
+                Ok(_) => {}
+                Err(error) => checked.flaw(&part, accord_protocol::text::with_causes(&error)),
+            }
+        }
+        if frontier.size() != tree.size() {
+            checked.flaw("log", format!("{} entries instead of {}", frontier.size(), tree.size()));
+        }
+        Ok(frontier.size())
+    }
+
+    // The roots that kept checkpoints say, by size.
+    fn wanted_roots(&self, checked: &mut Checked) -> Result<BTreeMap<u64, (Hash, String)>, StoreError> {
+        let standing = self.standing();
+        let trust = standing.trust();
+        let origin = log_origin(trust.federation(), &self.config.member);
+        let keys = trust.log_keys(&self.config.member, accord_edge::clock::now());
+        let mut wanted = BTreeMap::new();
+        for (size, text) in self.store.checkpoints()? {
+            let note = Note::parse(&text).map_err(accord_protocol::log::NotACheckpoint::from);
+            match note.and_then(|note| SignedCheckpoint::verify(note, &origin, &keys)) {
+                Ok(signed) => {
+                    drop(wanted.insert(size, (signed.checkpoint().root, format!("the checkpoint of {size}"))))
+                }
+                Err(error) => checked.flaw(format!("checkpoint of {size}"), error.to_string()),
+            }
+        }
+        Ok(wanted)
+    }
+}
