@@ -44,7 +44,8 @@ impl<'a> Verifier<'a> {
         let federation: &FederationId = self.trust.federation();
         let Some(following) = &mut self.following else {
             let about: About = serde_json::from_slice(line).map_err(unreadable)?;
-            let keys = |member: &_| self.trust.log_keys(member, self.now);
+            let keys =
+                |member: &_| (self.trust.log_keys(member, self.now), self.trust.all_log_keys(member).to_vec());
             self.following = Some(Following::begin(&about, federation, keys)?);
             return Ok(());
         };

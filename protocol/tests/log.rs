@@ -25,9 +25,14 @@ use made::{key, public};
 
 const LOG: u8 = 8;
 const WITNESS: u8 = 9;
+const OLD: u8 = 10;
 
 fn origin() -> String {
     log_origin(&Hash([0x11; 32]), &"ES-AGENCY".parse().unwrap())
+}
+
+fn actor(text: &str) -> Option<String> {
+    text.contains("\"actor\":\"node\"").then(|| "node".to_owned())
 }
 
 fn detail(seq: u64) -> Detail {
@@ -137,18 +142,18 @@ fn a_proof_is_believed_whole_or_not_at_all() {
         let made = proof(&all, index);
         let read = Proof::parse(&made.to_string()).unwrap();
         assert_eq!(read, made);
-        let proven = read.verify(&origin(), &[public(LOG)]).unwrap();
+        let proven = read.verify(&origin(), &[public(LOG)], actor).unwrap();
         assert_eq!((proven.entry(), proven.detail()), (&all[usize::try_from(index).unwrap()], Some(&detail(index))));
         let hidden = Proof { detail: None, ..made.clone() };
         assert_eq!(Proof::parse(&hidden.to_string()), Ok(hidden));
         let of_others = Proof { detail: Some(detail(index + 1)), ..made.clone() };
-        assert_eq!(of_others.verify(&origin(), &[public(LOG)]), Err(NotProven::Detail));
+        assert_eq!(of_others.verify(&origin(), &[public(LOG)], actor), Err(NotProven::Detail));
         let elsewhere = Proof { index: (index + 1) % 13, ..made.clone() };
-        assert_eq!(elsewhere.verify(&origin(), &[public(LOG)]), Err(NotProven::Index));
+        assert_eq!(elsewhere.verify(&origin(), &[public(LOG)], actor), Err(NotProven::Index));
         let mut rewritten = all.clone();
         rewritten[usize::try_from(index).unwrap()].time = UnixMs(1);
         let never_there = Proof { entry: rewritten[usize::try_from(index).unwrap()].to_bytes(), ..made };
-        assert_eq!(never_there.verify(&origin(), &[public(LOG)]), Err(NotProven::Path));
+        assert_eq!(never_there.verify(&origin(), &[public(LOG)], actor), Err(NotProven::Path));
     }
 }
 
@@ -169,7 +174,7 @@ fn what_is_no_proof_is_refused() {
     }
     for cut in (0..good.len()).filter(|cut| good.is_char_boundary(*cut)) {
         let short = &good[..cut];
-        let proven = Proof::parse(short).and_then(|proof| proof.verify(&origin(), &[public(LOG)]));
+        let proven = Proof::parse(short).and_then(|proof| proof.verify(&origin(), &[public(LOG)], actor));
         assert!(proven.is_err(), "cut at {cut}");
     }
 }
@@ -212,9 +217,8 @@ mod copies {
     }
 
     fn read(about: &About, lines: &[Line]) -> Result<accord_protocol::log::copy::Report, Failed> {
-        let mut following = Following::begin(about, &FEDERATION, |_| vec![public(LOG)])?;
+        let mut following = Following::begin(about, &FEDERATION, |_| (vec![public(LOG)], vec![public(OLD), public(LOG)]))?;
         for line in lines {
-            let actor = |text: &str| text.contains("\"actor\":\"node\"").then(|| "node".to_owned());
             following.take(line, actor)?;
         }
         following.finish()
@@ -232,6 +236,12 @@ mod copies {
         assert_eq!(read(&about(&all, &kept), &without).unwrap().details, 12);
         let nothing: [Entry; 0] = [];
         assert_eq!(read(&about(&nothing, &[]), &[]).unwrap().size, 0);
+        // A key that was exchanged since signs what came before, and never the whole.
+        let old = |size: usize| checkpoint(&all[..size]).checkpoint().clone().sign(&key(OLD)).unwrap();
+        assert!(read(&about(&all, &[old(8)]), &lines(&all)).is_ok());
+        let mut of_old = about(&all, &[]);
+        of_old.checkpoint = old(13).note().to_string();
+        assert!(read(&of_old, &lines(&all)).is_err());
     }
 
     #[test]

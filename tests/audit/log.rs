@@ -148,7 +148,7 @@ fn verify(store: &Store, journal: &Journal) {
     }
     println!("to read all of it from the node's store: {} ms", watch.ms());
     let watch = Stopwatch::start();
-    let mut following = Following::begin(&about, &federation, |_| vec![key.public()]).unwrap();
+    let mut following = Following::begin(&about, &federation, |_| (vec![key.public()], Vec::new())).unwrap();
     for line in &lines {
         let line: Line = serde_json::from_str(line).unwrap();
         let actor = |text: &str| {

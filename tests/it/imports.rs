@@ -87,7 +87,11 @@ fn bad_files_change_nothing_and_are_told_exactly() {
     fs::write(federation.path().join("latin.csv"), latin).unwrap();
     let said = federation.operator("ES-AGENCY", &["import", "latin.csv", "--json"]);
     assert_eq!((said.code, said.json()["error"]["code"].clone()), (3, "R-ENCODING".into()));
-    assert_eq!(state(&federation), before, "the store is as before");
+    let after = state(&federation);
+    assert_eq!((&after["lines"], &after["imports"]), (&before["lines"], &before["imports"]), "the store is as before");
+    let refused = federation.operator("ES-AGENCY", &["audit", "show", "--kind", "import-refused", "--json"]);
+    let refused = refused.json()["result"]["entries"].as_array().unwrap().len();
+    assert_eq!(refused, cases.len() + 1, "each refusal has its entry in the audit log, and nothing else was written");
 }
 
 #[test]

@@ -220,6 +220,15 @@ impl Node {
                     records.imports = number;
                 }
                 drop(records);
+                let detail = json!({
+                    "kind": prepared.kind.as_str(), "file": { "name": prepared.call.file_name, "sha256": prepared.call.sha256 },
+                    "why": error.to_string(),
+                });
+                let refused = Happening::new(EventKind::ImportRefused, &prepared.by, detail);
+                // It is refused either way; what the operator has to know first is why.
+                if let Err(unwritten) = self.record(&refused) {
+                    tracing::error!(error = %unwritten, "a refused import cannot be entered in the audit log");
+                }
                 import_failed(&error, prepared)
             }
         }

@@ -113,12 +113,21 @@ impl SignedCheckpoint {
         if checkpoint.origin != origin {
             return Err(NotACheckpoint::Origin);
         }
-        let has_signed = |key: &&PublicKey| {
-            let found = note.by(origin, Algorithm::Ed25519, key);
-            let signature = found.and_then(|found| found.bytes.as_slice().try_into().ok()).map(Signature);
-            signature.is_some_and(|signature| key.verifies(note.text().as_bytes(), &signature))
+        let is_valid = |key: &PublicKey, line: &NoteSignature| {
+            let signature = line.bytes.as_slice().try_into().map(Signature);
+            signature.is_ok_and(|signature| key.verifies(note.text().as_bytes(), &signature))
         };
-        let signer = *keys.iter().find(has_signed).ok_or(NotACheckpoint::Signature)?;
+        let mut signer = None;
+        for key in keys {
+            for line in note.by(origin, Algorithm::Ed25519, key) {
+                // A known key's signature that fails makes the whole note worthless (C2SP `signed-note`).
+                if !is_valid(key, line) {
+                    return Err(NotACheckpoint::Signature);
+                }
+                signer = signer.or(Some(*key));
+            }
+        }
+        let signer = signer.ok_or(NotACheckpoint::Signature)?;
         Ok(Self { checkpoint, note, signer })
     }
 
@@ -146,9 +155,11 @@ impl SignedCheckpoint {
 
     /// The second at which a witness has cosigned it; nothing if it has not.
     pub fn cosigned_at(&self, name: &str, key: &PublicKey) -> Option<u64> {
-        let found = self.note.by(name, Algorithm::Cosignature, key)?;
+        let found = self.note.by(name, Algorithm::Cosignature, key).next()?;
         let (seconds, signature) = found.bytes.split_first_chunk::<8>()?;
         let seconds = u64::from_be_bytes(*seconds);
+        // Larger ones are no times (C2SP `tlog-cosignature`).
+        i64::try_from(seconds).ok()?;
         let signature = Signature(signature.try_into().ok()?);
         key.verifies(&cosigned_text(self.note.text(), seconds), &signature).then_some(seconds)
     }

@@ -48,11 +48,16 @@ pub struct Line {
     /// The entry's bytes in hexadecimal.
     pub entry: String,
     /// The salt of what it commits to, in hexadecimal, where that can still be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "there")]
     pub salt: Option<String>,
     /// What it commits to: the text of a JSON object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "there")]
     pub detail: Option<String>,
+}
+
+// A field that is there is a text: `null` is another spelling of what is not there.
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// What was found in a copy that holds.
@@ -94,14 +99,15 @@ fn failed(part: String, rule: impl Into<String>) -> Failed {
 }
 
 impl Following {
-    /// Begins with the first line. `keys` are those of the log, which follow from the trust documents.
+    /// Begins with the first line. `keys` are those of the log now, and all that it ever had, as they follow from the trust documents: the
+    /// checkpoint of the whole copy must be signed with one of the former, older ones with any, since the same entries lead to both.
     ///
     /// # Errors
     /// What does not hold in it.
     pub fn begin(
         about: &About,
         federation: &FederationId,
-        keys: impl FnOnce(&NodeId) -> Vec<PublicKey>,
+        keys: impl FnOnce(&NodeId) -> (Vec<PublicKey>, Vec<PublicKey>),
     ) -> Result<Self, Failed> {
         let fault = |rule: &str| failed("line 1".into(), rule);
         if about.format != FORMAT {
@@ -112,13 +118,14 @@ impl Following {
         }
         let member: NodeId = about.member.parse().map_err(|_| fault("no member's name"))?;
         let root: Hash = about.root.parse().map_err(|_| fault("its root is no hash"))?;
-        let (origin, keys) = (log_origin(federation, &member), keys(&member));
+        let (origin, (keys_now, keys_ever)) = (log_origin(federation, &member), keys(&member));
         let mut checkpoints: Vec<SignedCheckpoint> = Vec::new();
         let mut wanted: BTreeMap<u64, Hash> = BTreeMap::new();
         for (number, text) in about.checkpoints.iter().chain([&about.checkpoint]).enumerate() {
             let part = || format!("checkpoint {}", number + 1);
             let note = Note::parse(text).map_err(|error| failed(part(), error.to_string()))?;
-            let signed = SignedCheckpoint::verify(note, &origin, &keys);
+            let keys = if number == about.checkpoints.len() { &keys_now } else { &keys_ever };
+            let signed = SignedCheckpoint::verify(note, &origin, keys);
             let signed = signed.map_err(|error| failed(part(), error.to_string()))?;
             let (size, root) = (signed.checkpoint().size, signed.checkpoint().root);
             if size > about.size {

@@ -111,10 +111,15 @@ impl Note {
         }
     }
 
-    /// The signature that claims to be of this key, if there is one.
-    pub(super) fn by(&self, name: &str, algorithm: Algorithm, key: &PublicKey) -> Option<&NoteSignature> {
+    /// The signatures that claim to be of this key.
+    pub(super) fn by(
+        &self,
+        name: &str,
+        algorithm: Algorithm,
+        key: &PublicKey,
+    ) -> impl Iterator<Item = &NoteSignature> {
         let id = key_id(name, algorithm, key);
-        self.signatures.iter().find(|signature| signature.name == name && signature.key_id == id)
+        self.signatures.iter().filter(move |signature| signature.name == name && signature.key_id == id)
     }
 }
 

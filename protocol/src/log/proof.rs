@@ -124,11 +124,17 @@ impl Proof {
         Ok(Self { index, path, entry: entry.to_vec(), detail, checkpoint })
     }
 
-    /// Believes it: the checkpoint is one of that log, signed by one of these keys, and the entry stands in its tree.
+    /// Believes it: the checkpoint is one of that log, signed by one of these keys, and the entry stands in its tree. `actor_of` reads who
+    /// did it out of a detail's text.
     ///
     /// # Errors
     /// Why not.
-    pub fn verify(self, origin: &str, keys: &[PublicKey]) -> Result<Proven, NotProven> {
+    pub fn verify(
+        self,
+        origin: &str,
+        keys: &[PublicKey],
+        actor_of: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Proven, NotProven> {
         let checkpoint = SignedCheckpoint::verify(self.checkpoint, origin, keys)?;
         let entry = Entry::from_bytes(&self.entry).map_err(|_| NotProven::Entry)?;
         if entry.seq != self.index {
@@ -138,8 +144,12 @@ impl Proof {
         if !verify_inclusion(&entry.leaf_hash(), self.index, size, &self.path, &root) {
             return Err(NotProven::Path);
         }
-        if self.detail.as_ref().is_some_and(|detail| !entry.commits_to(detail)) {
-            return Err(NotProven::Detail);
+        if let Some(detail) = &self.detail {
+            let actor = std::str::from_utf8(&detail.text).ok().and_then(actor_of);
+            let is_theirs = actor.is_some_and(|actor| detail.actor_commit(&actor) == entry.actor_commit);
+            if !is_theirs || !entry.commits_to(detail) {
+                return Err(NotProven::Detail);
+            }
         }
         Ok(Proven { entry, detail: self.detail, checkpoint })
     }

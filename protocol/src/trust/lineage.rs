@@ -27,7 +27,7 @@ pub(super) struct Lineage {
     pub(super) in_force: Option<Verified<MemberKeys>>,
     /// Documents that are believed, whether or not they count.
     pub(super) kept: BTreeSet<Hash>,
-    /// Log keys of all documents that count, those of the latest first: what was signed with an earlier one stands.
+    /// Log keys of the document in force, and of those that it follows, the latest first.
     pub(super) log_keys: Vec<PublicKey>,
     /// What people need to know.
     pub(super) remarks: Vec<Remark>,
@@ -115,15 +115,30 @@ pub(super) fn follow(
         }
         last = Some(keys);
     }
-    for (keys, _) in believed.iter().rev().filter(|(keys, _)| counts.contains(&keys.hash())) {
-        let new = keys.log_keys.iter().filter(|key| !lineage.log_keys.contains(key));
-        lineage.log_keys.extend(new.copied().collect::<Vec<_>>());
-    }
     // Two keys documents of one version: nobody knows which is meant, so neither is, until the root holders anchor one anew.
     if !contested {
+        lineage.log_keys = last.map(|last| log_keys_before(last, &believed, federation)).unwrap_or_default();
         lineage.in_force = last.cloned();
     }
     lineage
+}
+
+// Log keys of the document in force and of those that it follows, step by step back: nobody else's, whatever they say of themselves.
+fn log_keys_before(
+    last: &Verified<MemberKeys>,
+    believed: &[(Verified<MemberKeys>, &Document)],
+    federation: &FederationId,
+) -> Vec<PublicKey> {
+    let find = |hash: &Hash| believed.iter().find(|(keys, _)| keys.hash() == *hash);
+    let (mut found, mut at) = (Vec::<PublicKey>::new(), find(&last.hash()));
+    while let Some((keys, document)) = at {
+        for key in keys.log_keys.iter().filter(|key| !found.contains(key)).copied().collect::<Vec<PublicKey>>() {
+            found.push(key);
+        }
+        let before = find(&keys.prev_hash).filter(|(before, _)| before.keys_version < keys.keys_version);
+        at = before.filter(|(before, _)| member_keys::follows(before, keys, document, federation));
+    }
+    found
 }
 
 /// Which documents hang together with what.

@@ -300,11 +300,16 @@ impl Trust {
         keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
     }
 
-    /// The keys that a member's log has been signed with, now and before, without those that are suspended now: whoever has got hold of
-    /// one could sign another past.
+    /// The keys that a member's log is signed with now, without those that are suspended.
     pub fn log_keys(&self, member: &NodeId, now: UnixMs) -> Vec<PublicKey> {
-        let keys = self.log_keys.get(member).map(Vec::as_slice).unwrap_or_default();
+        let keys = self.keys.get(member).map(|keys| keys.log_keys.as_slice()).unwrap_or_default();
         keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
+    }
+
+    /// Those and the ones before them, suspended or not. Whoever has got hold of an old one can sign another past: what is signed with it
+    /// counts only where the same tree leads to something that is signed with a present one.
+    pub fn all_log_keys(&self, member: &NodeId) -> &[PublicKey] {
+        self.log_keys.get(member).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The active member whose TLS key this is.

@@ -18,6 +18,7 @@ KINDS = {
     30: "verdict", 31: "standing", 40: "import", 41: "import-refused", 42: "undone", 43: "erased", 44: "coverage",
     45: "rates", 46: "compacted", 50: "edition", 51: "edition-withdrawn", 52: "proposal", 53: "proposal-rejected",
     54: "partner-withdrew", 60: "document", 61: "contradiction", 70: "retention", 71: "read", 72: "fork",
+    73: "verified",
 }
 ENTRY = Struct(
     version=Constant(1, 1), kind=Code(2, KINDS), time=MS, seq=U64, actor_commit=HASH, subject=HASH, detail_commit=HASH,
@@ -47,9 +48,11 @@ class Log:
             for key in content["log_keys"]
             if not trust.is_suspended(member, "own-key", key, now)
         ]
+        # Its own node has no need to say twice what it says.
         self._witnesses = {
             NoteKey(f"{trust.federation.hex()}/{name}/witness", COSIGNATURE, content["witness_key"]): name
             for name in trust.members
+            if name != member
             for content in trust.keys_back(name)
             if not trust.is_suspended(name, "own-key", content["witness_key"], now)
         }
@@ -138,6 +141,10 @@ def verify_log(lines, trust, now):
     if (own.size, own.root) != (size, need_hex(header["root"], f"{where}, root", 32)):
         raise Refused(f"{where}, checkpoint", "size and root are not those of the copy")
     details = need_entries(lines, size, roots_of(found, size))
+    seen = {}
+    for _, checkpoint, names in found:
+        for name in names:
+            seen[name] = max(seen.get(name, 0), checkpoint.size)
     return {
         "verified": True,
         "member": member,
@@ -145,10 +152,7 @@ def verify_log(lines, trust, now):
         "root": own.root.hex(),
         "details": details,
         "checkpoints": sorted({checkpoint.size for _, checkpoint, _ in found}),
-        "witnesses": [
-            {"member": name, "size": seen}
-            for name, seen in sorted({(name, one.size) for _, one, names in found for name in names})
-        ],
+        "witnesses": [{"member": name, "size": size} for name, size in sorted(seen.items())],
     }
 
 

@@ -34,7 +34,7 @@ class NoteKey:
             if seconds >= 2**63:
                 return False
             text = f"cosignature/v1\ntime {seconds}\n{text}"
-        return len(signature) == 64 and verifies(self.key, signature, text.encode())
+        return verifies(self.key, signature, text.encode())
 
 
 @dataclass

@@ -13,7 +13,7 @@ use accord_protocol::{
     evidence::Failed,
     log::{copy::Report, witness_name},
     message::{AuditCall, MessageKind, PersonReply},
-    signed::Document,
+    signed::{Document, Label},
     time::UnixMs,
     trust::Trust,
 };
@@ -142,7 +142,14 @@ pub(super) fn export(folder: &Path, global: &Global) -> anyhow::Result<Outcome> 
     };
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(|| part.display().to_string())?;
     file.sync_all().with_context(|| part.display().to_string())?;
-    let (trust, documents) = profile.trust()?;
+    let (trust, mut documents) = profile.trust()?;
+    // What verifies a log, and nothing that is the agency's own: the staff list and the policy never leave it.
+    documents.retain(|document| {
+        matches!(
+            document.label(),
+            Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Suspend
+        )
+    });
     let bundle = Bundle {
         held: Bounded::new(documents).context("more trust documents than a file takes")?,
         ..Bundle::default()

@@ -92,11 +92,11 @@ impl Node {
         let standing = self.standing();
         let trust = standing.trust();
         let origin = log_origin(trust.federation(), &self.config.member);
-        let keys = trust.log_keys(&self.config.member, accord_edge::clock::now());
+        let keys = trust.all_log_keys(&self.config.member);
         let mut wanted = BTreeMap::new();
         for (size, text) in self.store.checkpoints()? {
             let note = Note::parse(&text).map_err(accord_protocol::log::NotACheckpoint::from);
-            match note.and_then(|note| SignedCheckpoint::verify(note, &origin, &keys)) {
+            match note.and_then(|note| SignedCheckpoint::verify(note, &origin, keys)) {
                 Ok(signed) => {
                     drop(wanted.insert(size, (signed.checkpoint().root, format!("the checkpoint of {size}"))))
                 }

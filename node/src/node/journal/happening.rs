@@ -73,6 +73,8 @@ impl Happening {
     /// The same about a document.
     #[must_use]
     pub fn about_document(self, federation: &FederationId, document: &Document) -> Self {
+        // As they are signed: a root document makes the federation.
+        let federation = if document.label() == Label::Root { &Hash::ZERO } else { federation };
         self.about(document.label(), federation, document.payload())
     }
 
@@ -160,6 +162,8 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
     if let Some(held) = decided.held {
         let by: Vec<String> = held.verdicts.iter().flat_map(Document::signed_by).map(|key| key.to_string()).collect();
         put("verdicts_by", json!(by));
+        let noted = held.notes.as_slice().last().filter(|_| held.is_open() && held.state_seq > 1);
+        put("noted_by", json!(noted.map(|note| note.by.to_string())));
     }
     Happening { kind, actor, subject: Hash::ZERO, detail }.about(label, federation, head)
 }
