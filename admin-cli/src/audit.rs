@@ -19,6 +19,12 @@ struct Who {
     actor: String,
 }
 
+/// Who did something, by the text of a detail.
+pub(crate) fn actor_of(text: &str) -> Option<String> {
+    let is_object = text.trim_ascii_start().starts_with('{');
+    serde_json::from_str::<Who>(text).ok().filter(|_| is_object).map(|who| who.actor)
+}
+
 /// Holds lines to what the first of them and the trust documents say.
 #[derive(Debug)]
 pub(crate) struct Verifier<'a> {
@@ -42,16 +48,18 @@ impl<'a> Verifier<'a> {
             rule: format!("it does not read: {error}"),
         };
         let federation: &FederationId = self.trust.federation();
+        // What reads lists as objects must not.
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Failed { part: format!("line {number}"), rule: "it is no object".into() });
+        }
         let Some(following) = &mut self.following else {
             let about: About = serde_json::from_slice(line).map_err(unreadable)?;
-            let keys =
-                |member: &_| (self.trust.log_keys(member, self.now), self.trust.all_log_keys(member).to_vec());
+            let keys = |member: &_| (self.trust.log_keys(member, self.now), self.trust.all_log_keys(member).to_vec());
             self.following = Some(Following::begin(&about, federation, keys)?);
             return Ok(());
         };
         let line: Line = serde_json::from_slice(line).map_err(unreadable)?;
-        let actor = |text: &str| serde_json::from_str::<Who>(text).ok().map(|who| who.actor);
-        following.take(&line, actor).map(|_| ())
+        following.take(&line, actor_of).map(|_| ())
     }
 
     pub(crate) fn finish(self) -> Result<Report, Failed> {

@@ -217,7 +217,8 @@ mod copies {
     }
 
     fn read(about: &About, lines: &[Line]) -> Result<accord_protocol::log::copy::Report, Failed> {
-        let mut following = Following::begin(about, &FEDERATION, |_| (vec![public(LOG)], vec![public(OLD), public(LOG)]))?;
+        let mut following =
+            Following::begin(about, &FEDERATION, |_| (vec![public(LOG)], vec![public(OLD), public(LOG)]))?;
         for line in lines {
             following.take(line, actor)?;
         }

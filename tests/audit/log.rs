@@ -4,7 +4,7 @@
 //! once, which share flushes; then a log of ENTRIES (default 1,000,000) in large commits, its bytes on disk, the time to open it, to
 //! prove one entry of it, and to verify all of it as an auditor's tool does, from its lines. Entries bear a detail of the size of an
 //! answer's.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement may end so")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a measurement may end so")]
 
 use std::thread;
 

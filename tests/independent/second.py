@@ -9,10 +9,10 @@ from pathlib import Path
 
 from second import compare as verdicts
 from second.answer import compare
-from second.encoding import Refused, decode, to_json
+from second.encoding import MIB, Refused, decode, to_json
 from second.evidence import milliseconds, verify
-from second.log import read_trust, verify_copy, verify_proof
-from second.messages import STRUCTURES
+from second.log import read_trust, subject_of, verify_copy, verify_proof
+from second.messages import DOCUMENT, STRUCTURES
 from second.trust import Trust
 from second.trust_vectors import TrustVectors
 from second.vectors import STRUCTURE_OF, Vectors
@@ -66,8 +66,11 @@ def say(arguments, action, print_it):
 
 
 def audit(arguments):
-    now = int(time.time() * 1000)
-    return say(arguments, lambda: verify_copy(arguments.folder, arguments.federation, now), print_copy)
+    now, subject = int(time.time() * 1000), None
+    if arguments.about:
+        document = decode(DOCUMENT, accord_file(arguments.about), "document", MIB, arguments.about)
+        subject = subject_of(document["label"], arguments.federation, document["payload"])
+    return say(arguments, lambda: verify_copy(arguments.folder, arguments.federation, now, subject), print_copy)
 
 
 def print_copy(result):
@@ -79,6 +82,8 @@ def print_copy(result):
         print(f"witnessed by {one['member']}: the first {one['size']} entries")
     if not result["witnesses"]:
         print("unwitnessed")
+    if "about" in result:
+        print(f"entries about the document: {', '.join(map(str, result['about'])) or 'none'}")
 
 
 def proof(arguments):
@@ -205,6 +210,7 @@ def main():
     command.set_defaults(run=verify_file)
     command = commands.add_parser("audit", help="verify a copy of an audit log")
     command.add_argument("folder", help="a folder that `accord audit export` made")
+    command.add_argument("--about", help="a signed document as an .accord file, to find the entries that are about it")
     command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=audit)

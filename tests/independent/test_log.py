@@ -14,7 +14,7 @@ from pathlib import Path
 from second import example
 from second.compare import verdict_of_tool
 from second.encoding import KIB, Refused, decode, encode
-from second.log import BUNDLE_FILE, ENTRY, KINDS, read_trust, verify_copy, verify_log, verify_proof
+from second.log import BUNDLE_FILE, ENTRY, KINDS, read_trust, subject_of, verify_copy, verify_log, verify_proof
 from second.messages import BUNDLE, DOCUMENT, STRUCTURES
 from second.note import COSIGNATURE, SIGNATURE, NoteKey, read_checkpoint, read_note
 from second.testing import Case, alterations, catalogue_text, lists
@@ -302,6 +302,16 @@ def bundle_of(documents, **lists_of):
     return BUNDLE_FILE + encode(BUNDLE, bundle | lists_of)
 
 
+def exported(documents):
+    """Those that `audit export` puts into a copy: no lists of officers or staff, and no policy."""
+    labels = ("root", "roster", "catalogue", "member-keys", "suspend")
+    return [one for one in documents if decode(DOCUMENT, one, "document", 2**20)["label"] in labels]
+
+
+def trust_of(fed):
+    return read_trust(bundle_of(exported(fed.documents)), fed.federation, "trust.accord")
+
+
 class Copied:
     """A copy of a log whose keys are known. Tests change `lines` and `header`, and sign anew what they like."""
 
@@ -377,25 +387,25 @@ class LogCase(Case):
     @classmethod
     def setUpClass(cls):
         cls.fed = example.Federation(lists(), [catalogue_text()])
-        cls.trust = Trust(cls.fed.documents, cls.fed.federation, "documents")
+        cls.trust = trust_of(cls.fed)
         cls.now = int(time.time() * 1000)
 
     def copied(self, size=7, kept=(), fed=None):
         return Copied((fed or self.fed).federation, size, kept)
 
-    def verify(self, copied, fed=None, beside_tool=True):
+    def verify(self, copied, fed=None):
         """What is said of a copy, as `verdict` finds it."""
-        return self.verdict(copied.rows(), fed, beside_tool)
+        return self.verdict(copied.rows(), fed)
 
-    def verdict(self, rows, fed=None, beside_tool=True):
+    def verdict(self, rows, fed=None):
         """What is said of a copy, having made sure that the tool says the same where ACCORD_TOOL names it."""
-        trust = Trust(fed.documents, fed.federation, "documents") if fed else self.trust
+        trust = trust_of(fed) if fed else self.trust
         fault = None
         try:
             result = verify_log(rows, trust, self.now)
         except Refused as refused:
             fault = refused
-        if "ACCORD_TOOL" in os.environ and beside_tool:
+        if "ACCORD_TOOL" in os.environ:
             with tempfile.TemporaryDirectory() as folder:
                 fill(folder, rows, (fed or self.fed).documents)
                 tool = os.environ["ACCORD_TOOL"]
@@ -408,7 +418,7 @@ class LogCase(Case):
 
 def fill(folder, rows, documents):
     (Path(folder) / "log.jsonl").write_bytes(b"".join(rows))
-    (Path(folder) / "trust.accord").write_bytes(bundle_of(documents))
+    (Path(folder) / "trust.accord").write_bytes(bundle_of(exported(documents)))
 
 
 class CopyTests(LogCase):
@@ -538,8 +548,7 @@ class CopyTests(LogCase):
             rows = [(json.dumps(one) + "\n").encode() for one in (copied.header, *copied.lines)]
             self.refused(lambda: self.verdict(rows), what, "line 5")
         copied.lines[3] = good | {"salt": None, "detail": None}
-        # The document has two forms of a line, and this is neither.
-        self.refused(lambda: self.verify(copied, beside_tool=False), "str wanted", "line 5, salt")
+        self.refused(lambda: self.verify(copied), "str wanted", "line 5, salt")
         for left in ({"salt"}, {"detail"}, {"entry"}):
             copied.lines[3] = {name: value for name, value in good.items() if name not in left}
             self.refused(lambda: self.verify(copied), "is missing", "line 5")
@@ -554,10 +563,15 @@ class CopyTests(LogCase):
             ('{"actor":""}', "", None),
             ('{"actor":"node"}', "operator", "not the one that the entry commits to"),
             ('{"actor":"node"}', '"node"', "not the one that the entry commits to"),
-            ('{"more":1,"actor":"node"}', "node", "the first field"),
-            ('{"more":"node","actor":"node"}', "node", "the first field"),
-            ('{"actor":1}', "1", "the first field"),
-            ('{"actor":null}', "", "the first field"),
+            ('{"more":1,"actor":"node"}', "node", None),
+            ('{"more":{"actor":"operator"},"actor":"node","last":[]}', "node", None),
+            ('{"more":"node","actor":"operator"}', "node", "not the one that the entry commits to"),
+            ('{"more":{"actor":"node"}}', "node", "one field actor"),
+            ('{"Actor":"node"}', "node", "one field actor"),
+            ('{"actor":1}', "1", "the actor is no text"),
+            ('{"actor":null}', "", "the actor is no text"),
+            ('{"actor":["node"]}', "node", "the actor is no text"),
+            ('{"more":1,"actor":"operator","actor":"node"}', "node", "one field actor"),
             ('{"actor":"node","actor":"node"}', "node", "one field actor"),
             ('{"more":"node"}', "node", "one field actor"),
             ("{}", "node", "one field actor"),
@@ -576,12 +590,49 @@ class CopyTests(LogCase):
             }
             copied.lines[3] = copied.line(3, **commits) | {"salt": salt.hex(), "detail": text}
             copied.close()
-            # Section 6 says that the actor is the first field, section 9 does not ask for it once more.
-            beside_tool = what != "the first field" or "more" not in text
             if what:
-                self.refused(lambda: self.verify(copied, beside_tool=beside_tool), what, "line 5, detail")
+                self.refused(lambda: self.verify(copied), what, "line 5, detail")
             else:
                 self.assertEqual(self.verify(copied)["details"], 7)
+            proof = copied.proof(3, 7).encode()
+            if what:
+                self.refused(lambda: verify_proof(proof, self.trust, self.now), what, "line 2")
+            else:
+                self.assertTrue(verify_proof(proof, self.trust, self.now)["detail"])
+
+    def test_arrays_for_objects(self):
+        """A list of the values is no object, neither as a detail nor as a line."""
+        copied, salt = self.copied(), sha256(b"salt").digest()
+        text = '["node"]'
+        commits = {"detail_commit": sha256(salt + text.encode()).digest(), "actor_commit": sha256(salt + b"node").digest()}
+        copied.lines[3] = copied.line(3, **commits) | {"salt": salt.hex(), "detail": text}
+        copied.close()
+        self.refused(lambda: self.verify(copied), "one field actor", "line 5, detail")
+        rows = self.copied().rows()
+        for at in (0, 3):
+            values = list(json.loads(rows[at]).values())
+            altered = [*rows[:at], json.dumps(values).encode() + b"\n", *rows[at + 1 :]]
+            self.refused(lambda: self.verdict(altered), "dict wanted", f"line {at + 1}")
+
+    def test_about(self):
+        """The entries that are about a document are found by what is signed; of a root that names no federation."""
+        copied = self.copied()
+        documents = [decode(DOCUMENT, one, "document", 2**20) for one in self.fed.documents]
+        labels = [one["label"] for one in documents]
+        root, roster = documents[labels.index("root")], documents[labels.index("roster")]
+        subjects = {}
+        for one, federation in ((root, bytes(32)), (roster, self.fed.federation)):
+            label, payload = one["label"], one["payload"]
+            signed = b"accord/1 " + label.encode() + b"\0" + federation + len(payload).to_bytes(8, "big") + payload
+            subjects[label] = sha256(signed).digest()
+            self.assertEqual(subject_of(label, self.fed.federation, payload), subjects[label])
+        for seq, label in ((2, "root"), (3, "roster"), (5, "root")):
+            copied.lines[seq] = copied.line(seq, "document", subject=subjects[label])
+        copied.close()
+        for label, about in (("root", [2, 5]), ("roster", [3])):
+            self.assertEqual(verify_log(copied.rows(), self.trust, self.now, subjects[label])["about"], about)
+        self.assertEqual(verify_log(copied.rows(), self.trust, self.now, sha256(b"").digest())["about"], [])
+        self.assertNotIn("about", self.verify(copied))
 
     def test_places(self):
         """An entry says how many were before its commit: as many as are there, and never fewer than before."""
@@ -759,10 +810,56 @@ class CopyTests(LogCase):
         # A witness's line alone makes no checkpoint of this log.
         copied.header["checkpoint"] = copied.note(7, name="nobody", witnesses=by.items())
         self.refused(lambda: self.verify(copied), "not signed by a log key", "line 1, checkpoint")
-        known = NoteKey(f"{self.fed.federation.hex()}/PT-TEST/witness", COSIGNATURE, by["PT-TEST"].key)
-        copied.header["checkpoint"] = copied.note(7) + signature_line(known, bytes(72))
-        # The document does not say what comes of it; C2SP advises to reject the note.
-        self.refused(lambda: self.verify(copied, beside_tool=False), "does not verify", "line 1, checkpoint")
+
+    def test_bad_lines_of_log_keys(self):
+        """A line of the log's key that fails makes the note worthless, whatever stands above or below it."""
+        copied = self.copied(7, [4])
+        known = NoteKey(copied.origin(), SIGNATURE, copied.signer.key)
+        for size, kept in ((7, False), (4, True)):
+            good = copied.note(size)
+            text, line = good.rpartition("\n\n")[0] + "\n", good.rpartition("\n\n")[2]
+            other = copied.note(2).rpartition("\n\n")[2]
+            for bad in (other, *(signature_line(known, bytes(length)) for length in (1, 63, 64, 65, 72))):
+                for lines, is_good in ((bad, False), (bad + line, False), (line + bad, False), (line + line, True)):
+                    copied.close([4])
+                    if kept:
+                        copied.header["checkpoints"] = [f"{text}\n{lines}"]
+                    else:
+                        copied.header["checkpoint"] = f"{text}\n{lines}"
+                    if is_good:
+                        self.verify(copied)
+                    else:
+                        where = "checkpoints[0]" if kept else "line 1, checkpoint"
+                        self.refused(lambda: self.verify(copied), "does not verify", where)
+            # Of another name, id or type of signature it is not looked at.
+            for name, kind, signer in (
+                ("nobody", SIGNATURE, "IT-TEST log"), (copied.origin(), COSIGNATURE, "IT-TEST log"),
+                (copied.origin(), SIGNATURE, "nobody"), (copied.origin(), SIGNATURE, "PT-TEST log"),
+            ):
+                bad = signature_line(NoteKey(name, kind, example.Signer(signer).key), bytes(64))
+                for lines in (bad + line, line + bad):
+                    copied.close([4])
+                    copied.header["checkpoints" if kept else "checkpoint"] = (
+                        [f"{text}\n{lines}"] if kept else f"{text}\n{lines}"
+                    )
+                    self.verify(copied)
+
+    def test_bad_lines_of_witnesses(self):
+        """They are no cosignatures. A time above 2^63 - 1 is none, so that nothing signs it."""
+        copied = self.copied(7)
+        witness = example.Signer("PT-TEST witness")
+        known = NoteKey(f"{self.fed.federation.hex()}/PT-TEST/witness", COSIGNATURE, witness.key)
+        note = copied.note(7)
+        text = note.rpartition("\n\n")[0] + "\n"
+        for seconds, is_good in ((SEEN, True), (2**63 - 1, True), (2**63, False), (2**64 - 1, False)):
+            signature = witness.sign_bytes(f"cosignature/v1\ntime {seconds}\n{text}".encode())
+            copied.header["checkpoint"] = note + signature_line(known, seconds.to_bytes(8, "big") + signature)
+            if is_good:
+                self.assertEqual(self.verify(copied)["witnesses"], [{"member": "PT-TEST", "size": 7}])
+            else:
+                self.assertEqual(self.verify(copied)["witnesses"], [])
+        copied.header["checkpoint"] = note + signature_line(known, bytes(72))
+        self.assertEqual(self.verify(copied)["witnesses"], [])
 
 
 class KeysTests(LogCase):
@@ -798,12 +895,22 @@ class KeysTests(LogCase):
         return copied
 
     def test_earlier_keys(self):
-        """What was signed by keys that those in force follow still counts."""
+        """What was signed by keys that those in force follow still counts, but for the whole."""
         fed = self.federation()
         second = self.next_keys(fed, self.first_keys(fed), 2)
         fed.documents += [second, self.next_keys(fed, second, 3)]
         self.verify(self.signed_by(fed, "IT-TEST log", "IT-TEST log 2", "IT-TEST log 3"), fed)
         self.refused(lambda: self.verify(self.signed_by(fed, "IT-TEST log 4"), fed), "not signed by a log key")
+        for name in ("IT-TEST log", "IT-TEST log 2"):
+            copied = self.signed_by(fed, "IT-TEST log", "IT-TEST log 3", name)
+            self.refused(lambda: self.verify(copied, fed), "not signed by a log key", "line 1, checkpoint")
+            proof = copied.proof(4, 7, signer=example.Signer(name)).encode()
+            self.refused(lambda: verify_proof(proof, trust_of(fed), self.now), "not signed by a log key", "checkpoint")
+        proof = copied.proof(4, 7, signer=example.Signer("IT-TEST log 3")).encode()
+        self.assertTrue(verify_proof(proof, trust_of(fed), self.now)["verified"])
+        # With documents of that time it still holds.
+        before = read_trust(bundle_of(exported(fed.documents)[:-2]), fed.federation, "trust")
+        self.assertTrue(verify_proof(copied.proof(4, 7).encode(), before, self.now)["verified"])
 
     def test_earlier_keys_below_the_anchor(self):
         fed = self.federation()
@@ -845,19 +952,52 @@ class KeysTests(LogCase):
             self.refused(lambda: self.verify(copied, fed), "not signed by a log key", "line 1, checkpoint")
             self.verify(self.copied(fed=fed), fed)
 
-    def test_sets_that_are_not_believed_as_a_whole(self):
-        """The document does not say how the bundle is read; of the two ways this one needs nothing beside it."""
+    def test_what_does_not_hold_is_left_out(self):
+        """A bundle is gathered: where a whole would be refused, the rest of it still counts."""
         fed = self.federation()
-        log = example.Signer("IT-TEST log").key
-        fed.suspend("IT-TEST", "own-key", log, by=0)
-        self.refused(lambda: read_trust(bundle_of(fed.documents), fed.federation, "trust"), "signed by 0")
+        fed.suspend("IT-TEST", "own-key", example.Signer("IT-TEST log").key, by=0, until=self.now + example.DAY_MS)
+        self.refused(lambda: Trust(fed.documents, fed.federation, "documents"), "")
+        self.verify(self.copied(fed=fed), fed)
+        # Keys of nobody and a roster without signatures.
         fed = self.federation()
         first = self.first_keys(fed)
+        fed.documents.append(self.next_keys(fed, first, 2, by=example.signers("nobody")))
+        roster = next(one for one in fed.documents if decode(DOCUMENT, one, "document", 2**20)["label"] == "roster")
+        roster = decode(DOCUMENT, roster, "document", 2**20)
+        content = decode(STRUCTURES["roster"][0], roster["payload"], "", 2**20)
+        fed.documents.append(fed.document("roster", example.heading("roster") | content | {"roster_version": 2}, []))
+        self.refused(lambda: Trust(fed.documents, fed.federation, "documents"), "")
+        self.verify(self.copied(fed=fed), fed)
+        self.refused(lambda: self.verify(self.signed_by(fed, "IT-TEST log 2"), fed), "not signed by a log key")
+        # Of two documents of one version none is in force: the member has no keys, the others have theirs.
+        fed = self.federation()
         fed.documents += [self.next_keys(fed, first, 2), self.next_keys(fed, first, 2, addresses=["192.0.2.2:4433"])]
-        self.refused(lambda: read_trust(bundle_of(fed.documents), fed.federation, "trust"), "equivocation")
+        for name in ("IT-TEST log", "IT-TEST log 2"):
+            self.refused(lambda: self.verify(self.signed_by(fed, name), fed), "no log key of IT-TEST that counts")
+        other = self.copied(fed=fed)
+        other.member, other.signer = "PT-TEST", example.Signer("PT-TEST log")
+        other.close()
+        self.verify(other, fed)
+
+    def test_what_cannot_be_left_out(self):
+        fed = self.federation()
+        for label, what in (("root", "no root"), ("roster", "no roster"), ("catalogue", "catalogue")):
+            rest = [one for one in fed.documents if decode(DOCUMENT, one, "document", 2**20)["label"] != label]
+            self.refused(lambda: read_trust(bundle_of(rest), fed.federation, "trust"), what)
+
+    def test_one_payload_with_fewer_signatures(self):
+        """What is signed in full counts, also behind the same with fewer signatures."""
+        fed = self.federation()
+        stripped = []
+        for one in exported(fed.documents):
+            document = decode(DOCUMENT, one, "document", 2**20)
+            stripped.append(encode(DOCUMENT, document | {"signatures": document["signatures"][:1]}))
+        for documents in (stripped + fed.documents, fed.documents + stripped):
+            trust = read_trust(bundle_of(documents), fed.federation, "trust")
+            self.assertTrue(verify_log(self.copied(fed=fed).rows(), trust, self.now)["verified"])
 
     def test_suspended_keys(self):
-        """While it is suspended a key proves nothing, also an earlier one; nobody else's word stops it."""
+        """While it is suspended a present key proves nothing; nobody else's word stops it, and none an earlier one."""
         log, day = example.Signer("IT-TEST log").key, example.DAY_MS
         during = {"issued_at": self.now - day, "until": self.now + day}
         for words, is_stopped in (
@@ -875,16 +1015,47 @@ class KeysTests(LogCase):
                 self.refused(lambda: self.verify(copied, fed), "no log key of IT-TEST that counts", "line 1, member")
             else:
                 self.verify(copied, fed)
-            fed.documents.append(self.next_keys(fed, self.first_keys(fed), 2))
-            copied = self.signed_by(fed, "IT-TEST log", "IT-TEST log 2")
+            first = self.first_keys(fed)
+            fed.documents.append(self.next_keys(fed, first, 2))
+            self.verify(self.signed_by(fed, "IT-TEST log", "IT-TEST log 2"), fed)
+            # The key stays, beside another: it is an earlier one as well, and signs what is kept.
+            fed.documents.pop()
+            both = sorted([log, example.Signer("IT-TEST log 2").key])
+            fed.documents.append(self.next_keys(fed, first, 2, log_keys=both))
+            self.verify(self.signed_by(fed, "IT-TEST log", "IT-TEST log 2"), fed)
+            copied = self.signed_by(fed, "IT-TEST log 2", "IT-TEST log")
             if is_stopped:
-                self.refused(lambda: self.verify(copied, fed), "not signed by a log key", "checkpoints[0]")
-                self.verify(self.signed_by(fed, "IT-TEST log 2"), fed)
+                self.refused(lambda: self.verify(copied, fed), "not signed by a log key", "line 1, checkpoint")
             else:
                 self.verify(copied, fed)
 
+    def test_suspended_keys_of_the_document_in_force(self):
+        """Suspended now: what it signed before stands where a present key signs the whole."""
+        fed = self.federation()
+        both = [example.Signer(name).key for name in ("IT-TEST log", "IT-TEST log 2")]
+        fed.documents.append(self.next_keys(fed, self.first_keys(fed), 2, log_keys=both))
+        self.verify(self.signed_by(fed, "IT-TEST log 2", "IT-TEST log"), fed)
+        during = {"issued_at": self.now - example.DAY_MS, "until": self.now + example.DAY_MS}
+        fed.suspend("IT-TEST", "own-key", example.Signer("IT-TEST log 2").key, **during)
+        self.verify(self.signed_by(fed, "IT-TEST log"), fed)
+        self.verify(self.signed_by(fed, "IT-TEST log 2", "IT-TEST log"), fed)
+        copied = self.signed_by(fed, "IT-TEST log", "IT-TEST log 2")
+        self.refused(lambda: self.verify(copied, fed), "not signed by a log key", "line 1, checkpoint")
+
+    def test_bad_lines_of_earlier_keys(self):
+        """They are looked at where their signature is enough, and nowhere else."""
+        fed = self.federation()
+        fed.documents.append(self.next_keys(fed, self.first_keys(fed), 2))
+        copied = self.signed_by(fed, "IT-TEST log", "IT-TEST log 2")
+        bad = signature_line(NoteKey(copied.origin(), SIGNATURE, example.Signer("IT-TEST log").key), bytes(64))
+        good = dict(copied.header)
+        copied.header["checkpoints"] = [copied.note(2, example.Signer("IT-TEST log 2")) + bad]
+        self.refused(lambda: self.verify(copied, fed), "does not verify", "checkpoints[0]")
+        copied.header = good | {"checkpoint": good["checkpoint"] + bad}
+        self.verify(copied, fed)
+
     def test_keys_of_witnesses(self):
-        """Those of a witness count as those of a log do; of one that is suspended its line is not looked at."""
+        """The witness key in force, while it is not suspended; of others the line is not looked at."""
         day, witness = example.DAY_MS, example.Signer("PT-TEST witness")
         for words, seen in (
             ([], 1),
@@ -896,6 +1067,20 @@ class KeysTests(LogCase):
                 fed.suspend("PT-TEST", "own-key", witness.key, **how)
             copied = self.copied(fed=fed)
             copied.header["checkpoint"] = copied.note(7, witnesses=[("PT-TEST", witness)])
+            self.assertEqual(len(self.verify(copied, fed)["witnesses"]), seen)
+        # What IT-TEST has witnessed of PT-TEST, before and after an exchange of its key.
+        fed, later = self.federation(), example.Signer("IT-TEST witness 2")
+        log = example.Signer("IT-TEST log 2")
+        fed.documents.append(
+            self.next_keys(
+                fed, self.first_keys(fed), 2, by=[*fed.administrators("IT-TEST"), log, later], witness_key=later.key
+            )
+        )
+        copied = self.copied(fed=fed)
+        copied.member, copied.signer = "PT-TEST", example.Signer("PT-TEST log")
+        for key, seen in ((example.Signer("IT-TEST witness"), 0), (later, 1)):
+            copied.close()
+            copied.header["checkpoint"] = copied.note(7, witnesses=[("IT-TEST", key)])
             self.assertEqual(len(self.verify(copied, fed)["witnesses"]), seen)
 
     def test_expired_documents(self):
@@ -919,7 +1104,8 @@ class KeysTests(LogCase):
     def test_bundles(self):
         raw = bundle_of(self.fed.documents)
         held = [decode(DOCUMENT, one, "document", 2**20) for one in self.fed.documents]
-        read_trust(bundle_of([], proposed=held[:3], held=held[3:], note=b"anything"), self.fed.federation, "trust")
+        read_trust(bundle_of([], held=held, proposed=held[:1], note=b"anything"), self.fed.federation, "trust")
+        read_trust(bundle_of(exported(self.fed.documents)), self.fed.federation, "trust")
         for altered, what in (
             (b"", "no bundle"),
             (b"ACCORD1\n" + raw[8:], "no bundle"),
@@ -927,6 +1113,8 @@ class KeysTests(LogCase):
             (raw[:-1], "bytes wanted"),
             (bundle_of([]), "no root"),
             (bundle_of(self.fed.documents[1:]), "no root"),
+            (bundle_of([], proposed=held), "no root"),
+            (bundle_of([], proposed=held[:1], held=held[1:]), "no root"),
             (bundle_of(self.fed.documents, note=bytes(4097)), "4097 bytes"),
         ):
             self.refused(lambda: read_trust(altered, self.fed.federation, "trust"), what)
@@ -1065,6 +1253,11 @@ class CommandTests(LogCase):
             self.assertEqual(code, 0)
             self.assertIn("VERIFIED\nthe log of IT-TEST: 7 entries, 7 with what they commit to\n", stdout)
             self.assertTrue(stdout.endswith("checkpoints: 4, 7\nunwitnessed\n"), stdout)
+            about = Path(folder) / "root.accord"
+            about.write_bytes(b"ACCORD1\n" + self.fed.documents[0])
+            code, stdout, stderr = self.run_second("audit", folder, "--about", str(about))
+            self.assertEqual(code, 0, stderr)
+            self.assertTrue(stdout.endswith("unwitnessed\nentries about the document: none\n"), stdout)
             fill(folder, copied.rows()[:-1], self.fed.documents)
             code, stdout, _ = self.run_second("audit", folder, "--json")
             said = {"verified": False, "where": "log.jsonl", "reason": "6 entries, the first line says 7"}

@@ -190,6 +190,12 @@ fn a_flood_of_refusals_fills_sixty_entries_and_one_that_counts() {
     let mut late = officer.request(IT, "2021..2024");
     (late.issued_at.0, late.deliver_by.0) = (late.issued_at.0 - 3_600_000, late.deliver_by.0 - 3_600_000);
     assert_eq!(connection.hand_on(&officer.sign(&late)).unwrap().1, "E_TIME");
+    // The same id for another question: a refusal that is not remembered is counted like any other.
+    let mut once = officer.request(IT, "2021..2024");
+    once.query.table_id = 60_000;
+    assert_eq!(connection.hand_on(&officer.sign(&once)).unwrap().1, "E_UNAVAILABLE");
+    once.query.table_id = 60_001;
+    assert_eq!(connection.hand_on(&officer.sign(&once)).unwrap().1, "E_CONFLICT");
     assert_eq!(shown(&federation, IT, &["--kind", "refused"]).len(), 60);
     assert_eq!(shown(&federation, IT, &["--kind", "refusals"]).len(), 0);
     done(&federation.operator(IT, &["audit", "close", "--json"]));
@@ -198,7 +204,7 @@ fn a_flood_of_refusals_fills_sixty_entries_and_one_that_counts() {
     let detail = &counted[0]["detail"];
     assert_eq!(
         (&detail["counts"], &detail["actor"]),
-        (&json!({ "E_TIME": 1, "E_UNAVAILABLE": 20 }), &json!("member:ES-AGENCY"))
+        (&json!({ "E_TIME": 1, "E_CONFLICT": 1, "E_UNAVAILABLE": 21 }), &json!("member:ES-AGENCY"))
     );
     done(&federation.operator(IT, &["audit", "verify", "--json"]));
 }

@@ -152,8 +152,10 @@ pub enum Course {
     },
     /// Decided before; the same bytes again.
     Again,
-    /// Refused.
+    /// Refused, and remembered so.
     Refused(Denied),
+    /// Refused for now, and not remembered.
+    NotNow(Denied),
     /// Something inside does not work; outside it is `E_BUSY`.
     Fault(Denied),
 }
@@ -223,7 +225,7 @@ impl Provider<'_> {
         };
         match self.remembered_or_new(kept, checked, envelope) {
             Ok(answered) => answered,
-            Err(Failure::Denied(denied)) => (self.refuse(&denied, &checked.body.requester), Course::Refused(denied)),
+            Err(Failure::Denied(denied)) => (self.refuse(&denied, &checked.body.requester), Course::NotNow(denied)),
             Err(Failure::Inside(error)) => fault(error.to_string()),
             Err(Failure::Inconsistent(what)) => fault(what.to_owned()),
         }

@@ -44,7 +44,7 @@ impl Door {
             Course::Answered { .. } => "answered",
             Course::Held { .. } => "held",
             Course::Again => "answered_again",
-            Course::Refused(denied) | Course::Fault(denied) => denied.refusal.as_str(),
+            Course::Refused(denied) | Course::NotNow(denied) | Course::Fault(denied) => denied.refusal.as_str(),
         });
     }
 

@@ -52,6 +52,13 @@ impl Ledger {
         false
     }
 
+    /// Counts one that got no entry.
+    pub fn count(&mut self, member: &NodeId, refusal: Refusal) {
+        if self.hours.len() < MEMBERS_MAX || self.hours.contains_key(member) {
+            *self.hours.entry(member.clone()).or_default().over.entry(refusal).or_default() += 1;
+        }
+    }
+
     /// What was counted since the last time.
     pub fn take_summaries(&mut self) -> Vec<Summary> {
         let counted = self.hours.iter_mut().filter(|(_, hour)| !hour.over.is_empty());

@@ -123,7 +123,7 @@ impl Journal {
         let journal = Self { dir, secret: Secret(Zeroizing::new(secret)), months: Mutex::default() };
         for month in journal.months_on_disk()? {
             let path = journal.path(month);
-            let bytes = Zeroizing::new(files::read_limited(&path, 64)?);
+            let bytes = Zeroizing::new(files::read_secret(&path, 64)?);
             let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| JournalError::Length { path })?;
             journal.months().insert(month, Zeroizing::new(key));
         }
@@ -198,9 +198,10 @@ impl Journal {
         Ok(Some(Detail { salt: *salt, text: text.to_vec() }))
     }
 
-    /// Whether the key that something was sealed with is still there.
-    pub fn is_readable(&self, sealed: &[u8]) -> bool {
-        self.key_for(sealed).is_ok_and(|key| key.is_some())
+    /// The month that something was sealed in, and whether its key is still there.
+    pub fn month_of(&self, sealed: &[u8]) -> Option<(Month, bool)> {
+        let month = Month(sealed.first_chunk().copied().map(u32::from_be_bytes)?);
+        Some((month, self.key_for(sealed).is_ok_and(|key| key.is_some())))
     }
 
     // The key whose name something begins with.
@@ -227,10 +228,14 @@ impl Journal {
 
     fn derived(&self, month: Month, key: &[u8; 32]) -> Result<Named, JournalError> {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.secret.0.as_slice());
-        let input = [b"accord/1 details\0".as_slice(), &month.0.to_be_bytes(), key].concat();
-        let tag = hmac::sign(&secret, &input);
+        let mut context = hmac::Context::with_key(&secret);
+        for part in [b"accord/1 details\0".as_slice(), &month.0.to_be_bytes(), key] {
+            context.update(part);
+        }
+        let tag = context.sign();
         let mut name = [0; NAME];
-        let Hash(print) = Hash::of(&[b"accord/1 month\0".as_slice(), &month.0.to_be_bytes(), key].concat());
+        // Of the key that seals: another ring makes another one, whose name tells.
+        let Hash(print) = Hash::of(&[b"accord/1 month\0".as_slice(), tag.as_ref()].concat());
         for (to, from) in name.iter_mut().zip(month.0.to_be_bytes().iter().chain(&print)) {
             *to = *from;
         }
@@ -247,10 +252,16 @@ impl Journal {
     pub fn forget(&self, month: Month) -> Result<(), JournalError> {
         let path = self.path(month);
         let io = |source| JournalError::Io { path: path.clone(), source };
-        let mut file = std::fs::OpenOptions::new().write(true).open(&path).map_err(io)?;
-        file.write_all(&random::bytes::<32>()?).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        std::fs::remove_file(&path).map_err(io)?;
+        match std::fs::OpenOptions::new().write(true).open(&path) {
+            Ok(mut file) => {
+                file.write_all(&random::bytes::<32>()?).map_err(io)?;
+                file.sync_all().map_err(io)?;
+                std::fs::remove_file(&path).map_err(io)?;
+            }
+            // Somebody was first.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(error)),
+        }
         files::sync_dir(&self.dir)?;
         self.months().remove(&month);
         Ok(())
@@ -285,7 +296,7 @@ mod tests {
         let again = Journal::open(folder.path(), [7; 32]).unwrap();
         assert!(again.read(&old.sealed).unwrap().is_some());
         let stolen = Journal::open(folder.path(), [8; 32]).unwrap();
-        assert!(matches!(stolen.read(&old.sealed), Err(JournalError::Changed)));
+        assert!(matches!(stolen.read(&old.sealed), Ok(None)));
         for at in 0..old.sealed.len() {
             let mut bad = old.sealed.clone();
             bad[at] ^= 1;
@@ -297,7 +308,9 @@ mod tests {
         assert!(!folder.path().join("journal/2026-11.key").exists());
         // A clock that goes back makes a new key, which opens nothing of what was.
         entry(&again, NOVEMBER, "{}");
-        assert!(matches!(again.read(&old.sealed), Ok(None)) && !again.is_readable(&old.sealed));
+        assert!(matches!(again.read(&old.sealed), Ok(None)));
+        assert_eq!(again.month_of(&old.sealed), Some((Month::of(NOVEMBER), false)));
+        assert_eq!(again.month_of(&new.sealed), Some((Month::of(DECEMBER), true)));
         assert!(again.read(&new.sealed).unwrap().is_some());
     }
 

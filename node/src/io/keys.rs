@@ -61,13 +61,18 @@ impl Credential {
 }
 
 /// The private keys that a node holds; of one role there may be several.
-#[derive(Debug)]
 pub struct NodeKeys {
     held: Vec<Arc<SigningKey>>,
     /// Secret of edition commitments: `edition_key` of `wire.md` D11.
     pub edition_key: [u8; 32],
     /// Secret that details of the audit log are sealed with, together with the key of their month.
     pub details_key: [u8; 32],
+}
+
+impl std::fmt::Debug for NodeKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeKeys")
+    }
 }
 
 /// The keys that a node speaks with.

@@ -61,8 +61,13 @@ impl Node {
             }
             Course::Again => tracing::info!(%peer, %request, "the same bytes again"),
             Course::Refused(denied) => self.log_refusal(peer, denied),
+            Course::NotNow(denied) => {
+                self.log_refusal(peer, denied);
+                self.record_refusal(peer, denied);
+            }
             Course::Fault(denied) => {
                 tracing::error!(%peer, %request, why = %denied.why, "a request cannot be answered");
+                self.record_refusal(peer, denied);
             }
         }
         self.door.count(&course);

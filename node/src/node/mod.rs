@@ -40,6 +40,7 @@ use accord_protocol::{
     id::{NodeId, RequestId},
     key::PublicKey,
     message::{Fault, Notice, PersonReply, Where},
+    time::UnixMs,
 };
 use serde_json::Value;
 
@@ -119,6 +120,12 @@ pub struct Node {
     ledger: Mutex<Ledger>,
     // The start is not in the log yet: there was no room.
     unentered_start: AtomicBool,
+    // Time of the last entry of the log before this start.
+    last_entry_before: Option<UnixMs>,
+    // What an interrupted retention has left was looked for since the start.
+    has_swept: AtomicBool,
+    // When each of the own people's reading was last entered, by the monotonic clock.
+    readings: Mutex<BTreeMap<String, u64>>,
     spool: PathBuf,
     records: Mutex<Records>,
     quota: Mutex<Quota>,
@@ -239,6 +246,10 @@ impl Node {
         empty_spool(&spool);
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
+        let last_entry_before = match store.log_tree().size().checked_sub(1) {
+            Some(last) => store.entry(last)?.map(|entry| entry.time),
+            None => None,
+        };
         let node = Self {
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
@@ -287,6 +298,9 @@ impl Node {
             journal,
             ledger: Mutex::default(),
             unentered_start: AtomicBool::new(false),
+            last_entry_before,
+            has_swept: AtomicBool::new(false),
+            readings: Mutex::default(),
             spool,
         };
         node.choose_voice();
@@ -406,7 +420,7 @@ fn failed(exit: u8, code: &str, message: impl Into<String>, next: &str) -> Reply
     Reply { exit, result: None, warnings: Vec::new(), error: Some(error) }
 }
 
-fn store_failed(error: &StoreError) -> Reply {
+pub(crate) fn store_failed(error: &StoreError) -> Reply {
     let (code, next) = match error {
         StoreError::DiskFull { .. } => ("DISK-FULL", "free space on the node's disk, then try again"),
         StoreError::Busy { .. }

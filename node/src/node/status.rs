@@ -5,7 +5,7 @@ use accord_protocol::{message::Notice, time::UnixMs, trust::Trust};
 use serde_json::json;
 
 use super::{Node, Reply, done};
-use crate::domain::inbox;
+use crate::domain::{access::Access, inbox};
 
 impl Node {
     /// What the node holds and how it runs: counts and versions, nothing of any record.
@@ -28,14 +28,7 @@ impl Node {
                 "the roster has expired: no data is exchanged until a new one is installed",
             ));
         }
-        let unknown = standing.access.unknown();
-        if !unknown.is_empty() {
-            let message = format!(
-                "the policy names what the roster and catalogue do not have, and permits nothing of that: {}",
-                unknown.join(", ")
-            );
-            warnings.push(super::notice("POLICY-NAMES", &message));
-        }
+        warnings.extend(unknown_names(&standing.access));
         let panics = crate::io::telemetry::panics();
         if panics > 0 {
             warnings.push(super::notice(
@@ -93,6 +86,17 @@ impl Node {
         reply.warnings = warnings;
         reply
     }
+}
+
+fn unknown_names(access: &Access) -> Option<Notice> {
+    let unknown = access.unknown();
+    (!unknown.is_empty()).then(|| {
+        let message = format!(
+            "the policy names what the roster and catalogue do not have, and permits nothing of that: {}",
+            unknown.join(", ")
+        );
+        super::notice("POLICY-NAMES", &message)
+    })
 }
 
 fn nobody_decides(waiting: usize, trust: &Trust, now: UnixMs) -> Option<Notice> {

@@ -155,13 +155,14 @@ impl SignedCheckpoint {
 
     /// The second at which a witness has cosigned it; nothing if it has not.
     pub fn cosigned_at(&self, name: &str, key: &PublicKey) -> Option<u64> {
-        let found = self.note.by(name, Algorithm::Cosignature, key).next()?;
-        let (seconds, signature) = found.bytes.split_first_chunk::<8>()?;
-        let seconds = u64::from_be_bytes(*seconds);
-        // Larger ones are no times (C2SP `tlog-cosignature`).
-        i64::try_from(seconds).ok()?;
-        let signature = Signature(signature.try_into().ok()?);
-        key.verifies(&cosigned_text(self.note.text(), seconds), &signature).then_some(seconds)
+        self.note.by(name, Algorithm::Cosignature, key).find_map(|line| {
+            let (seconds, signature) = line.bytes.split_first_chunk::<8>()?;
+            let seconds = u64::from_be_bytes(*seconds);
+            // Larger ones are no times (C2SP `tlog-cosignature`).
+            i64::try_from(seconds).ok()?;
+            let signature = Signature(signature.try_into().ok()?);
+            key.verifies(&cosigned_text(self.note.text(), seconds), &signature).then_some(seconds)
+        })
     }
 
     /// The same with one more signature under it; what it is worth is found when it is asked for.

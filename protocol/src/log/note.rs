@@ -112,12 +112,7 @@ impl Note {
     }
 
     /// The signatures that claim to be of this key.
-    pub(super) fn by(
-        &self,
-        name: &str,
-        algorithm: Algorithm,
-        key: &PublicKey,
-    ) -> impl Iterator<Item = &NoteSignature> {
+    pub(super) fn by(&self, name: &str, algorithm: Algorithm, key: &PublicKey) -> impl Iterator<Item = &NoteSignature> {
         let id = key_id(name, algorithm, key);
         self.signatures.iter().filter(move |signature| signature.name == name && signature.key_id == id)
     }

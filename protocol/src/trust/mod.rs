@@ -306,6 +306,12 @@ impl Trust {
         keys.iter().filter(|key| !self.key_is_suspended(member, key, now)).copied().collect()
     }
 
+    /// The key with which a member cosigns others' checkpoints, unless it is suspended now.
+    pub fn witness_key(&self, member: &NodeId, now: UnixMs) -> Option<PublicKey> {
+        let key = self.keys.get(member)?.witness_key;
+        (!self.key_is_suspended(member, &key, now)).then_some(key)
+    }
+
     /// Those and the ones before them, suspended or not. Whoever has got hold of an old one can sign another past: what is signed with it
     /// counts only where the same tree leads to something that is signed with a present one.
     pub fn all_log_keys(&self, member: &NodeId) -> &[PublicKey] {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from second.encoding import Code, Constant, Refused, Struct, decode, encode
 from second.evidence import need_hex, need_keys, need_type, read_json
+from second.keys import sign_input
 from second.messages import DOCUMENT, HASH, MS, STRUCTURES, U64
 from second.note import COSIGNATURE, SIGNATURE, NoteKey, read_base64, read_checkpoint, read_decimal, read_hash
 from second.tree import Tree, inclusion_fault
@@ -42,41 +43,44 @@ class Log:
     def __init__(self, member, trust, now, where):
         self.member = member
         self.origin = f"{trust.federation.hex()}/{member}/log1"
-        self._own = [
-            NoteKey(self.origin, SIGNATURE, key)
-            for content in trust.keys_back(member)
-            for key in content["log_keys"]
-            if not trust.is_suspended(member, "own-key", key, now)
-        ]
+        # The keys document in force, and one after the other those that it follows.
+        lineage = trust.keys_back(member) or []
+        self._present = self._note_keys(trust.left(member, "log_keys", now))
+        self._earlier = self._note_keys(key for content in lineage for key in content["log_keys"])
         # Its own node has no need to say twice what it says.
         self._witnesses = {
             NoteKey(f"{trust.federation.hex()}/{name}/witness", COSIGNATURE, content["witness_key"]): name
-            for name in trust.members
-            if name != member
-            for content in trust.keys_back(name)
-            if not trust.is_suspended(name, "own-key", content["witness_key"], now)
+            for name, content in trust.keys.items()
+            if name != member and not trust.is_suspended(name, "own-key", content["witness_key"], now)
         }
-        if not self._own:
+        if not self._present:
             raise Refused(where, f"there is no log key of {member} that counts")
 
-    def checkpoint(self, text, where):
-        """A checkpoint of this log, signed by a key of it, and the members that witness it."""
+    def _note_keys(self, keys):
+        return [NoteKey(self.origin, SIGNATURE, key) for key in keys]
+
+    def checkpoint(self, text, where, is_old=False):
+        """A checkpoint signed by a present key, an old one also by an earlier key; and the members that witness it."""
         checkpoint = read_checkpoint(text, where)
         if checkpoint.origin != self.origin:
             raise Refused(where, f"a checkpoint of {checkpoint.origin}")
-        signers = checkpoint.note.signers([*self._own, *self._witnesses], where)
-        if not any(key in self._own for key in signers):
+        if not checkpoint.note.signers(dict.fromkeys(self._earlier if is_old else self._present), where):
             raise Refused(where, f"not signed by a log key of {self.member}")
-        return checkpoint, {self._witnesses[key] for key in signers if key in self._witnesses}
+        return checkpoint, {self._witnesses[key] for key in checkpoint.note.cosigners(self._witnesses)}
 
 
 def read_trust(raw, federation, where):
-    """What the documents of a bundle come to, read as a whole."""
+    """What the documents that a bundle holds come to, gathered: what does not hold is left out."""
     if not raw.startswith(BUNDLE_FILE):
         raise Refused(where, "no bundle of trust documents")
     structure, cap = STRUCTURES["bundle"]
     bundle = decode(structure, raw[len(BUNDLE_FILE) :], "bundle", cap, where)
-    return Trust([encode(DOCUMENT, one) for one in bundle["proposed"] + bundle["held"]], federation, where)
+    return Trust([encode(DOCUMENT, one) for one in bundle["held"]], federation, where, is_whole=False)
+
+
+def subject_of(label, federation, payload):
+    """What an entry names a signed thing by; of a root, what is signed names no federation."""
+    return sha256(sign_input(label, federation, payload)).digest()
 
 
 def read_entry(raw, seq, where):
@@ -98,15 +102,16 @@ def need_detail(entry, salt, text, where):
 
 
 def actor_of(text, where):
-    """Who did it: the first field of a JSON object."""
+    """Who did it: the field `actor` of a JSON object, wherever it stands."""
     try:
-        # Objects become tuples, so that the order of fields is seen. NaN and Infinity, which `int` refuses, are no JSON.
+        # Objects become tuples, so that a field that stands twice is seen. NaN and Infinity, which `int` refuses, are no JSON.
         detail = json.loads(text.decode("utf-8"), object_pairs_hook=tuple, parse_constant=int)
-        if not isinstance(detail, tuple) or [name for name, _ in detail].count("actor") != 1:
+        found = [value for name, value in detail if name == "actor"] if isinstance(detail, tuple) else []
+        if len(found) != 1:
             raise Refused(where, "no object with one field actor")
-        (name, actor), *_ = detail
-        if name != "actor" or not isinstance(actor, str):
-            raise Refused(where, "the first field is not a text actor")
+        actor = found[0]
+        if not isinstance(actor, str):
+            raise Refused(where, "the actor is no text")
         # What is no UTF-8 can still be written in JSON, by an escape.
         actor.encode()
     except (ValueError, RecursionError) as error:
@@ -114,15 +119,15 @@ def actor_of(text, where):
     return actor
 
 
-def verify_copy(folder, federation, now):
-    """Verifies a folder of `audit export` completely; what it proves, or Refused."""
+def verify_copy(folder, federation, now, subject=None):
+    """Verifies a folder of `audit export` completely; what it proves, or Refused. Entries about a subject are looked for."""
     folder = Path(folder)
     trust = read_trust((folder / TRUST).read_bytes(), federation, TRUST)
     with open(folder / LOG, "rb") as lines:
-        return verify_log(lines, trust, now)
+        return verify_log(lines, trust, now, subject)
 
 
-def verify_log(lines, trust, now):
+def verify_log(lines, trust, now, subject=None):
     """Verifies the lines of a copy, each with its line feed."""
     lines = numbered(lines)
     where, raw = next(lines, (f"{LOG}, line 1", b""))
@@ -133,14 +138,14 @@ def verify_log(lines, trust, now):
         raise Refused(f"{where}, federation", "not the federation that was given")
     member, size = need_type(header["member"], str, f"{where}, member"), need_type(header["size"], int, f"{where}, size")
     log = Log(member, trust, now, f"{where}, member")
-    notes = [(f"{where}, checkpoint", header["checkpoint"])]
+    notes = [(f"{where}, checkpoint", header["checkpoint"], False)]
     for index, text in enumerate(need_type(header["checkpoints"], list, f"{where}, checkpoints")):
-        notes.append((f"{where}, checkpoints[{index}]", text))
-    found = [(place, *log.checkpoint(need_type(text, str, place), place)) for place, text in notes]
+        notes.append((f"{where}, checkpoints[{index}]", text, True))
+    found = [(place, *log.checkpoint(need_type(text, str, place), place, is_old)) for place, text, is_old in notes]
     own = found[0][1]
     if (own.size, own.root) != (size, need_hex(header["root"], f"{where}, root", 32)):
         raise Refused(f"{where}, checkpoint", "size and root are not those of the copy")
-    details = need_entries(lines, size, roots_of(found, size))
+    details, about = need_entries(lines, size, roots_of(found, size), subject)
     seen = {}
     for _, checkpoint, names in found:
         for name in names:
@@ -153,7 +158,7 @@ def verify_log(lines, trust, now):
         "details": details,
         "checkpoints": sorted({checkpoint.size for _, checkpoint, _ in found}),
         "witnesses": [{"member": name, "size": size} for name, size in sorted(seen.items())],
-    }
+    } | ({"about": about} if subject else {})
 
 
 def numbered(lines):
@@ -177,9 +182,9 @@ def roots_of(found, size):
     return roots
 
 
-def need_entries(lines, size, roots):
-    """How many entries of a copy have a detail, when all are as they must be and lead to the roots."""
-    tree, before, details = Tree(), 0, 0
+def need_entries(lines, size, roots, subject):
+    """How many entries have a detail and which are about a subject, when all are as they must be and lead to the roots."""
+    tree, before, details, about = Tree(), 0, 0, []
     need_root(tree, roots)
     for where, raw in lines:
         if tree.size == size:
@@ -192,6 +197,8 @@ def need_entries(lines, size, roots):
         if entry["prev_size"] < before:
             raise Refused(where, f"the entry says that {entry['prev_size']} were before it, the one before {before}")
         before = entry["prev_size"]
+        if entry["subject"] == subject:
+            about.append(tree.size)
         if not bare:
             salt = need_hex(line["salt"], f"{where}, salt", SALT_SIZE)
             text = need_type(line["detail"], str, f"{where}, detail")
@@ -202,7 +209,7 @@ def need_entries(lines, size, roots):
         need_root(tree, roots)
     if tree.size != size:
         raise Refused(LOG, f"{tree.size} entries, the first line says {size}")
-    return details
+    return details, about
 
 
 def need_root(tree, roots):

@@ -55,6 +55,17 @@ class Note:
             found += signed
         return found
 
+    def cosigners(self, known):
+        """Those of the known witnesses of whom some line verifies; a line that does not is no cosignature."""
+        return [
+            key
+            for key in known
+            if any(
+                (key.name, key.id) == (name, key_id) and key.has_signed(self.text, signature)
+                for name, key_id, signature in self.signatures
+            )
+        ]
+
 
 @dataclass
 class Checkpoint:

@@ -25,8 +25,11 @@ def version_of(content):
 class Trust:
     """The last root, the roster, keys, officers and suspensions of members, catalogues; and `remarks`."""
 
-    def __init__(self, documents, federation, where, ground=None):
-        """`documents` are bytes, `where` the path of their list, for errors. Without a ground they are a whole."""
+    def __init__(self, documents, federation, where, ground=None, is_whole=True):
+        """`documents` are bytes, `where` the path of their list, for errors.
+
+        Without a ground they are a whole; or they are gathered: all keys count as well, and what does not hold is left out.
+        """
         self.federation = federation
         self.where = where
         self.ground = ground
@@ -65,7 +68,7 @@ class Trust:
             self._latest("staff", ground.member)
             self._latest("policy", ground.member)
         self.suspensions = self._suspensions()
-        if ground is None:
+        if ground is None and is_whole:
             self._need_no_remark()
 
     def _remark(self, word, label, whose, more="", refused=None):
@@ -124,11 +127,13 @@ class Trust:
         return chain, False
 
     def _first_root(self, versions):
-        firsts = [group[0] for group in versions.get(1, [])]
-        for document in firsts:
-            if federation_id(document.payload) == self.federation:
-                document.need_all(document.content["keys"], "its key")
+        firsts = [document for group in versions.get(1, []) for document in group]
+        meant = [document for document in firsts if federation_id(document.payload) == self.federation]
+        for document in meant:
+            if document.signers.issuperset(document.content["keys"]):
                 return document
+        for document in meant:
+            document.need_all(document.content["keys"], "its key")
         for document in firsts:
             document.refuse(f"is the root of another federation, {federation_id(document.payload).hex()}")
         for remark in self.remarks:

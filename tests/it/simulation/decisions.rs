@@ -229,13 +229,14 @@ impl World {
                 assert!(needed > Some(0) && wants);
                 self.counts.add("held");
             }
-            Did::Refused(_) if known.last.is_none() => {
+            Did::Refused(_) | Did::NotNow(_) if known.last.is_none() => {
                 assert!(needed.is_none() || needed > Some(0) && !wants, "{course:?}");
             }
-            Did::Refused(_) | Did::Again => {}
+            Did::Refused(_) | Did::NotNow(_) | Did::Again => {}
             Did::Fault(denied) => panic!("{denied}"),
         }
-        let decided = matches!(course, Did::Answered { .. } | Did::Refused(_)) && self.known[index].last.is_none();
+        let decided = matches!(course, Did::Answered { .. } | Did::Refused(_) | Did::NotNow(_))
+            && self.known[index].last.is_none();
         self.hear(index, &answer.head, &answer.slice, decided);
     }
 

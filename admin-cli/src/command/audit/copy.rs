@@ -11,9 +11,9 @@ use accord_protocol::{
     bundle::Bundle,
     codec::Bounded,
     evidence::Failed,
-    log::{copy::Report, witness_name},
+    log::{EventKind, copy::Report, witness_name},
     message::{AuditCall, MessageKind, PersonReply},
-    signed::{Document, Label},
+    signed::{Document, FederationId, Label},
     time::UnixMs,
     trust::Trust,
 };
@@ -125,30 +125,32 @@ pub(super) fn export(folder: &Path, global: &Global) -> anyhow::Result<Outcome> 
     }
     let profile = Profile::open(global)?;
     files::make_dir(folder)?;
+    let taken = take(folder, &profile, global);
+    if !taken.as_ref().is_ok_and(|outcome| outcome.error.is_none()) {
+        // What stays is called `log.part` and is taken for nothing.
+        for file in ["log.part", TRUST_FILE, CHECKPOINT_FILE] {
+            let _ = std::fs::remove_file(folder.join(file));
+        }
+        let _ = std::fs::remove_dir(folder);
+    }
+    taken
+}
+
+fn take(folder: &Path, profile: &Profile, global: &Global) -> anyhow::Result<Outcome> {
     // Under another name until it is whole, so that a cut file is never taken for a log.
     let (part, whole) = (folder.join("log.part"), folder.join(LOG_FILE));
     let file = File::options().write(true).create_new(true).open(&part);
     let mut file = BufWriter::new(file.with_context(|| part.display().to_string())?);
-    let report = match download(&profile, global, |bytes| file.write_all(bytes)) {
-        Ok(Ok(report)) => report,
-        Ok(Err(why)) => {
-            remove(folder, &part);
-            return stopped(why);
-        }
-        Err(error) => {
-            remove(folder, &part);
-            return Err(error);
-        }
+    let report = match download(profile, global, |bytes| file.write_all(bytes))? {
+        Ok(report) => report,
+        Err(why) => return stopped(why),
     };
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(|| part.display().to_string())?;
     file.sync_all().with_context(|| part.display().to_string())?;
     let (trust, mut documents) = profile.trust()?;
     // What verifies a log, and nothing that is the agency's own: the staff list and the policy never leave it.
     documents.retain(|document| {
-        matches!(
-            document.label(),
-            Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Suspend
-        )
+        matches!(document.label(), Label::Root | Label::Roster | Label::Catalogue | Label::MemberKeys | Label::Suspend)
     });
     let bundle = Bundle {
         held: Bounded::new(documents).context("more trust documents than a file takes")?,
@@ -160,27 +162,27 @@ pub(super) fn export(folder: &Path, global: &Global) -> anyhow::Result<Outcome> 
     }
     std::fs::rename(&part, &whole).with_context(|| whole.display().to_string())?;
     files::sync_dir(folder)?;
-    Ok(verified(&report, &trust, Some(&name)))
+    Ok(verified(&report, &trust, Some(&folder.display().to_string())))
 }
 
-fn remove(folder: &Path, part: &Path) {
-    // What stays is called `log.part` and is taken for nothing.
-    let _ = std::fs::remove_file(part);
-    let _ = std::fs::remove_dir(folder);
+/// The trust documents of an export, which are those of this federation or none.
+pub(super) fn trust_of(path: &Path, federation: &FederationId) -> anyhow::Result<Trust> {
+    let bundle = files::read_bundle(path).map_err(|error| {
+        let message = format!("{:#}", anyhow::Error::new(error));
+        Failure::usage("FILE", message, "name what accord audit export made")
+    })?;
+    let documents: Vec<Document> = bundle.documents();
+    Trust::gather(&documents, Some(federation), None).map_err(|error| {
+        let next = "the trust documents are not those of that federation";
+        let name = path.display().to_string();
+        Failure::refused("NOT-VERIFIED", accord_protocol::text::with_causes(&error), next).in_file(name).into()
+    })
 }
 
 /// Verifies a copy, offline.
 pub(super) fn verify_folder(folder: &Path, said: Option<&str>, global: &Global) -> anyhow::Result<Outcome> {
     let federation = federation(said, global)?;
-    let bundle = files::read_bundle(&folder.join(TRUST_FILE)).map_err(|error| {
-        let message = format!("{:#}", anyhow::Error::new(error));
-        Failure::usage("FILE", message, "name a folder that accord audit export made")
-    })?;
-    let documents: Vec<Document> = bundle.documents();
-    let trust = Trust::gather(&documents, Some(&federation), None).map_err(|error| {
-        let next = "the trust documents are not those of that federation";
-        Failure::refused("NOT-VERIFIED", accord_protocol::text::with_causes(&error), next).in_file(TRUST_FILE)
-    })?;
+    let trust = trust_of(&folder.join(TRUST_FILE), &federation)?;
     let path = folder.join(LOG_FILE);
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     let read = Verifier::new(&trust, clock::now()).file(BufReader::with_capacity(1 << 20, file));
@@ -194,12 +196,12 @@ pub(super) fn verify_folder(folder: &Path, said: Option<&str>, global: &Global) 
 fn witnesses(report: &Report, trust: &Trust) -> Vec<(String, u64, u64)> {
     let mut found: Vec<(String, u64, u64)> = Vec::new();
     for member in trust.roster().members.iter().filter(|member| member.node_id != report.member) {
-        let Some(keys) = trust.keys(&member.node_id) else { continue };
+        let Some(key) = trust.witness_key(&member.node_id, clock::now()) else { continue };
         let name = witness_name(trust.federation(), &member.node_id);
         let seen = report
             .checkpoints
             .iter()
-            .filter_map(|signed| Some((signed.checkpoint().size, signed.cosigned_at(&name, &keys.witness_key)?)));
+            .filter_map(|signed| Some((signed.checkpoint().size, signed.cosigned_at(&name, &key)?)));
         found.extend(seen.max().map(|(size, at)| (member.node_id.to_string(), size, at)));
     }
     found
@@ -215,11 +217,15 @@ fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
         .map(|(member, size, at)| json!({ "member": member, "size": size, "at": UnixMs(at.saturating_mul(1000)).to_string() }))
         .collect();
     let (first, last) = times.clone().unwrap_or_default();
+    let padding = report.kinds.get(&EventKind::Padding).copied().unwrap_or_default();
+    let gone = report.size.saturating_sub(padding).saturating_sub(report.details);
     let mut text = format!(
-        "verified: all {} entries of {}, {first} to {last}; {} with what they commit to\nroot {}, held to {} checkpoint{}\n",
+        "verified: all {} entries of {}, {first} to {last}; {} with what they commit to, {} padding, {} whose details are no longer there\nroot {}, held to {} checkpoint{}\n",
         report.size,
         report.member,
         report.details,
+        padding,
+        gone,
         report.root,
         report.checkpoints.len(),
         if report.checkpoints.len() == 1 { "" } else { "s" },
@@ -238,7 +244,7 @@ fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
     Outcome::done(
         json!({
             "verified": true, "member": report.member.as_str(), "size": report.size, "root": report.root.to_string(),
-            "details": report.details, "kinds": kinds, "first": times.as_ref().map(|times| &times.0), "last": times.as_ref().map(|times| &times.1),
+            "details": report.details, "details_gone": gone, "kinds": kinds, "first": times.as_ref().map(|times| &times.0), "last": times.as_ref().map(|times| &times.1),
             "checkpoints": report.checkpoints.iter().map(|signed| signed.checkpoint().size).collect::<Vec<_>>(),
             "clock_set_back": report.set_back, "witnesses": seen, "folder": folder,
         }),

@@ -54,6 +54,9 @@ pub(crate) struct Verify {
     /// The federation's id, known from elsewhere; without it the profile's.
     #[arg(long)]
     federation: Option<String>,
+    /// For a proof: the trust documents that it is verified with, `trust.accord` of an export; without it the profile's.
+    #[arg(long, value_name = "FILE", requires = "federation")]
+    trust: Option<PathBuf>,
 }
 
 /// `accord audit prove`
@@ -129,18 +132,33 @@ impl Audit {
 impl Verify {
     fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         match &self.path {
+            None if self.federation.is_some() => {
+                let next = "without a path the own node's log is verified, with the profile's trust";
+                Err(Failure::usage("FEDERATION", "--federation is for a copy or a proof", next).into())
+            }
             None => copy::verify_node(global),
             Some(path) if path.is_dir() => copy::verify_folder(path, self.federation.as_deref(), global),
-            Some(path) => verify_proof(path, global),
+            Some(path) => verify_proof(path, (self.federation.as_deref(), self.trust.as_deref()), global),
         }
     }
 }
 
-fn verify_proof(path: &Path, global: &Global) -> anyhow::Result<Outcome> {
+fn verify_proof(
+    path: &Path,
+    (federation, with): (Option<&str>, Option<&Path>),
+    global: &Global,
+) -> anyhow::Result<Outcome> {
     let name = path.display().to_string();
     let bytes = files::read_limited(path, PROOF_MAX)
         .map_err(|error| Failure::usage("FILE", format!("{:#}", anyhow::Error::new(error)), "check the path"))?;
-    let (trust, _) = Profile::open(global)?.trust()?;
+    let trust = match with {
+        Some(bundle) => copy::trust_of(bundle, &super::evidence::federation(federation, global)?)?,
+        None => Profile::open(global)?.trust()?.0,
+    };
+    if federation.is_some_and(|id| id != trust.federation().to_string()) {
+        let next = "name the trust documents of that federation: --trust trust.accord of an export";
+        return Err(Failure::usage("FEDERATION", "the profile is of another federation", next).into());
+    }
     let proven = String::from_utf8(bytes)
         .map_err(|_| NotProven::Format("it is no text"))
         .and_then(|text| Proof::parse(&text))
@@ -161,7 +179,7 @@ fn believed(proof: Proof, trust: &Trust) -> Result<(String, Proven), NotProven> 
     let member = members.into_iter().find(|member| log_origin(trust.federation(), member) == origin);
     let member = member.ok_or(NotProven::Format("it is of no log of a member of this federation"))?;
     let keys = trust.log_keys(member, clock::now());
-    Ok((member.to_string(), proof.verify(&origin, &keys)?))
+    Ok((member.to_string(), proof.verify(&origin, &keys, crate::audit::actor_of)?))
 }
 
 fn said(member: &str, proven: &Proven, trust: &Trust) -> Outcome {
@@ -174,7 +192,7 @@ fn said(member: &str, proven: &Proven, trust: &Trust) -> Outcome {
         .iter()
         .filter(|witness| witness.node_id.as_str() != member)
         .filter_map(|witness| {
-            let key = trust.keys(&witness.node_id)?.witness_key;
+            let key = trust.witness_key(&witness.node_id, clock::now())?;
             let at = proven.checkpoint().cosigned_at(&witness_name(trust.federation(), &witness.node_id), &key)?;
             Some((witness.node_id.to_string(), at))
         })
@@ -250,8 +268,14 @@ impl Egress {
 
 fn egress_text(result: &Value) -> String {
     let rows = result.get("rows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let gone = result.get("details_gone").and_then(Value::as_u64).unwrap_or_default();
     if rows.is_empty() {
-        return "nothing has left\n".to_owned();
+        let text = if gone > 0 {
+            format!("{gone} answers were given whose details are no longer kept\n")
+        } else {
+            "nothing has left\n".into()
+        };
+        return text;
     }
     let names = [
         "partner",

@@ -114,6 +114,8 @@ pub struct Batch {
     pub(super) puts: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) deletes: Vec<Vec<u8>>,
     pub(super) entries: Vec<NewEntry>,
+    pub(super) padding: Vec<NewEntry>,
+    pub(super) is_essential: bool,
 }
 
 impl Batch {
@@ -143,7 +145,7 @@ impl Batch {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.deletes.is_empty() && self.entries.is_empty()
+        self.puts.is_empty() && self.deletes.is_empty() && self.entries.is_empty() && self.padding.is_empty()
     }
 }
 

@@ -171,6 +171,17 @@ impl Batch {
         self.entries.push(entry);
     }
 
+    /// Has the log filled up behind everything that becomes durable together with this, by as many of these as that takes to a multiple
+    /// of one more than there are.
+    pub fn pad(&mut self, padding: Vec<NewEntry>) {
+        self.padding = padding;
+    }
+
+    /// May use the room that is kept free for what must not fail: stops, and the log's own entries about the node.
+    pub fn is_essential(&mut self) {
+        self.is_essential = true;
+    }
+
     /// Keeps a checkpoint under its size, in place of an earlier text of it.
     pub fn put_checkpoint(&mut self, size: u64, note: &str) {
         self.put_parts(&key(KeyKind::LogCheckpoint, &[&size.to_be_bytes()]), note.as_bytes());

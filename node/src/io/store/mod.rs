@@ -45,6 +45,9 @@ use writer::Writer;
 /// Free space below which nothing is accepted any more, in bytes: what the store needs to finish what it has begun.
 pub const BALLAST: u64 = 32 << 20;
 
+/// Largest commit that may use three quarters of that, in bytes.
+const ESSENTIAL_MAX: u64 = 256 << 10;
+
 /// Entries taken from the database at once in a scan.
 const PAGE: usize = 256;
 
@@ -123,7 +126,8 @@ impl Store {
     pub fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
         // Taking something away needs no room to be asked for; it is what makes room.
         if batch.bytes() > 0 {
-            self.room(batch.bytes())?;
+            let reserve = if batch.is_essential && batch.bytes() <= ESSENTIAL_MAX { BALLAST / 4 } else { BALLAST };
+            self.room_beside(batch.bytes(), reserve)?;
         }
         let sequence = self.writer.commit(batch)?;
         self.sequence.fetch_max(sequence, Ordering::Relaxed);
@@ -195,10 +199,14 @@ impl Store {
 
     /// Refuses work for which there is no room.
     pub fn room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.room_beside(bytes, BALLAST)
+    }
+
+    fn room_beside(&self, bytes: u64, reserve: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|error| StoreError::Read(error.to_string()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         // sled writes each value once to its log and may rewrite its segment.
-        let needed = bytes.saturating_mul(3).saturating_add(BALLAST);
+        let needed = bytes.saturating_mul(3).saturating_add(reserve);
         if free < needed { Err(StoreError::DiskFull { free, needed }) } else { Ok(()) }
     }
 }

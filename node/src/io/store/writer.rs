@@ -147,15 +147,23 @@ impl State {
         let mut counts = self.counts.clone();
         let mut pending: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         let mut tree = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut entries, mut of_log) = (Vec::new(), Vec::new());
+        let (mut entries, mut of_log, mut padding) = (Vec::new(), Vec::new(), Vec::new());
         for batch in batches {
             entries.extend(batch.entries);
+            if batch.padding.len() > padding.len() {
+                padding = batch.padding;
+            }
             for (key, value) in batch.puts {
                 pending.insert(key, Some(value));
             }
             for key in batch.deletes {
                 pending.insert(key, None);
             }
+        }
+        let over = (tree.size() + entries.len() as u64) % (padding.len() as u64 + 1);
+        if over > 0 {
+            let missing = padding.len() + 1 - usize::try_from(over).unwrap_or_default();
+            entries.extend(padding.into_iter().take(missing));
         }
         tree.append(entries, &mut of_log);
         // Nothing of the log was there before.

@@ -11,7 +11,7 @@ use accord_protocol::{
 use quinn::SendStream;
 
 use super::people::{answer_json, blocking, fault, parse};
-use crate::node::{Actor, Node, Reply};
+use crate::node::{Actor, Node, Reply, store_failed};
 
 /// Pieces of a copy that wait for the network.
 const PIECES: usize = 16;
@@ -34,7 +34,7 @@ pub(super) async fn audit(
         Ok(AuditCall::Show(filter)) => blocking(node, move |node| node.audit_show(&filter, &by)).await?,
         Ok(AuditCall::Prove { seq, detail }) => blocking(node, move |node| node.audit_prove(seq, detail, &by)).await?,
         Ok(AuditCall::Everything {}) => blocking(node, move |node| node.verify_everything(&by)).await?,
-        Ok(AuditCall::Close {}) => blocking(node, Node::audit_close).await?,
+        Ok(AuditCall::Close {}) => blocking(node, move |node| node.audit_close(&by)).await?,
         Ok(AuditCall::Egress { since_ms, until_ms }) => {
             blocking(node, move |node| node.egress((since_ms, until_ms), &by)).await?
         }
@@ -45,9 +45,15 @@ pub(super) async fn audit(
 }
 
 async fn copy(node: &Arc<Node>, by: Actor, send: &mut SendStream) -> Result<(), StreamError> {
+    let worker = Arc::clone(node);
+    let beginning = tokio::task::spawn_blocking(move || worker.begin_copy(&by));
+    let begun = match beginning.await.map_err(|_| StreamError::Closed)? {
+        Ok(begun) => begun,
+        Err(error) => return answer_json(send, MessageKind::Audit, &store_failed(&error)).await,
+    };
     let (pieces, taken) = tokio::sync::mpsc::channel(PIECES);
     let worker = Arc::clone(node);
-    let copying = tokio::task::spawn_blocking(move || worker.audit_copy(&by, &pieces));
+    let copying = tokio::task::spawn_blocking(move || worker.send_copy(&begun, &pieces));
     let replied = stream::reply_in_pieces(send, MessageKind::Audit, COPY.to_vec(), taken).await;
     match copying.await {
         Ok(Ok(())) => {}

@@ -13,11 +13,12 @@ use accord_edge::{
 use accord_protocol::{
     codec::{Cap, decode, encode},
     exchange::verify_request,
+    held::is_status,
     key::PublicKey,
     member_keys::KeyRole,
     message::{
         AskCall, AskReply, CoverageCall, EditionCall, Fault, Head, HelloReply, ImportCall, InboxCall, MappingCall,
-        MessageKind, PersonReply, RatesCall, RecordsCall, RelayCall, RequestsCall, TrustCall, Where,
+        MessageKind, PersonReply, RatesCall, RecordsCall, RelayCall, RequestsCall, SignedBytes, TrustCall, Where,
     },
     officers::Card,
     request::RequestBody,
@@ -261,7 +262,9 @@ async fn ask(
         Ok(()) => partners.ask(&call).await,
         Err(why) => PartnerReply::unreachable(why),
     };
-    if let Some(answer) = reply.reply.answer.clone() {
+    // That it waits was entered when it was heard.
+    let waits = |answer: &SignedBytes| body.wanted_until.0 > 0 && is_status(answer.payload.as_slice());
+    if let Some(answer) = reply.reply.answer.clone().filter(|answer| !waits(answer)) {
         let (body, slice_bytes) = (body.get().clone(), reply.slice.len());
         let entered = enter(node, move |node| node.enter_heard(&call, &body, &answer, slice_bytes));
         if let Err(why) = entered.await {

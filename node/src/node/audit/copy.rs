@@ -3,12 +3,16 @@
 //! The first line says what it is and ends with the checkpoint that all that follows is held to; each of the others is one entry, with
 //! salt and detail where they can still be read (`docs/audit.md`).
 
-use accord_protocol::{id::to_hex, log::EventKind};
+use accord_protocol::{
+    id::to_hex,
+    log::{EventKind, SignedCheckpoint},
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::Found;
 use crate::{
-    io::store::StoreError,
+    io::store::{LogTree, StoreError},
     node::{Actor, Happening, Node},
 };
 
@@ -16,12 +20,19 @@ use crate::{
 const PIECE: usize = 60 << 10;
 
 impl Node {
+    /// Begins a copy: enters that it is taken, which is in the copy too, and signs how far it goes. Blocks on the store.
+    pub(crate) fn begin_copy(&self, by: &Actor) -> Result<(LogTree, SignedCheckpoint), StoreError> {
+        self.record(&Happening::new(EventKind::Read, by, json!({ "what": "copy" })))?;
+        self.checkpoint_with_tree()
+    }
+
     /// Sends a copy of the log in pieces, the last of which is empty. What cannot be read breaks it off. Blocks on the store and on
     /// whoever takes the pieces.
-    pub(crate) fn audit_copy(&self, by: &Actor, pieces: &mpsc::Sender<Vec<u8>>) -> Result<(), StoreError> {
-        // In the copy, too.
-        self.record(&Happening::new(EventKind::Read, by, json!({ "what": "copy" })))?;
-        let (log, signed) = self.checkpoint_with_tree()?;
+    pub(crate) fn send_copy(
+        &self,
+        (log, signed): &(LogTree, SignedCheckpoint),
+        pieces: &mpsc::Sender<Vec<u8>>,
+    ) -> Result<(), StoreError> {
         let size = log.size();
         let standing = self.standing();
         let checkpoints: Vec<String> = self.store.checkpoints()?.into_iter().map(|(_, note)| note).collect();
@@ -52,16 +63,13 @@ impl Node {
             }
             let sealed =
                 details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
-            let detail = match &sealed {
-                Some((_, sealed)) => self.journal.read(sealed)?,
-                None => None,
-            };
-            line(match detail {
-                Some(detail) => json!({
+            let found = sealed.map_or(Found::Gone, |(_, sealed)| self.opened(&entry, &sealed));
+            line(match found {
+                Found::There(detail) => json!({
                     "entry": to_hex(&entry.to_bytes()), "salt": to_hex(&detail.salt),
                     "detail": String::from_utf8_lossy(&detail.text),
                 }),
-                None => json!({ "entry": to_hex(&entry.to_bytes()) }),
+                Found::Gone | Found::Changed => json!({ "entry": to_hex(&entry.to_bytes()) }),
             })?;
             next = entry.seq + 1;
         }

@@ -32,7 +32,11 @@ impl Node {
     }
 
     fn egress_inner(&self, since: u64, until: u64, by: &Actor) -> Result<Reply, StoreError> {
-        self.record(&Happening::new(EventKind::Read, by, json!({ "what": "egress" })))?;
+        self.record(&Happening::new(
+            EventKind::Read,
+            by,
+            json!({ "what": "egress", "since_ms": since, "until_ms": until }),
+        ))?;
         let mut sums: BTreeMap<Row, Sum> = BTreeMap::new();
         let mut unreadable = 0u64;
         for entry in self.store.entries(0) {
@@ -40,9 +44,7 @@ impl Node {
             if entry.kind != EventKind::Answered || entry.time.0 < since || entry.time.0 >= until {
                 continue;
             }
-            let detail = self.detail_of(entry.seq)?;
-            let detail: Option<Value> = detail.and_then(|detail| serde_json::from_slice(&detail.text).ok());
-            let Some(detail) = detail else {
+            let Some(detail) = self.detail_of(&entry)?.json() else {
                 unreadable += 1;
                 continue;
             };

@@ -8,6 +8,7 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
+use super::Found;
 use crate::{
     io::store::{Checked, StoreError},
     node::{Actor, Happening, Node, Reply, done, failed, store_failed},
@@ -52,6 +53,7 @@ impl Node {
         let tree = self.store.log_tree();
         let mut wanted = self.wanted_roots(checked)?;
         wanted.insert(tree.size(), (tree.root(), "the tree".to_owned()));
+        let first_kept = self.first_kept();
         let mut frontier = Frontier::default();
         let mut details = self.store.all_sealed(0).peekable();
         for entry in self.store.entries(0) {
@@ -73,12 +75,17 @@ impl Node {
             let sealed =
                 details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
             let Some((_, sealed)) = sealed else { continue };
-            match self.journal.read(&sealed) {
-                Ok(Some(detail)) if !entry.commits_to(&detail) => {
-                    checked.flaw(&part, "its detail is not the one that it commits to");
+            let lost = self.journal.month_of(&sealed).filter(|(month, is_there)| !is_there && *month >= first_kept);
+            match self.opened(&entry, &sealed) {
+                Found::Changed => checked.flaw(&part, "its detail is not the one that it commits to"),
+                Found::Gone if lost.is_some() => {
+                    let month = lost.map_or(String::new(), |(month, _)| month.to_string());
+                    checked.flaw(
+                        &part,
+                        format!("the key journal/{month}.key that its detail is sealed with is missing or another"),
+                    );
                 }
-                Ok(_) => {}
-                Err(error) => checked.flaw(&part, accord_protocol::text::with_causes(&error)),
+                Found::Gone | Found::There(_) => {}
             }
         }
         if frontier.size() != tree.size() {
@@ -98,7 +105,7 @@ impl Node {
             let note = Note::parse(&text).map_err(accord_protocol::log::NotACheckpoint::from);
             match note.and_then(|note| SignedCheckpoint::verify(note, &origin, keys)) {
                 Ok(signed) => {
-                    drop(wanted.insert(size, (signed.checkpoint().root, format!("the checkpoint of {size}"))))
+                    wanted.insert(size, (signed.checkpoint().root, format!("the checkpoint of {size}")));
                 }
                 Err(error) => checked.flaw(format!("checkpoint of {size}"), error.to_string()),
             }

@@ -8,7 +8,7 @@ mod retention;
 use accord_edge::clock;
 use accord_protocol::{
     id::Hash,
-    log::{Detail, Entry, EventKind, Note, Proof, tree},
+    log::{Detail, Entry, EventKind, Note, Proof, SignedCheckpoint, log_origin, tree},
     message::AuditFilter,
     time::UnixMs,
 };
@@ -21,6 +21,28 @@ use crate::io::store::StoreError;
 const SHOWN_MAX: u32 = 10_000;
 /// Entries read at once, going backwards.
 const PAGE: u64 = 512;
+
+/// How long reading goes on as one, in milliseconds.
+const READING_MS: u64 = 600_000;
+
+/// What there is of what an entry commits to.
+enum Found {
+    /// It is there.
+    There(Detail),
+    /// It is no longer kept.
+    Gone,
+    /// Something else is there.
+    Changed,
+}
+
+impl Found {
+    fn json(&self) -> Option<Value> {
+        match self {
+            Self::There(detail) => serde_json::from_slice(&detail.text).ok(),
+            Self::Gone | Self::Changed => None,
+        }
+    }
+}
 
 /// Which entries are meant, read.
 struct Filter {
@@ -75,12 +97,36 @@ impl Filter {
 }
 
 impl Node {
-    /// What an entry commits to, if it can still be read. Blocks on the store.
-    fn detail_of(&self, seq: u64) -> Result<Option<Detail>, StoreError> {
-        match self.store.sealed(seq)? {
-            Some(sealed) => Ok(self.journal.read(&sealed)?),
-            None => Ok(None),
+    /// What an entry commits to. Blocks on the store.
+    fn detail_of(&self, entry: &Entry) -> Result<Found, StoreError> {
+        let sealed = self.store.sealed(entry.seq)?;
+        Ok(sealed.map_or(Found::Gone, |sealed| self.opened(entry, &sealed)))
+    }
+
+    /// The same of what is sealed.
+    fn opened(&self, entry: &Entry, sealed: &[u8]) -> Found {
+        match self.journal.read(sealed) {
+            Ok(Some(detail)) if entry.commits_to(&detail) => Found::There(detail),
+            Ok(None) => Found::Gone,
+            Ok(Some(_)) | Err(_) => {
+                tracing::error!(entry = entry.seq, "ALARM: the detail of an entry of the audit log was changed");
+                Found::Changed
+            }
         }
+    }
+
+    /// Enters that one of the own people reads the log. Blocks on the store.
+    fn enter_reading(&self, by: &Actor, what: Value) -> Result<(), StoreError> {
+        self.record(&Happening::new(EventKind::Read, by, what))?;
+        let mut readings = self.readings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        readings.insert(by.to_string(), self.since_start.ms());
+        Ok(())
+    }
+
+    // Whoever goes on reading is entered every ten minutes: not for each second of it, which would be all that there is to read.
+    fn goes_on_reading(&self, by: &Actor) -> bool {
+        let readings = self.readings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        readings.get(&by.to_string()).is_some_and(|last| self.since_start.ms() < last + READING_MS)
     }
 
     /// Shows entries. Blocks on the store.
@@ -91,10 +137,9 @@ impl Node {
         };
         let limit = wanted.limit.clamp(1, SHOWN_MAX) as usize;
         let shown = || {
-            // Before anything of it is shown. Whoever follows has said so with the first call.
-            if wanted.from.is_none() {
-                let what = json!({ "what": "entries", "filter": wanted });
-                self.record(&Happening::new(EventKind::Read, by, what))?;
+            // Before anything of it is shown.
+            if wanted.from.is_none() || !self.goes_on_reading(by) {
+                self.enter_reading(by, json!({ "what": "entries", "filter": wanted }))?;
             }
             let size = self.store.log_tree().size();
             let entries = match wanted.from {
@@ -141,12 +186,14 @@ impl Node {
         if !filter.may_be(entry) {
             return Ok(None);
         }
-        let detail = self.detail_of(entry.seq)?;
-        let detail: Option<Value> = detail.and_then(|detail| serde_json::from_slice(&detail.text).ok());
+        let found = self.detail_of(entry)?;
+        let is_changed = matches!(found, Found::Changed);
+        let detail = found.json();
         Ok(filter.is(detail.as_ref()).then(|| {
             json!({
                 "seq": entry.seq, "time": entry.time.to_string(), "kind": entry.kind.as_str(),
                 "subject": (entry.subject != Hash::ZERO).then(|| entry.subject.to_string()), "detail": detail,
+                "detail_changed": is_changed,
             })
         }))
     }
@@ -155,20 +202,19 @@ impl Node {
     pub(crate) fn audit_prove(&self, seq: u64, with_detail: bool, by: &Actor) -> Reply {
         let proven = || {
             if with_detail {
-                self.record(&Happening::new(EventKind::Read, by, json!({ "what": "entry", "seq": seq })))?;
+                self.enter_reading(by, json!({ "what": "entry", "seq": seq }))?;
             }
             let (log, now) = self.checkpoint_with_tree()?;
             let Some(entry) = self.store.entry(seq)?.filter(|_| seq < log.size()) else {
                 let message = format!("the log has {} entries, from 0: there is no entry {seq}", log.size());
                 return Ok(failed(2, "NO-ENTRY", message, "see accord audit show"));
             };
-            let kept = self.store.last_checkpoint()?.filter(|(size, _)| *size > seq);
-            let (size, checkpoint) = match kept {
-                Some((size, note)) => (size, Note::parse(&note).map_err(|error| StoreError::Read(error.to_string()))?),
-                None => (log.size(), now.note().clone()),
-            };
+            let (size, checkpoint) = self.closed_over(seq)?.unwrap_or((log.size(), now.note().clone()));
             let path = tree::inclusion(&log.nodes(&self.store), seq, size)?;
-            let detail = if with_detail { self.detail_of(seq)? } else { None };
+            let detail = match self.detail_of(&entry)? {
+                Found::There(detail) if with_detail => Some(detail),
+                Found::There(_) | Found::Gone | Found::Changed => None,
+            };
             let is_detailed = detail.is_some();
             let proof =
                 Proof { index: seq, path: path.unwrap_or_default(), entry: entry.to_bytes(), detail, checkpoint };
@@ -180,9 +226,25 @@ impl Node {
         proven().unwrap_or_else(|error: StoreError| store_failed(&error))
     }
 
+    // The latest checkpoint that was kept, if it is over this entry and signed with a key that counts now.
+    fn closed_over(&self, seq: u64) -> Result<Option<(u64, Note)>, StoreError> {
+        let Some((size, text)) = self.store.last_checkpoint()?.filter(|(size, _)| *size > seq) else { return Ok(None) };
+        let standing = self.standing();
+        let trust = standing.trust();
+        let origin = log_origin(trust.federation(), &self.config.member);
+        let keys = trust.log_keys(&self.config.member, clock::now());
+        let note =
+            Note::parse(&text).ok().filter(|note| SignedCheckpoint::verify(note.clone(), &origin, &keys).is_ok());
+        Ok(note.map(|note| (size, note)))
+    }
+
     /// Closes the log for witnesses now. Blocks on the store.
-    pub(crate) fn audit_close(&self) -> Reply {
-        match self.close_log() {
+    pub(crate) fn audit_close(&self, by: &Actor) -> Reply {
+        let closed = || {
+            self.record(&Happening::new(EventKind::Read, by, json!({ "what": "close" })))?;
+            self.close_log()
+        };
+        match closed() {
             Ok(signed) => done(json!({
                 "member": self.config.member.as_str(), "at": clock::now().to_string(), "size": signed.checkpoint().size,
                 "root": signed.checkpoint().root.to_string(), "checkpoint": signed.note().to_string(),

@@ -1,7 +1,9 @@
 //! Retention: details of entries older than the settings allow are made unreadable for ever; the tree stays.
 
+use std::sync::atomic::Ordering;
+
 use accord_edge::clock;
-use accord_protocol::log::EventKind;
+use accord_protocol::{log::EventKind, time::DAY_MS};
 use serde_json::json;
 
 use crate::{
@@ -12,6 +14,8 @@ use crate::{
     node::{Actor, Happening, Node, Reply, done, store_failed},
 };
 
+/// How long a node may have been off for its clock to be believed where it destroys something.
+const GAP_MS: u64 = 40 * DAY_MS;
 /// Details deleted in one commit.
 const A_COMMIT: usize = 2_000;
 
@@ -23,8 +27,19 @@ impl Node {
 
     // A month is over when its last day is as long ago as details are kept.
     fn months_over(&self) -> Vec<Month> {
-        let first_kept = Month::of(clock::now()).minus(self.config.details_months);
+        let first_kept = self.first_kept();
         self.journal.readable().into_iter().filter(|month| *month < first_kept).collect()
+    }
+
+    /// The first month whose details are kept.
+    pub(super) fn first_kept(&self) -> Month {
+        Month::of(clock::now()).minus(self.config.details_months)
+    }
+
+    // Whether the clock goes on from the last entry before this start: one that is years ahead must not destroy anything.
+    fn clock_goes_on(&self) -> bool {
+        let Some(last) = self.last_entry_before else { return true };
+        clock::now() <= last.plus(GAP_MS).plus(self.since_start.ms())
     }
 
     fn retention_inner(&self, run: bool, by: &Actor) -> Result<Reply, StoreError> {
@@ -52,10 +67,12 @@ impl Node {
     }
 
     fn delete_unreadable(&self) -> Result<u64, StoreError> {
+        let first_kept = self.first_kept();
         let (mut batch, mut deleted, mut in_batch) = (Batch::default(), 0, 0);
         for entry in self.store.all_sealed(0) {
             let (seq, sealed) = entry?;
-            if self.journal.is_readable(&sealed) {
+            // One whose key is lost may be read again when that comes back from a backup.
+            if self.journal.month_of(&sealed).is_none_or(|(month, is_readable)| is_readable || month >= first_kept) {
                 continue;
             }
             self.store.drop_detail(seq, &mut batch)?;
@@ -74,7 +91,20 @@ impl Node {
 
     /// The same without a person: once an hour.
     pub fn keep_retention(&self) {
+        if self.months_over().is_empty() && self.has_swept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if !self.clock_goes_on() {
+            tracing::warn!(
+                "the clock is more than 40 days after the last entry of the audit log: if it is right, let an operator run `accord retention run`"
+            );
+            return;
+        }
         if self.months_over().is_empty() {
+            // What an interrupted run has left.
+            if let Err(error) = self.delete_unreadable() {
+                tracing::error!(%error, "details of the audit log that are over cannot be removed");
+            }
             return;
         }
         if let Err(error) = self.retention_inner(true, &Actor::Node) {

@@ -128,6 +128,8 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
         |(_, card)| Actor::Officer(decided.requester.clone(), card.officer_id),
     );
     let head = decided.reply.head.as_slice();
+    // Who has seen it and let it wait.
+    let mut noted = None;
     let mut put = |name: &str, value: Value| drop(detail.insert(name.to_owned(), value));
     put("reply_hash", json!(Hash::of(head).to_string()));
     put("policy_hash", json!(policy.to_string()));
@@ -162,8 +164,14 @@ pub(super) fn of_decision(decided: &Decided<'_>, federation: &FederationId, poli
     if let Some(held) = decided.held {
         let by: Vec<String> = held.verdicts.iter().flat_map(Document::signed_by).map(|key| key.to_string()).collect();
         put("verdicts_by", json!(by));
-        let noted = held.notes.as_slice().last().filter(|_| held.is_open() && held.state_seq > 1);
-        put("noted_by", json!(noted.map(|note| note.by.to_string())));
+        noted = held.notes.as_slice().last().filter(|_| held.is_open() && held.state_seq > 1).map(|note| note.by);
     }
+    // Who asked is in it either way.
+    detail.insert("officer".into(), json!(actor.to_string()));
+    let actor = match (kind, noted) {
+        (EventKind::Expired, _) => Actor::Node,
+        (EventKind::Held, Some(approver)) => Actor::Key(approver),
+        _ => actor,
+    };
     Happening { kind, actor, subject: Hash::ZERO, detail }.about(label, federation, head)
 }

@@ -12,7 +12,7 @@ use accord_protocol::{
     codec::{Cap, decode},
     id::{Hash, NodeId},
     key::PublicKey,
-    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of},
+    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tree},
     refusal::{Reason, Refusal},
     signed::Document,
 };
@@ -28,6 +28,9 @@ use crate::{
         store::{Batch, LogTree, NewEntry, StoreError},
     },
 };
+
+/// Entries among which the last stop is looked for.
+const LOOK_BACK: u64 = 256;
 
 impl From<JournalError> for StoreError {
     fn from(error: JournalError) -> Self {
@@ -53,6 +56,9 @@ impl Node {
     pub(super) fn record(&self, happening: &Happening) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         self.enter(&mut batch, happening)?;
+        if is_about_the_node(happening.kind) {
+            batch.is_essential();
+        }
         self.store.commit(batch).map(|_| ())
     }
 
@@ -107,7 +113,8 @@ impl Node {
         );
         // A refusal says no more to the peer if the disk is full.
         if let Err(error) = self.record(&happening) {
-            tracing::error!(%error, %peer, "a refusal cannot be entered in the audit log");
+            tracing::error!(%error, %peer, "a refusal cannot be entered in the audit log; it is counted");
+            self.ledger().count(peer, denied.refusal);
         }
     }
 
@@ -121,33 +128,35 @@ impl Node {
         if summaries.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::default();
-        for summary in &summaries {
-            let counts: serde_json::Map<String, Value> =
-                summary.counts.iter().map(|(refusal, count)| (refusal.as_str().to_owned(), json!(count))).collect();
-            let actor = Actor::Member(summary.member.clone());
-            self.enter(&mut batch, &Happening::new(EventKind::Refusals, &actor, json!({ "counts": counts })))?;
-        }
-        if let Err(error) = self.store.commit(batch) {
+        let entered = || {
+            let mut batch = Batch::default();
+            for summary in &summaries {
+                let counts: serde_json::Map<String, Value> =
+                    summary.counts.iter().map(|(refusal, count)| (refusal.as_str().to_owned(), json!(count))).collect();
+                let actor = Actor::Member(summary.member.clone());
+                self.enter(&mut batch, &Happening::new(EventKind::Refusals, &actor, json!({ "counts": counts })))?;
+            }
+            self.store.commit(batch).map(|_| ())
+        };
+        let done = entered();
+        if done.is_err() {
             self.ledger().give_back(summaries);
-            return Err(error);
         }
-        Ok(())
+        done
     }
 
     /// Closes the log for witnesses: what was counted is entered, it is filled up, and a checkpoint is signed and kept. Blocks on the
     /// store.
     pub fn close_log(&self) -> Result<SignedCheckpoint, StoreError> {
         self.enter_summaries()?;
+        // As many as may be needed: others commit meanwhile, and the writer takes what fills up behind them.
+        let padding = (1..tick::PAD_TO).map(|_| Journal::padding(clock::now())).collect::<Result<Vec<_>, _>>()?;
         let mut batch = Batch::default();
-        for _ in 0..tick::padding(self.store.log_tree().size()) {
-            batch.append(Journal::padding(clock::now())?);
-        }
-        if !batch.is_empty() {
-            self.store.commit(batch)?;
-        }
-        let (_, signed) = self.checkpoint_with_tree()?;
-        let size = signed.checkpoint().size;
+        batch.pad(padding);
+        self.store.commit(batch)?;
+        let tree = self.store.log_tree();
+        let size = tree.size() / tick::PAD_TO * tick::PAD_TO;
+        let signed = self.signed(size, tree::root_at(&tree.nodes(&self.store), size)?)?;
         if self.store.last_checkpoint()?.is_none_or(|(last, _)| last < size) {
             let mut batch = Batch::default();
             batch.put_checkpoint(size, &signed.note().to_string());
@@ -159,17 +168,21 @@ impl Node {
     /// The log as it is now, with a checkpoint of it.
     pub(super) fn checkpoint_with_tree(&self) -> Result<(LogTree, SignedCheckpoint), StoreError> {
         let tree = self.store.log_tree();
+        let signed = self.signed(tree.size(), tree.root())?;
+        Ok((tree, signed))
+    }
+
+    fn signed(&self, size: u64, root: Hash) -> Result<SignedCheckpoint, StoreError> {
         let standing = self.standing();
         let trust = standing.trust();
-        let fault = |what: &str| StoreError::Read(what.to_owned());
-        let listed = trust.keys(&self.config.member).ok_or_else(|| fault("the node has no keys document"))?;
         let keys = self.keys();
-        let key = listed.log_keys.iter().find_map(|key| keys.find(key).cloned());
-        let key = key.ok_or_else(|| fault("no log key that the keys document lists is in the node's ring"))?;
+        let mut listed = trust.log_keys(&self.config.member, clock::now()).into_iter();
+        let key = listed.find_map(|key| keys.find(&key).cloned()).ok_or_else(|| {
+            StoreError::Read("no log key that is listed and not suspended is in the node's ring".to_owned())
+        })?;
         let origin = log_origin(trust.federation(), &self.config.member);
-        let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
-        let signed = checkpoint.sign(&key).map_err(|error| StoreError::Read(error.to_string()))?;
-        Ok((tree, signed))
+        let checkpoint = Checkpoint { origin, size, root };
+        checkpoint.sign(&key).map_err(|error| StoreError::Read(error.to_string()))
     }
 
     /// The same; where there is no room for it the node starts all the same and says so later: it can still be looked at, and nothing
@@ -202,12 +215,14 @@ impl Node {
 
     /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
     fn enter_start(&self) -> Result<(), StoreError> {
-        let tree = self.store.log_tree();
-        let last = tree.size().checked_sub(1).map(|last| self.store.entry(last)).transpose()?.flatten();
-        let after = match last.map(|entry| entry.kind) {
-            None => "nothing",
+        let size = self.store.log_tree().size();
+        // Work that was under way may have been entered behind the stop.
+        let recent = self.store.entries(size.saturating_sub(LOOK_BACK)).collect::<Result<Vec<_>, _>>()?;
+        let starts = |kind: EventKind| matches!(kind, EventKind::Started | EventKind::Stopped);
+        let after = match recent.iter().rev().map(|entry| entry.kind).find(|kind| starts(*kind)) {
+            None if size == 0 => "nothing",
             Some(EventKind::Stopped) => "a stop",
-            Some(_) => "an interruption",
+            Some(_) | None => "an interruption",
         };
         let standing = self.standing();
         let (federation, documents) = (standing.trust().federation(), &standing.held.documents);
@@ -230,6 +245,7 @@ impl Node {
                 self.enter(&mut batch, &happening)?;
             }
         }
+        batch.is_essential();
         self.store.commit(batch).map(|_| ())
     }
 
@@ -273,4 +289,9 @@ impl Node {
         self.enter_summaries()?;
         self.record(&Happening::new(EventKind::Stopped, &Actor::Node, json!({})))
     }
+}
+
+// What the node's own people do to look after it; partners cannot bring it about.
+const fn is_about_the_node(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Stopped | EventKind::Read | EventKind::Retention | EventKind::Verified)
 }

@@ -97,7 +97,9 @@ impl World {
                 self.judge.count("the same bytes again");
                 self.judge.decides(provider, body, answer);
             }
-            Course::Refused(denied) | Course::Fault(denied) => self.judge.count(denied.refusal.as_str()),
+            Course::Refused(denied) | Course::NotNow(denied) | Course::Fault(denied) => {
+                self.judge.count(denied.refusal.as_str());
+            }
         }
         let bytes = to_stream(answer);
         if self.plan.bad != Some(provider) {
