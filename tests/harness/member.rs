@@ -191,8 +191,17 @@ impl Held<'_> {
 
     /// Hands a question on over it.
     pub fn hand_on(&self, call: &AskCall) -> Came {
+        self.hand_on_within(call, Duration::from_secs(60))
+    }
+
+    /// The same, where the partner may die meanwhile.
+    pub fn hand_on_within(&self, call: &AskCall, within: Duration) -> Came {
         let call = stream::Call::new(MessageKind::Request, self.payload(call));
-        let reply = self.runtime.block_on(stream::call(&self.connection, call, NoBody, |_| {})).ok()?;
+        let calling = async {
+            let called = stream::call(&self.connection, call, NoBody, |_| {});
+            tokio::time::timeout(within, called).await
+        };
+        let reply = self.runtime.block_on(calling).ok()?.ok()?;
         let signed: SignedBytes = decode(&reply.head, Cap::Head).unwrap();
         let head: AnswerHead = decode(signed.payload.as_slice(), Cap::Head).unwrap();
         Some((reply.stream_bytes, head.refusal().map_or("answered", accord_protocol::refusal::Refusal::as_str)))
