@@ -191,7 +191,7 @@ impl Held<'_> {
 
     /// Hands a question on over it.
     pub fn hand_on(&self, call: &AskCall) -> Came {
-        self.hand_on_within(call, Duration::from_secs(60))
+        self.hand_on_within(call, Duration::from_mins(1))
     }
 
     /// The same, where the partner may die meanwhile.
