@@ -229,6 +229,7 @@ impl Fault {
 pub(crate) struct Counts {
     door: BTreeMap<String, u64>,
     sequence: u64,
+    log: u64,
     panics: u64,
 }
 
@@ -241,6 +242,7 @@ impl Counts {
         Ok(Self {
             door: door.iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or(0))).collect(),
             sequence: result["store"]["sequence"].as_u64().ok_or("no sequence")?,
+            log: result["log"]["size"].as_u64().ok_or("no size of the audit log")?,
             panics: result["panics"].as_u64().ok_or("no panics")?,
         })
     }
@@ -262,6 +264,19 @@ impl Counts {
             }
         }
         Ok(())
+    }
+
+    /// What a member's node has stored since: kinds of entries of its audit log. A commit without an entry is a fault.
+    pub(crate) fn stored_since(&self, stage: &Stage, member: &str) -> Result<Vec<String>, String> {
+        let after = Self::of(stage, member)?;
+        if after.sequence - self.sequence > after.log - self.log {
+            return Err("something was stored that is not in the audit log".into());
+        }
+        let from = self.log.to_string();
+        let show = ["audit", "show", "--from", &from, "--limit", "1000", "--json"];
+        let said = json(&stage.federation.operator(member, &show))?;
+        let entries = said["result"]["entries"].as_array().ok_or_else(|| format!("no entries: {said}"))?;
+        Ok(entries.iter().filter_map(|entry| entry["kind"].as_str()).map(str::to_owned).collect())
     }
 
     /// Commits of the store.
