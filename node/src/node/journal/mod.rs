@@ -225,7 +225,6 @@ impl Node {
             Some(_) | None => "an interruption",
         };
         let standing = self.standing();
-        let (federation, documents) = (standing.trust().federation(), &standing.held.documents);
         let mut batch = Batch::default();
         let roster = standing.trust().roster();
         let started = json!({
@@ -238,9 +237,8 @@ impl Node {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
         // What somebody put into the folder while no node ran is in force from now on.
-        for document in documents {
+        for document in &standing.held.documents {
             let happening = self.document_happening(document, &Actor::Node);
-            debug_assert_ne!(happening.subject, Hash::ZERO, "{federation}");
             if self.store.about(&happening.subject)?.is_empty() {
                 self.enter(&mut batch, &happening)?;
             }
