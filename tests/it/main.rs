@@ -40,3 +40,4 @@ mod trust_files;
 mod trust_simulation;
 mod way_back;
 mod weak_keys;
+mod witnesses;

@@ -138,6 +138,10 @@ impl Keeps for Node {
         self.replies().get(member).is_none_or(|count| *count < REPLIES_MAX)
     }
 
+    fn enters(&self, member: &NodeId, refusal: Refusal) -> bool {
+        self.enters_refusal(member, refusal)
+    }
+
     fn remember(&self, decided: Decided<'_>) -> Result<(), StoreError> {
         let member = decided.requester;
         let mut batch = Batch::default();

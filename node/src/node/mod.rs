@@ -25,6 +25,7 @@ mod unpublished;
 mod views;
 mod way_back;
 mod withdrawals;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -49,6 +50,7 @@ pub use journal::{Actor, Happening};
 pub use mappings::mappings;
 pub use outbox::{NotKept, Unsettled};
 pub use records::Prepared;
+pub(crate) use witness::Next;
 
 use crate::{
     domain::{
@@ -116,6 +118,10 @@ pub struct Node {
     pub trust_changes: tokio::sync::watch::Sender<u64>,
     store: Store,
     journal: Journal,
+    logs: witness::Logs,
+    promises: Mutex<witness::Promises>,
+    /// The own log was closed: others are to look at it again.
+    pub log_closed: tokio::sync::Notify,
     // Refusals that are only counted.
     ledger: Mutex<Ledger>,
     // The start is not in the log yet: there was no room.
@@ -246,6 +252,7 @@ impl Node {
         empty_spool(&spool);
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
+        let logs = witness::Logs::open(&store)?;
         let last_entry_before = match store.log_tree().size().checked_sub(1) {
             Some(last) => store.entry(last)?.map(|entry| entry.time),
             None => None,
@@ -296,6 +303,9 @@ impl Node {
             credential,
             store,
             journal,
+            logs,
+            promises: Mutex::default(),
+            log_closed: tokio::sync::Notify::new(),
             ledger: Mutex::default(),
             unentered_start: AtomicBool::new(false),
             last_entry_before,
@@ -306,6 +316,9 @@ impl Node {
         node.choose_voice();
         node.enter_start_or_later()?;
         node.mark_documents()?;
+        node.settle_forks()?;
+        node.take_up_closed()?;
+        node.take_up_promises()?;
         node.forget_replies()?;
         node.open_boxes()?;
         if let Some(number) = node.current_number() {

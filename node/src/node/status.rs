@@ -29,6 +29,7 @@ impl Node {
             ));
         }
         warnings.extend(unknown_names(&standing.access));
+        warnings.extend(self.log_warnings());
         let panics = crate::io::telemetry::panics();
         if panics > 0 {
             warnings.push(super::notice(

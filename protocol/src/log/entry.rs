@@ -94,8 +94,10 @@ crate::codes! {
         Read = 71 "read",
         /// Everything that the node holds was read.
         Verified = 73 "verified",
-        /// A checkpoint of a partner's log does not follow from the one before.
+        /// A log, a partner's or the own one, shows another past than it did.
         Fork = 72 "fork",
+        /// A partner has not proven within a day that its log holds what it signed.
+        Unproven = 76 "unproven",
     }
 }
 

@@ -73,6 +73,12 @@ crate::codes! {
         Watch = 119 "watch",
         /// The audit log: look, prove, take a copy, close it for witnesses, retention.
         Audit = 126 "audit",
+        /// A member asks the owner of a log for a proof.
+        Proof = 115 "proof",
+        /// A member has another look at its own log again, and cosign it.
+        Cosign = 127 "cosign",
+        /// Members tell each other which checkpoints they hold, of their own logs and of all others'.
+        Tell = 128 "tell",
     }
 }
 
@@ -139,7 +145,10 @@ impl MessageKind {
             | Self::Collect
             | Self::Receipt
             | Self::Nudge
-            | Self::Recall => true,
+            | Self::Recall
+            | Self::Proof
+            | Self::Cosign
+            | Self::Tell => true,
             Self::Hello
             | Self::Ask
             | Self::Relay
@@ -170,9 +179,12 @@ impl MessageKind {
             | Self::Receipt
             | Self::Nudge
             | Self::Recall
+            | Self::Proof
             | Self::Watch => 1 << 10,
             Self::Hello
             | Self::Greet
+            | Self::Cosign
+            | Self::Tell
             | Self::Request
             | Self::Ask
             | Self::Status
@@ -217,19 +229,29 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => None,
+            | Self::Audit
+            | Self::Proof
+            | Self::Cosign
+            | Self::Tell => None,
         }
     }
 
     /// What the answer may hold as body.
     pub const fn body_down(self) -> Option<u64> {
         match self {
-            Self::Fetch | Self::Relay | Self::View => Some(1 << 20),
+            Self::Fetch | Self::Relay | Self::View | Self::Proof => Some(1 << 20),
             // What is collected is what the request would have been answered with.
             Self::Request | Self::Ask | Self::Collect => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
-            Self::Notice | Self::Greet | Self::Receipt | Self::Nudge | Self::Recall | Self::Watch => None,
+            Self::Notice
+            | Self::Greet
+            | Self::Receipt
+            | Self::Nudge
+            | Self::Recall
+            | Self::Watch
+            | Self::Cosign
+            | Self::Tell => None,
             Self::Import
             | Self::Coverage
             | Self::Records

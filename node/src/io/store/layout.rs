@@ -73,6 +73,12 @@ accord_protocol::codes! {
         LogSubject = 0x53 "log-subject",
         /// Parts of checkpoints of the log: `C`, size, part.
         LogCheckpoint = 0x43 "log-checkpoint",
+        /// Checkpoints of others' logs: `H`, member, `/`, size.
+        Seen = 0x48 "seen",
+        /// Two checkpoints of a log that are not of one past: `F`, what names them.
+        Fork = 0x46 "fork",
+        /// Parts of what partners have to prove, with the proof: `P`, member, `/`, subject, part.
+        Promise = 0x50 "promise",
     }
 }
 
@@ -104,7 +110,9 @@ impl Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 6;
+pub(super) const SCHEMA: u32 = 7;
+/// The oldest that it reads: what came since are kinds of keys that an older store has none of.
+pub(super) const OLDEST_SCHEMA: u32 = 6;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 

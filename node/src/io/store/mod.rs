@@ -16,6 +16,7 @@ mod log;
 mod manifest;
 mod open;
 mod records;
+mod seen;
 mod tables;
 mod withdrawals;
 mod writer;
@@ -35,6 +36,7 @@ pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use log::{LogNodes, LogTree, NewEntry};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
+pub use seen::PromiseEntry;
 pub use tables::{EditionDetail, EditionEntry};
 pub use withdrawals::WithdrawnEntry;
 

@@ -1,7 +1,7 @@
 //! Greeting every member, again and again, and fetching the trust documents that they hold and this node lacks (`wire.md` D9, D19).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -82,6 +82,12 @@ impl Partners {
             Ok(lacking) => self.fetch_lacking(member, &connection, lacking).await?,
             Err(error) => tracing::debug!(%error, "a greeting is not believed"),
         }
+        // A connection begins with what both hold of each other's logs, and of all others'; where something is amiss, each greeting.
+        // Who does not say what it holds is greeted all the same.
+        let is_new = self.compared.begin(member, connection.stable_id());
+        if (is_new || self.node.is_to_be_compared(member)) && self.compare(member, &connection).await.is_none() {
+            self.compared.forget(member);
+        }
         Some(())
     }
 
@@ -137,6 +143,22 @@ async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: 
     });
     taking.await.ok()?;
     is_whole
+}
+
+/// The connections over which logs were compared: the latest of each member.
+#[derive(Debug, Default)]
+pub(super) struct Compared(Mutex<BTreeMap<NodeId, usize>>);
+
+impl Compared {
+    // Whether it is to be done over this connection now.
+    fn begin(&self, member: &NodeId, connection: usize) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(member.clone(), connection) != Some(connection)
+    }
+
+    fn forget(&self, member: &NodeId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(member);
+    }
 }
 
 /// The members from whom something is being fetched: one walk each.

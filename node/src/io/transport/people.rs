@@ -130,7 +130,10 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
         | MessageKind::Collect
         | MessageKind::Receipt
         | MessageKind::Nudge
-        | MessageKind::Recall => false,
+        | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell => false,
     }
 }
 
@@ -191,6 +194,7 @@ async fn serve_stream(
         }
         MessageKind::Requests => {
             let reply = match parse::<RequestsCall>(payload) {
+                Ok(RequestsCall::Proof { member, subject }) => partners.best_proof(&member, &subject).await,
                 Ok(call) => blocking(node, move |node| node.requests_call(&call, &key)).await?,
                 Err(reply) => *reply,
             };
@@ -216,7 +220,10 @@ async fn serve_stream(
         | MessageKind::Collect
         | MessageKind::Receipt
         | MessageKind::Nudge
-        | MessageKind::Recall => Err(StreamError::Kind),
+        | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell => Err(StreamError::Kind),
     }
 }
 
@@ -386,6 +393,9 @@ async fn for_operators(
         | MessageKind::Receipt
         | MessageKind::Nudge
         | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell
         | MessageKind::Inbox
         | MessageKind::Requests
         | MessageKind::Watch

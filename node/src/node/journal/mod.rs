@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 
 use accord_edge::clock;
 use accord_protocol::{
-    answer::AnswerHead,
     approval::Approval,
-    codec::{Cap, decode},
     id::{Hash, NodeId},
     key::PublicKey,
     log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tree},
@@ -62,19 +60,19 @@ impl Node {
         self.store.commit(batch).map(|_| ())
     }
 
-    /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which is counted.
+    /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which was counted.
     pub(super) fn enter_decision(&self, batch: &mut Batch, decided: &Decided<'_>) -> Result<(), StoreError> {
+        if !decided.has_entry {
+            return Ok(());
+        }
         let standing = self.standing();
         let happening = happening::of_decision(decided, standing.trust().federation(), &standing.access.hash());
-        if happening.kind == EventKind::Refused && decided.held.is_none() {
-            let refusal =
-                decode::<AnswerHead>(decided.reply.head.as_slice(), Cap::Head).ok().and_then(|head| head.refusal());
-            let refusal = refusal.unwrap_or(Refusal::Unavailable);
-            if !self.ledger().enters(decided.requester, refusal, self.since_start.ms()) {
-                return Ok(());
-            }
-        }
         self.enter(batch, &happening)
+    }
+
+    /// Whether a refusal has an entry of its own; else it is counted with this.
+    pub(super) fn enters_refusal(&self, member: &NodeId, refusal: Refusal) -> bool {
+        self.ledger().enters(member, refusal, self.since_start.ms())
     }
 
     /// The entry of what an approver has just said of a request that waits; nothing if nobody has.
@@ -100,7 +98,7 @@ impl Node {
     /// The entry of a refusal that is not remembered, durable before the refusal leaves; beyond those of the hour it is counted. What
     /// it says of itself is only claimed. Blocks on the store.
     pub(super) fn record_refusal(&self, peer: &NodeId, denied: &Denied) {
-        if !self.ledger().enters(peer, denied.refusal, self.since_start.ms()) {
+        if !self.enters_refusal(peer, denied.refusal) {
             return;
         }
         let happening = Happening::new(
@@ -162,6 +160,7 @@ impl Node {
             batch.put_checkpoint(size, &signed.note().to_string());
             self.store.commit(batch)?;
         }
+        self.was_closed(&signed);
         Ok(signed)
     }
 
@@ -204,13 +203,6 @@ impl Node {
             self.unentered_start.store(false, Ordering::Relaxed);
             tracing::info!("there is room again: the start is in the audit log");
         }
-    }
-
-    /// The log in numbers, for `accord status`. Blocks on the store.
-    pub(super) fn log_json(&self) -> Result<Value, StoreError> {
-        let tree = self.store.log_tree();
-        let closed = self.store.last_checkpoint()?.map(|(size, _)| size);
-        Ok(json!({ "size": tree.size(), "root": tree.root().to_string(), "closed": closed }))
     }
 
     /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
