@@ -102,6 +102,19 @@ fn parent(path: &Path) -> &Path {
 
 /// Writes a file whole: temporary name, sync, rename, sync of the folder. Mode 0600.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_whole(path, bytes, None)
+}
+
+/// Writes a file that is there anew, whole or not at all, with the permissions that it has.
+pub fn rewrite_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let metadata = fs::symlink_metadata(path).map_err(at("read", path))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    write_whole(path, bytes, Some(metadata.permissions()))
+}
+
+fn write_whole(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     // A name that nobody can guess, made anew: no link that waits there is followed, no mode is inherited.
     let random = random::bytes::<8>().map_err(io::Error::other).map_err(at("write", path))?;
@@ -110,6 +123,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let result = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
         file.sync_all()?;
         fs::rename(&temporary, path)
     })();
