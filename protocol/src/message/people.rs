@@ -348,6 +348,13 @@ pub enum RequestsCall {
     },
     /// Asks all providers now.
     Collect {},
+    /// The proof that a partner's log holds what it signed, as far as this node has got it.
+    Proof {
+        /// The partner.
+        member: String,
+        /// Subject of the entry, in hexadecimal (`docs/audit.md`, section 6).
+        subject: String,
+    },
 }
 
 /// One thing that happens, as `watch` tells it.
