@@ -271,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_written_anew_keeps_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evidence.json");
+        assert!(rewrite_atomically(&path, b"new").is_err(), "there is nothing to be written anew");
+        for mode in [0o644, 0o600, 0o660, 0o400] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            rewrite_atomically(&path, b"new").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{mode:o}");
+            fs::remove_file(&path).unwrap();
+        }
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(rewrite_atomically(&link, b"new"), Err(FileError::NotRegular(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no file is left over");
+    }
+
+    #[test]
     fn only_regular_files_within_the_limit_are_read() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read_limited(folder.path(), 10), Err(FileError::NotRegular(_))));

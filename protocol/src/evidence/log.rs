@@ -224,11 +224,10 @@ fn possible_witnesses(trust: &Trust, of: &NodeId, then: UnixMs) -> BTreeSet<Node
 
 // Whether a member has cosigned with its key, at a time that can be: what is cosigned was there already, and nothing is of later than now.
 fn has_cosigned(trust: &Trust, checkpoint: &SignedCheckpoint, member: &NodeId, (then, now): (UnixMs, UnixMs)) -> bool {
+    let Some(key) = trust.witness_key(member, now) else { return false };
     let name = witness_name(trust.federation(), member);
-    let key = trust.witness_key(member, now);
-    let seconds = key.and_then(|key| checkpoint.cosigned_at(&name, &key));
-    let time = seconds.and_then(|seconds| seconds.checked_mul(1000)).map(UnixMs);
-    time.is_some_and(|time| then <= time.plus(SKEW_MS) && time <= now.plus(SKEW_MS))
+    let mut times = checkpoint.cosignatures(&name, &key).map(|seconds| UnixMs(seconds.saturating_mul(1000)));
+    times.any(|time| then <= time.plus(SKEW_MS) && time <= now.plus(SKEW_MS))
 }
 
 impl Report {
