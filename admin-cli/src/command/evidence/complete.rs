@@ -297,3 +297,6 @@ fn outcome(
     outcome.warnings = warnings;
     outcome
 }
+
+#[cfg(test)]
+mod tests;
