@@ -103,7 +103,7 @@ fn result(bundle: &Bundle, federation: &FederationId, report: &Report, short: &[
         .collect();
     json!({
         "verified": failed.is_empty(), "federation": federation.to_string(), "question_id": bundle.question_id,
-        "level": report.level().as_str(), "statements": report.statements.iter().map(statement).collect::<Vec<_>>(),
+        "level": report.failed.is_empty().then(|| report.level().as_str()), "statements": report.statements.iter().map(statement).collect::<Vec<_>>(),
         "unproven": unproven, "claims_of_the_asker": claims, "pool_recomputed": report.pool_recomputed, "failed": failed,
         "topics": topics, "handling": report.handling.as_ref().map(handling_json),
     })
