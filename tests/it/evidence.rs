@@ -54,9 +54,9 @@ fn an_answer_is_proved_by_its_partners_log_and_by_those_who_have_seen_it() {
     let _nodes = federation.start_all();
     let path = federation.path();
     let ask = ["ask", "seizures-year-drug", "--from", "IT-AGENCY,PT-AGENCY", "--period", "2024", "--json"];
-    result(&federation.officer(&[ask.as_slice(), &["--evidence", "evidence.json"]].concat()), 0);
+    result(&federation.officer(&[ask.as_slice(), &["--evidence", "asked.json"]].concat()), 0);
     let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap() };
-    let mut file = read("evidence.json");
+    let mut file = read("asked.json");
     let verify = |name: &str, level: &str, exit: i32| {
         let verify = ["evidence", "verify", name, "--federation", &federation.id, "--require", level, "--json"];
         let said = accord_tests::accord(&path, &verify);
@@ -64,8 +64,8 @@ fn an_answer_is_proved_by_its_partners_log_and_by_those_who_have_seen_it() {
         said.json()
     };
     let proved = |name: &str| verify(name, "signed", 0)["result"]["statements"].as_array().unwrap().clone();
-    assert!(proved("evidence.json").iter().all(|statement| statement["log"].is_null()));
-    let said = verify("evidence.json", "logged", 3);
+    assert!(proved("asked.json").iter().all(|statement| statement["log"].is_null()));
+    let said = verify("asked.json", "logged", 3);
     assert_eq!(said["error"]["code"], "LEVEL");
     assert_eq!(said["result"]["failed"].as_array().unwrap().len(), 2, "{said}");
 
@@ -74,21 +74,21 @@ fn an_answer_is_proved_by_its_partners_log_and_by_those_who_have_seen_it() {
     let portugal = proof_of(&federation, PT);
     file["exchanges"][0]["reply"]["log"] = json!(italy);
     file["exchanges"][1]["reply"]["log"] = json!(portugal);
-    std::fs::write(path.join("evidence.json"), file.to_string()).unwrap();
-    let statements = proved("evidence.json");
+    std::fs::write(path.join("asked.json"), file.to_string()).unwrap();
+    let statements = proved("asked.json");
     let log = |index: usize, name: &str| statements[index]["log"][name].clone();
     assert_eq!(
         (log(0, "level"), log(0, "witnesses"), log(0, "needed")),
         (json!("witnessed"), json!([ES, PT]), json!(2))
     );
     assert_eq!((log(1, "level"), log(1, "witnesses"), log(1, "needed")), (json!("logged"), json!([]), json!(2)));
-    verify("evidence.json", "logged", 0);
-    let said = verify("evidence.json", "witnessed", 3);
+    verify("asked.json", "logged", 0);
+    let said = verify("asked.json", "witnessed", 3);
     let failed = said["result"]["failed"].as_array().unwrap();
     assert!(failed.len() == 1 && failed[0]["part"].as_str().unwrap().starts_with(PT), "{said}");
 
     // One partner's part keeps its proof.
-    let extract = ["evidence", "extract", "evidence.json", "--partner", IT, "--out", "part.json", "--json"];
+    let extract = ["evidence", "extract", "asked.json", "--partner", IT, "--out", "part.json", "--json"];
     result(&federation.officer(&extract), 0);
     verify("part.json", "witnessed", 0);
 
