@@ -16,6 +16,7 @@ mod audited;
 mod ceremony;
 mod command_line;
 mod decoders;
+mod evidence;
 mod exchange;
 mod federation;
 mod handling;
