@@ -3,6 +3,7 @@
 mod agreements;
 mod answering;
 mod audit;
+mod backup;
 mod contradictions;
 mod edition_diff;
 mod edition_view;
@@ -44,6 +45,7 @@ use accord_protocol::{
 };
 use serde_json::Value;
 
+pub(crate) use backup::Made;
 pub use events::Event;
 pub use journal::{Actor, Happening};
 pub use mappings::mappings;
@@ -158,6 +160,10 @@ pub struct Node {
     pub to_nudge: tokio::sync::Notify,
     in_flight: InFlight,
     offered: Mutex<agreements::Offered>,
+    // One backup at a time.
+    backing_up: Mutex<()>,
+    // When the node first started after its store was restored: what was asked before may have been answered by what was lost.
+    not_before: Option<UnixMs>,
     /// One change of records or coverage at a time.
     pub importing: tokio::sync::Mutex<()>,
     /// One edition in the making at a time, and nothing meanwhile but imports, which it does not see.
@@ -246,11 +252,11 @@ impl Node {
         empty_spool(&spool);
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
-        let last_entry_before = match store.log_tree().size().checked_sub(1) {
-            Some(last) => store.entry(last)?.map(|entry| entry.time),
-            None => None,
-        };
+        let last = store.log_tree().size().checked_sub(1);
+        let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
         let node = Self {
+            backing_up: Mutex::default(),
+            not_before: backup::not_before(&store)?,
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
             offered: Mutex::default(),

@@ -5,7 +5,7 @@ mod people;
 use bincode::{Decode, Encode};
 
 pub use people::{
-    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
+    AuditCall, AuditFilter, BackupCall, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
     MappingCall, MappingSource, Notice, PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent,
     Where,
 };
@@ -73,6 +73,8 @@ crate::codes! {
         Watch = 119 "watch",
         /// The audit log: look, prove, take a copy, close it for witnesses, retention.
         Audit = 126 "audit",
+        /// A copy of the whole node, encrypted to the agency's recovery key.
+        Backup = 129 "backup",
     }
 }
 
@@ -155,7 +157,8 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => false,
+            | Self::Audit
+            | Self::Backup => false,
         }
     }
 
@@ -186,7 +189,8 @@ impl MessageKind {
             | Self::Trust
             | Self::Inbox
             | Self::Requests
-            | Self::Audit => 64 << 10,
+            | Self::Audit
+            | Self::Backup => 64 << 10,
         }
     }
 
@@ -217,7 +221,8 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => None,
+            | Self::Audit
+            | Self::Backup => None,
         }
     }
 
@@ -241,8 +246,8 @@ impl MessageKind {
             | Self::Requests => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
-            // A copy of a whole log, in pieces that are written away as they come.
-            Self::Audit => Some(1 << 40),
+            // A copy of a whole log, or of a whole node, in pieces that are written away as they come.
+            Self::Audit | Self::Backup => Some(1 << 40),
         }
     }
 

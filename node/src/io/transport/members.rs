@@ -241,6 +241,7 @@ impl Call {
             | MessageKind::Requests
             | MessageKind::Watch
             | MessageKind::Audit
+            | MessageKind::Backup
             | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }
