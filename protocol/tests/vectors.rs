@@ -12,6 +12,7 @@ mod made;
 use accord_protocol::{
     answer::{AnswerHead, Decision},
     approval::{Approval, StandingApproval, Verdict},
+    backup::BackupManifest,
     catalogue::{CatalogueDocument, Kind},
     cell::Released,
     codec::{Bounded, Cap, Text, decode, encode},
@@ -334,6 +335,28 @@ fn view() -> View {
     }
 }
 
+fn backup() -> BackupManifest {
+    BackupManifest {
+        preamble: Preamble,
+        federation: federation(),
+        node_id: "ES-AGENCY".parse().unwrap(),
+        made_at: T0,
+        schema: 6,
+        sequence: 12,
+        log_size: 64,
+        log_root: Hash([0x22; 32]),
+        epoch: 1,
+        roster_version: 1,
+        roster_hash: Hash([0x33; 32]),
+        keys_version: 1,
+        keys_hash: Hash::of(&encode(&member_keys()).unwrap()),
+        files: 9,
+        keys: 371,
+        bytes: 654_321,
+        content: Hash([0x44; 32]),
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one line or two for each message, in the order of the documents")]
 fn every_message_has_its_bytes() {
@@ -456,6 +479,7 @@ fn every_message_has_its_bytes() {
     waiting(&mut vectors, &fed);
     of_logs(&mut vectors, &fed);
     vectors.signed("view", &view(), &key(7), &fed);
+    vectors.signed("backup", &backup(), &key(7), &fed);
     let signed = SignedBytes { payload: Bounded::new(b"payload".to_vec()).unwrap(), signature: Signature([0x99; 64]) };
     vectors.value("signed-bytes", &signed);
     vectors.value("head", &Head::new(MessageKind::Request, b"payload".to_vec()).unwrap());

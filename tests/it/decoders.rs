@@ -11,6 +11,7 @@ use accord_node::domain::{import::mapping::Mapping, rates::Rates};
 use accord_protocol::{
     answer::AnswerHead,
     approval::{Approval, StandingApproval},
+    backup::BackupManifest,
     catalogue::{Catalogue, CatalogueDocument},
     cell::Released,
     codec::{Cap, decode, encode},
@@ -52,7 +53,7 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 35] = [
+    let structures: [fn(&[u8]) -> bool; 36] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -79,6 +80,7 @@ pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
         |bytes| one_spelling::<Status>(bytes, Cap::Small),
         |bytes| one_spelling::<Receipt>(bytes, Cap::Small),
         |bytes| one_spelling::<Recall>(bytes, Cap::Small),
+        |bytes| one_spelling::<BackupManifest>(bytes, Cap::Small),
         |bytes| one_spelling::<Approval>(bytes, Cap::Small),
         |bytes| one_spelling::<StandingApproval>(bytes, Cap::Small),
         |bytes| one_spelling::<Collect>(bytes, Cap::Small),

@@ -13,6 +13,7 @@ mod agreements;
 mod attacks;
 mod audit;
 mod audited;
+mod backup;
 mod ceremony;
 mod command_line;
 mod decoders;

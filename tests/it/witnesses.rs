@@ -204,6 +204,9 @@ fn a_checkpoint_that_does_not_follow_is_not_cosigned_and_ends_the_exchange() {
     let again = open_fork(&federation, ES, IT).unwrap();
     assert_ne!(again, id);
     assert_eq!(accept(&federation, ES, &again, &[1, 2]), 0);
+    // Its owner has learnt meanwhile that somebody holds a checkpoint by its own key which is not of its log.
+    let own = open_fork(&federation, IT, IT).unwrap();
+    assert_eq!(accept(&federation, IT, &own, &[1, 2]), 0);
     let size = close(&federation, IT);
     until(&federation, "the true one is cosigned again", || is_witnessed(&federation, IT, size, 1));
     assert_eq!(ask(&federation, IT), "answered");

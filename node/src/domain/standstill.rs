@@ -32,6 +32,11 @@ pub enum Standstill {
     /// It may not know what the others know.
     #[error("your own node has not heard from more than half of the members for seven days: no data is exchanged")]
     NotFresh,
+    /// It is not known yet what others have seen of this node since the backup that it was restored from.
+    #[error(
+        "your node was restored from a backup, and more than half of the members that it ever met have not said yet what they hold of its audit log: no data is exchanged until they have"
+    )]
+    Restored,
     /// Somebody holds a checkpoint of this node's log that is not of the log that is here.
     #[error(
         "the audit log of your node is not the one that {told_by} has seen: it was restored from an older copy, or tampered with. No data is exchanged until two administrators accept that (accord trust accept-fork {id})"
@@ -70,11 +75,4 @@ pub enum Standstill {
         /// Until when.
         until: UnixMs,
     },
-}
-
-impl Standstill {
-    /// Whether an audit log is the reason.
-    pub const fn is_of_log(&self) -> bool {
-        matches!(self, Self::OwnLog { .. } | Self::Fork { .. } | Self::Behind { .. })
-    }
 }

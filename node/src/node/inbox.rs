@@ -64,6 +64,7 @@ impl Node {
                 };
                 let note = Note { by: *key, at: clock::now(), text };
                 self.with_held(id, |held| {
+                    self.may_be_decided(&held).map_err(|error| not_decided(&error))?;
                     let noted = self.speaking(|provider| provider.note(self, &held, note.clone()));
                     Ok(self.after(&noted.map_err(|error| not_decided(&error))?, "held"))
                 })
@@ -110,7 +111,18 @@ impl Node {
         work(&self.provider(&standing, &voice))
     }
 
+    // As with requests that come: what a restored node held at the backup may have been decided since.
+    fn may_be_decided(&self, held: &Held) -> Result<(), NotDecided> {
+        match self.not_before.filter(|from| held.received_at < *from) {
+            None => Ok(()),
+            Some(from) => Err(NotDecided::Fault(format!(
+                "it came before {from}, when this node first started after it was restored from a backup, and may be decided already; its officer has to ask anew"
+            ))),
+        }
+    }
+
     fn decide(&self, held: &Held, document: &Document) -> Result<Reply, NotDecided> {
+        self.may_be_decided(held)?;
         if let Some(why) = self.stands_still(&held.requester) {
             return Err(NotDecided::Fault(format!("nothing is exchanged with {} now: {why}", held.requester)));
         }

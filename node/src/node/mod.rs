@@ -3,6 +3,7 @@
 mod agreements;
 mod answering;
 mod audit;
+mod backup;
 mod contradictions;
 mod edition_diff;
 mod edition_view;
@@ -45,6 +46,7 @@ use accord_protocol::{
 };
 use serde_json::Value;
 
+pub(crate) use backup::Made;
 pub use events::Event;
 pub use journal::{Actor, Happening};
 pub use mappings::mappings;
@@ -164,6 +166,10 @@ pub struct Node {
     pub to_nudge: tokio::sync::Notify,
     in_flight: InFlight,
     offered: Mutex<agreements::Offered>,
+    // One backup at a time.
+    backing_up: Mutex<()>,
+    // When the node first started after its store was restored: what was asked before may have been answered by what was lost.
+    not_before: Option<UnixMs>,
     /// One change of records or coverage at a time.
     pub importing: tokio::sync::Mutex<()>,
     /// One edition in the making at a time, and nothing meanwhile but imports, which it does not see.
@@ -253,11 +259,11 @@ impl Node {
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
         let logs = witness::Logs::open(&store)?;
-        let last_entry_before = match store.log_tree().size().checked_sub(1) {
-            Some(last) => store.entry(last)?.map(|entry| entry.time),
-            None => None,
-        };
+        let last = store.log_tree().size().checked_sub(1);
+        let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
         let node = Self {
+            backing_up: Mutex::default(),
+            not_before: backup::not_before(&store)?,
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
             offered: Mutex::default(),
@@ -313,18 +319,24 @@ impl Node {
             readings: Mutex::default(),
             spool,
         };
-        node.choose_voice();
-        node.enter_start_or_later()?;
-        node.mark_documents()?;
-        node.settle_forks()?;
-        node.take_up_closed()?;
-        node.take_up_promises()?;
-        node.forget_replies()?;
-        node.open_boxes()?;
-        if let Some(number) = node.current_number() {
-            node.loaded_edition(number)?;
-        }
+        node.take_up()?;
         Ok(node)
+    }
+
+    // What was left when it stopped, in the order in which one needs the other.
+    fn take_up(&self) -> Result<(), StartError> {
+        self.choose_voice();
+        self.enter_start_or_later()?;
+        self.mark_documents()?;
+        self.settle_forks()?;
+        self.take_up_closed()?;
+        self.take_up_promises()?;
+        self.forget_replies()?;
+        self.open_boxes()?;
+        if let Some(number) = self.current_number() {
+            self.loaded_edition(number)?;
+        }
+        Ok(())
     }
 
     /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.

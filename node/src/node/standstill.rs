@@ -66,6 +66,7 @@ impl Node {
                 Standstill::NoKeys => "NO-KEYS",
                 Standstill::NotFresh => "NOT-FRESH",
                 Standstill::Partner { .. } => "SUSPENDED",
+                Standstill::Restored => "RECONCILING",
                 Standstill::OwnLog { .. } | Standstill::Fork { .. } | Standstill::Behind { .. } => "FORK",
             };
             warnings.push(notice(code, &why.to_string()));

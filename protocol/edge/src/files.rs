@@ -199,7 +199,11 @@ pub fn document_file(document: &Document) -> Result<Vec<u8>, FileError> {
 
 /// Reads a trust document or proposal, believing nothing.
 pub fn read_document(path: &Path) -> Result<Document, FileError> {
-    let bytes = read_limited(path, DOCUMENT_FILE_MAX)?;
+    document_of(path, &read_limited(path, DOCUMENT_FILE_MAX)?)
+}
+
+/// The document that the bytes of its file are; `path` says which in errors.
+pub fn document_of(path: &Path, bytes: &[u8]) -> Result<Document, FileError> {
     let body = bytes.strip_prefix(DOCUMENT_MAGIC.as_slice()).ok_or_else(|| FileError::NotADocument {
         path: path.to_owned(),
         source: Malformed::Decode("the file does not begin with ACCORD1".into()),

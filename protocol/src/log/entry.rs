@@ -94,6 +94,10 @@ crate::codes! {
         Read = 71 "read",
         /// Everything that the node holds was read.
         Verified = 73 "verified",
+        /// A backup was made.
+        Backup = 74 "backup",
+        /// The node started for the first time after a backup was restored.
+        Restored = 75 "restored",
         /// A log, a partner's or the own one, shows another past than it did.
         Fork = 72 "fork",
         /// A partner has not proven within a day that its log holds what it signed.

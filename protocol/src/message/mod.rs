@@ -5,7 +5,7 @@ mod people;
 use bincode::{Decode, Encode};
 
 pub use people::{
-    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
+    AuditCall, AuditFilter, BackupCall, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
     MappingCall, MappingSource, Notice, PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent,
     Where,
 };
@@ -79,6 +79,8 @@ crate::codes! {
         Cosign = 127 "cosign",
         /// Members tell each other which checkpoints they hold, of their own logs and of all others'.
         Tell = 128 "tell",
+        /// A copy of the whole node, encrypted to the agency's recovery key.
+        Backup = 129 "backup",
     }
 }
 
@@ -164,7 +166,8 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => false,
+            | Self::Audit
+            | Self::Backup => false,
         }
     }
 
@@ -198,7 +201,8 @@ impl MessageKind {
             | Self::Trust
             | Self::Inbox
             | Self::Requests
-            | Self::Audit => 64 << 10,
+            | Self::Audit
+            | Self::Backup => 64 << 10,
         }
     }
 
@@ -232,7 +236,8 @@ impl MessageKind {
             | Self::Audit
             | Self::Proof
             | Self::Cosign
-            | Self::Tell => None,
+            | Self::Tell
+            | Self::Backup => None,
         }
     }
 
@@ -263,8 +268,8 @@ impl MessageKind {
             | Self::Requests => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
-            // A copy of a whole log, in pieces that are written away as they come.
-            Self::Audit => Some(1 << 40),
+            // A copy of a whole log, or of a whole node, in pieces that are written away as they come.
+            Self::Audit | Self::Backup => Some(1 << 40),
         }
     }
 

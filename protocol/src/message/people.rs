@@ -426,3 +426,15 @@ pub struct AuditFilter {
     /// So many, at most.
     pub limit: u32,
 }
+
+/// JSON head of a backup. Where it succeeds, the reply's head is JSON too, a [`PersonReply`] with what is in the copy, and the copy
+/// follows as body; where it does not, the head is empty and the body that reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BackupCall {
+    /// Makes a copy of the node.
+    Make {
+        /// Said in so many words that nothing encrypts it.
+        unencrypted: bool,
+    },
+}

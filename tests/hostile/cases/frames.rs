@@ -343,6 +343,7 @@ fn other_kinds(peer: &Peer) -> Vec<Fault> {
         124,
         125,
         126,
+        129,
         u16::MAX,
         // Checkpoints and proofs.
         115,

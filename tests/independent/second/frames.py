@@ -55,6 +55,8 @@ KINDS = {
     "rates": Limits("people", 64 * KIB, 16 * MIB, 16 * MIB),
     "mapping": Limits("people", 64 * KIB, None, 16 * MIB),
     "trust": Limits("people", 64 * KIB, 8 * MIB, 16 * MIB),
+    "audit": Limits("people", 64 * KIB, None, 1024 * GIB),
+    "backup": Limits("people", 64 * KIB, None, 1024 * GIB),
 }
 
 

@@ -22,7 +22,7 @@ KINDS = {
     30: "verdict", 31: "standing", 40: "import", 41: "import-refused", 42: "undone", 43: "erased", 44: "coverage",
     45: "rates", 46: "compacted", 50: "edition", 51: "edition-withdrawn", 52: "proposal", 53: "proposal-rejected",
     54: "partner-withdrew", 60: "document", 61: "contradiction", 70: "retention", 71: "read", 72: "fork",
-    73: "verified", 76: "unproven",
+    73: "verified", 74: "backup", 75: "restored", 76: "unproven",
 }
 ENTRY = Struct(
     version=Constant(1, 1), kind=Code(2, KINDS), time=MS, seq=U64, actor_commit=HASH, subject=HASH, detail_commit=HASH,

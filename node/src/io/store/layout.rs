@@ -61,6 +61,8 @@ accord_protocol::codes! {
         History = 0x75 "history",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
+        /// That the store was restored from a backup: `R`, 1 the mark, 2 the first start after it.
+        Restored = 0x52 "restored",
         /// Parts of the settings of the last start.
         Settings = 0x4e "settings",
         /// Entries of the audit log: `j`, number.

@@ -245,6 +245,7 @@ impl Call {
             | MessageKind::Requests
             | MessageKind::Watch
             | MessageKind::Audit
+            | MessageKind::Backup
             | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }

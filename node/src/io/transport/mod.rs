@@ -1,6 +1,7 @@
 //! The network: serving members and people, asking partners.
 
 mod auditing;
+mod backing_up;
 mod collector;
 mod greeter;
 mod members;

@@ -225,6 +225,7 @@ impl Node {
             "policy": standing.access.hash().to_string(),
         });
         self.enter(&mut batch, &Happening::new(EventKind::Started, &Actor::Node, started))?;
+        self.enter_restored(&mut batch)?;
         if let Some(changed) = self.settings_changed(&mut batch)? {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
@@ -237,6 +238,20 @@ impl Node {
         }
         batch.is_essential();
         self.store.commit(batch).map(|_| ())
+    }
+
+    // The first start after a restoration says so, and from when on requests are decided.
+    fn enter_restored(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        if self.store.not_before()?.is_some() {
+            return Ok(());
+        }
+        let (Some(restored), Some(from)) = (self.store.restored()?, self.not_before) else { return Ok(()) };
+        let detail = json!({
+            "backup_at": restored.made_at.to_string(), "restored_at": restored.restored_at.to_string(),
+            "log_size": restored.log_size, "log_root": restored.log_root.to_string(), "refuses_before": from.to_string(),
+        });
+        batch.put_not_before(from);
+        self.enter(batch, &Happening::new(EventKind::Restored, &Actor::Node, detail))
     }
 
     /// What the last start did not have in its settings, and what it had besides.

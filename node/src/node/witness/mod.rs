@@ -8,7 +8,10 @@ mod shown;
 pub(crate) use owning::Next;
 pub(in crate::node) use proving::Promises;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use accord_edge::clock;
 use accord_protocol::{
@@ -39,6 +42,8 @@ pub(super) struct Logs {
     closed: Mutex<Option<SignedCheckpoint>>,
     // What is kept of logs is read, judged and written by one at a time.
     alone: Mutex<()>,
+    // The store was restored from a backup, and it is not known what others have seen of this node since.
+    is_restored: AtomicBool,
 }
 
 impl Logs {
@@ -48,6 +53,7 @@ impl Logs {
             witnessing: Mutex::new(Witnessing::new(store.held_checkpoints()?, store.forks()?)),
             closed: Mutex::default(),
             alone: Mutex::default(),
+            is_restored: AtomicBool::new(store.restored()?.is_some()),
         })
     }
 }
@@ -111,6 +117,9 @@ impl Node {
         if let Some(fork) = witnessing.open_fork(me) {
             return Some(Standstill::OwnLog { told_by: fork.told_by.clone(), id: fork.id });
         }
+        if self.logs.is_restored.load(Ordering::Relaxed) {
+            return Some(Standstill::Restored);
+        }
         if with == me {
             return None;
         }
@@ -161,6 +170,39 @@ impl Node {
         for fork in open {
             self.accept(fork)?;
         }
+        self.look_whether_reconciled()
+    }
+
+    /// Lets a restored node go on once more than half of the members that it ever met have said what they hold of its log, and none holds
+    /// anything else, or that was accepted. What it lacked of trust documents came before. The caller is alone with logs.
+    fn look_whether_reconciled(&self) -> Result<(), StoreError> {
+        if !self.logs.is_restored.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
+        let trust = standing.trust();
+        let met: Vec<NodeId> = {
+            let freshness = self.freshness();
+            let others = trust.roster().members.iter().map(|member| &member.node_id);
+            let is_met = |member: &&NodeId| {
+                *member != me && trust.active(member, now).is_some() && freshness.last(member).is_some()
+            };
+            others.filter(is_met).cloned().collect()
+        };
+        {
+            let witnessing = self.witnessing();
+            let heard = met.iter().filter(|member| witnessing.is_compared(member)).count();
+            if witnessing.open_fork(me).is_some() || !met.is_empty() && 2 * heard <= met.len() {
+                return Ok(());
+            }
+        }
+        let mut batch = Batch::default();
+        batch.clear_restored();
+        self.store.commit(batch)?;
+        self.logs.is_restored.store(false, Ordering::Relaxed);
+        tracing::info!(
+            "this node was restored, and others have seen nothing of it that it lacks or that is not accepted: it serves again"
+        );
         Ok(())
     }
 

@@ -63,6 +63,7 @@ impl Node {
             Some(signed) => self.check_own(by, signed)?,
             None => self.witnessing().held_of_own(by, 0, None),
         }
+        self.look_whether_reconciled()?;
         let held = of_own.map_or(0, |signed| signed.checkpoint().size);
         Ok(self.last_closed().is_some_and(|closed| held < closed.checkpoint().size))
     }

@@ -75,24 +75,38 @@ impl Node {
 
     /// Takes up what was waited for before this start, and forgets what is old. Blocks on the store.
     pub(in crate::node) fn take_up_promises(&self) -> Result<(), StoreError> {
-        let (now, mut all) = (clock::now(), Promises::default());
-        let mut batch = Batch::default();
+        self.forget_proofs()?;
+        let mut all = Promises::default();
         for promise in self.store.promises() {
             let promise = promise?;
-            if promise.from.plus(KEPT_MS) < now {
-                batch.delete_promise(&promise.member, &promise.subject);
-                continue;
-            }
             all.kept += 1;
             if promise.proof.as_slice().is_empty() || usize::from(promise.witnesses) < self.needed_by(&promise.member) {
                 let due = Due { from: promise.from, asked_at: promise.asked_at, is_missed: promise.is_missed };
                 all.open.insert((promise.member, promise.subject), due);
             }
         }
-        if !batch.is_empty() {
-            self.store.commit(batch)?;
-        }
         *self.promises() = all;
+        Ok(())
+    }
+
+    /// Forgets proofs that are kept for longer than anybody completes evidence. Blocks on the store.
+    pub fn forget_proofs(&self) -> Result<(), StoreError> {
+        let now = clock::now();
+        let (mut batch, mut old) = (Batch::default(), Vec::new());
+        for promise in self.store.promises() {
+            let promise = promise?;
+            if promise.from.plus(KEPT_MS) < now {
+                batch.delete_promise(&promise.member, &promise.subject);
+                old.push((promise.member, promise.subject));
+            }
+        }
+        if old.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch)?;
+        let mut promises = self.promises();
+        promises.kept = promises.kept.saturating_sub(old.len());
+        promises.open.retain(|key, _| !old.contains(key));
         Ok(())
     }
 

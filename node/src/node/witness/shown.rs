@@ -12,8 +12,10 @@ use accord_protocol::{
 use serde_json::{Value, json};
 
 use crate::{
-    domain::witnessing::{Fork, cosigners, witnesses},
-    io::store::StoreError,
+    domain::{
+        standstill::Standstill,
+        witnessing::{Fork, cosigners, witnesses},
+    },
     node::{Node, notice},
 };
 
@@ -36,8 +38,8 @@ fn fork_json(fork: &Fork) -> Value {
 }
 
 impl Node {
-    /// The log in numbers and in others' eyes, for `accord status`. Blocks on the store.
-    pub(in crate::node) fn log_json(&self) -> Result<Value, StoreError> {
+    /// The log in numbers and in others' eyes, for `accord status`.
+    pub(in crate::node) fn log_json(&self) -> Value {
         let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
         let trust = standing.trust();
         let tree = self.store.log_tree();
@@ -65,13 +67,13 @@ impl Node {
         let forks: Vec<Value> = witnessing.forks().iter().map(fork_json).collect();
         drop(witnessing);
         let (waiting, missing) = self.unproven();
-        Ok(json!({
+        json!({
             "size": tree.size(), "root": tree.root().to_string(),
             "closed": closed.as_ref().map(|closed| closed.checkpoint().size),
             "state": state, "needed": needed(could.len()),
             "witnesses": cosigned.iter().map(|(member, seconds)| json!({ "member": member.as_str(), "at": UnixMs(seconds.saturating_mul(1_000)).to_string() })).collect::<Vec<_>>(),
             "held_by": holders, "holds": holds, "forks": forks, "unproven": waiting, "missing": missing,
-        }))
+        })
     }
 
     /// What people must know of logs.
@@ -81,9 +83,10 @@ impl Node {
         let mut warnings: Vec<Notice> = Vec::new();
         let members = trust.roster().members.iter().map(|member| &member.node_id);
         for member in members.filter(|member| *member != me) {
-            warnings.extend(
-                self.log_standstill(member).filter(|why| why.is_of_log()).map(|why| notice("FORK", &why.to_string())),
-            );
+            // What stops the exchange with everybody is said once, by whoever says why the node stands still.
+            let why = self.log_standstill(member);
+            let is_theirs = |why: &Standstill| matches!(why, Standstill::Fork { .. } | Standstill::Behind { .. });
+            warnings.extend(why.filter(is_theirs).map(|why| notice("FORK", &why.to_string())));
         }
         let could = needed(witnesses(trust, me, now).count());
         if could > 0
