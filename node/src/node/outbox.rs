@@ -305,10 +305,6 @@ impl Node {
             }
             RequestsCall::Show { id } => self.request_of(key, id).and_then(|sent| self.show_request(&sent)),
             RequestsCall::Withdraw { id, recall } => self.withdraw_request(key, id, recall),
-            RequestsCall::Proof { member, .. } => {
-                let why = format!("this node has not asked {member} for one");
-                Ok(done(json!({ "proof": null, "why": why })))
-            }
         };
         shown.unwrap_or_else(|reply| *reply)
     }
