@@ -107,3 +107,64 @@ fn an_answer_is_proved_by_its_partners_log_and_by_those_who_have_seen_it() {
     let said = federation.officer(&["evidence", "complete", "swapped.json", "--json"]);
     assert_eq!((said.code, &said.json()["error"]["code"]), (3, &json!("NOT-VERIFIED")));
 }
+
+#[test]
+fn an_officer_completes_evidence_once_the_partners_logs_are_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let federation = Federation::new(&[ES, IT, PT]);
+    let _nodes = federation.start_all();
+    let path = federation.path().join("asked.json");
+    let ask = ["ask", "seizures-year-drug", "--from", "IT-AGENCY,PT-AGENCY,ES-AGENCY", "--period", "2024", "--json"];
+    result(&federation.officer(&[ask.as_slice(), &["--evidence", "asked.json"]].concat()), 0);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let complete = || federation.officer(&["evidence", "complete", "asked.json", "--json"]);
+    let each = |said: &Value, name: &str| -> Vec<Value> {
+        said["statements"].as_array().unwrap().iter().map(|statement| statement[name].clone()).collect()
+    };
+
+    // Before the logs are closed nobody can prove anything; the file stays as it is.
+    let before = std::fs::read(&path).unwrap();
+    let early = result(&complete(), 1);
+    assert_eq!((each(&early, "standing"), &early["missing"]), (vec![json!("not_yet"); 3], &json!(3)), "{early}");
+    assert!(early["statements"][0]["why"].as_str().unwrap().contains(IT), "{early}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    for member in [IT, PT, ES] {
+        result(&federation.operator(member, &["audit", "close", "--json"]), 0);
+    }
+    let is_witnessed = |member: &str| {
+        let log = federation.operator(member, &["status", "--json"]).json()["result"]["log"].clone();
+        log["witnesses"].as_array().is_some_and(|all| all.len() == 2)
+    };
+    for _ in 0..600 {
+        if [IT, PT, ES].iter().all(|member| is_witnessed(member)) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let done = result(&complete(), 0);
+    assert_eq!(
+        (&done["level"], &done["added"], &done["written"]),
+        (&json!("witnessed"), &json!(3), &json!(true)),
+        "{done}"
+    );
+    assert_eq!(each(&done, "standing"), vec![json!("complete"); 3]);
+    let witnesses: Vec<Value> = each(&done, "log").iter().map(|log| log["witnesses"].clone()).collect();
+    assert_eq!(witnesses, [json!([ES, PT]), json!([ES, IT]), json!([IT, PT])], "never the log's own member");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    let verify =
+        ["evidence", "verify", "asked.json", "--federation", &federation.id, "--require", "witnessed", "--json"];
+    result(&accord_tests::accord(&federation.path(), &verify), 0);
+
+    // The second implementation comes to the same, and once more there is nothing to do.
+    let second = std::process::Command::new("python3")
+        .args(["-B", "tests/independent/second.py", "evidence"])
+        .arg(&path)
+        .args(["--federation", &federation.id, "--lists", "protocol/data/lists", "--require", "witnessed", "--json"])
+        .current_dir(accord_tests::root())
+        .output()
+        .unwrap();
+    assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stdout));
+    let again = result(&complete(), 0);
+    assert_eq!((&again["written"], &again["added"]), (&json!(false), &json!(0)));
+}
