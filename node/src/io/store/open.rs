@@ -148,15 +148,21 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens sled's files; a panic of sled's is an error.
+///
+/// While it opens, sled puts a new snapshot in the place of the old one, and overwrites what only the old one needs. It never syncs the
+/// folder: after a power cut the overwriting could have lasted and the new name not, and sled finds nothing behind the gap. So the
+/// folder is synced before anything else reaches the disk.
 pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
+    let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
         .map_err(|_| "sled panicked while opening".to_owned())?
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    files::sync_dir(path).map_err(|error| error.to_string())?;
+    Ok(db)
 }
 
 #[derive(Default)]
