@@ -214,6 +214,17 @@ impl Disk {
         })
     }
 
+    /// Whether names in a folder, by its path in what is durable, wait for a sync.
+    pub fn waits(&self, path: &[&str]) -> bool {
+        let mut at = 0;
+        for name in path {
+            let Object::Folder { durable, .. } = &self.objects[at] else { return false };
+            let Some(next) = durable.get(*name) else { return false };
+            at = *next;
+        }
+        matches!(&self.objects[at], Object::Folder { pending, .. } if !pending.is_empty())
+    }
+
     /// Every file after a cut, by its path.
     pub fn after(&self, mut loses: Loses<'_>) -> Image {
         let mut image = Image::default();
