@@ -389,7 +389,10 @@ fn record(journal: &[u8]) -> Option<(Record<'_>, &[u8])> {
 mod tests {
     use super::*;
 
-    fn journal(records: &[(u64, u64, u64, usize, &str, &str, &[u8])]) -> Vec<u8> {
+    // What, folder, inode, offset, two names, bytes.
+    type Told<'a> = (u64, u64, u64, usize, &'a str, &'a str, &'a [u8]);
+
+    fn journal(records: &[Told<'_>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (number, (what, folder, inode, offset, name, other, data)) in (1u64..).zip(records) {
             let lengths = [name.len(), other.len(), data.len()].map(|length| length as u64);

@@ -2,7 +2,8 @@
 //!
 //! The real node runs under `tests/faults/shim.c`, which writes down what it changes and what it syncs. At a random moment it is killed,
 //! and its folder becomes what a disk may hold then (`tests/harness/disk.rs`): in half of the rounds without anything that was not
-//! synced, in the others with some of its pages and names. The next start is cut off, too, every third time. In each round requests,
+//! synced, in the others with some of its pages and names. Every third time the next start is cut off, too, and at
+//! moments in between the store is opened on what the disk may hold (ACCORD_POWER_MOMENTS of each run, default 6). In each round requests,
 //! imports, coverage, closings of the log, editions, rosters and compactions go on at once; what was acknowledged is remembered here.
 //! ACCORD_POWER_CUTS rounds (default 4) from ACCORD_SEED; the long run:
 //! `ACCORD_POWER_CUTS=200 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(power::)'`.
@@ -13,7 +14,7 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use accord_node::io::store::Store;
@@ -195,19 +196,13 @@ fn what_was_acknowledged_survives_every_power_cut() {
         holds(&stage.federation, &stage.said_yes, &when);
         stage.run_until(node, Duration::from_millis(dice.between(300, 3_000)));
         stage.moments(moments, &mut dice, &when);
-        let mut cut = |stage: &mut Stage, is_strict: bool| {
-            let (bytes, names) = stage.cut(is_strict, &mut dice);
-            lost = (lost.0 + bytes, lost.1 + names);
-        };
-        cut(&mut stage, round % 2 == 0);
+        let (bytes, names) = stage.cut(round % 2 == 0, &mut dice);
+        lost = (lost.0 + bytes, lost.1 + names);
         if round % 3 == 2 {
-            let wait = Duration::from_millis(20 + 40 * (round % 5));
-            let since = Instant::now();
-            // A start that is over before is one, too.
-            let started = stage.try_start().unwrap_or_else(|log| panic!("{when}, once more: {log}"));
-            thread::sleep(wait.saturating_sub(since.elapsed()));
-            started.kill();
-            cut(&mut stage, round % 2 == 1);
+            // Cut off right after its start, and at moments during it.
+            stage.try_start().unwrap_or_else(|log| panic!("{when}, once more: {log}")).kill();
+            stage.moments(moments, &mut dice, &format!("{when}, starting"));
+            stage.cut(round % 2 == 1, &mut dice);
         }
     }
     let node = stage.start("the end");
