@@ -9,6 +9,8 @@
 )]
 
 pub mod ceremony;
+pub mod disk;
+pub mod faults;
 pub mod member;
 pub mod officer;
 pub mod seeded;
@@ -125,6 +127,11 @@ impl Running {
         Self::launch(folder, node, &[])
     }
 
+    /// The same, with more in its environment.
+    pub fn try_start_with(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
+        Self::launch(folder, node, environment)
+    }
+
     fn launch(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
         let log = folder.join(format!("{}.log", node.replace('/', "-")));
         let mut child = Command::new(program("accord-node"))
@@ -239,10 +246,16 @@ impl Federation {
     /// are down that takes it some seconds.
     pub fn start_settled(&self, member: &str) -> Running {
         let node = self.start(member);
+        self.settle(member);
+        node
+    }
+
+    /// Waits until a member's node has heard those who are there.
+    pub fn settle(&self, member: &str) {
         for _ in 0..300 {
             let status = self.operator(member, &["status", "--json"]).json();
             if status["result"]["learning"] == false {
-                return node;
+                return;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }

@@ -33,7 +33,9 @@ impl Database {
     /// One read of the database.
     pub(super) fn read<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let db = open.as_ref().ok_or_else(|| StoreError::Read("the database is closed".into()))?;
+        let db = open
+            .as_ref()
+            .ok_or_else(|| StoreError::Broken("it could not be opened again after a compaction".into()))?;
         work(db).map_err(|error| StoreError::Read(error.to_string()))
     }
 

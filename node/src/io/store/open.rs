@@ -148,15 +148,24 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens sled's files; a panic of sled's is an error.
+///
+/// While it opens, sled puts a new snapshot in the place of the old one, and overwrites what only the old one needs. It never syncs the
+/// folder: after a power cut the overwriting could have lasted and the new name not, and sled finds nothing behind the gap. So the
+/// folder is synced before anything else reaches the disk. Nor does sled sync the settings of a new database, without which it does not
+/// open again.
 pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
+    let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
         .map_err(|_| "sled panicked while opening".to_owned())?
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    let synced =
+        File::open(path.join("conf")).and_then(|file| file.sync_all()).and_then(|()| File::open(path)?.sync_all());
+    synced.map_err(|error| format!("the folder of the database cannot be synced: {error}"))?;
+    Ok(db)
 }
 
 #[derive(Default)]
