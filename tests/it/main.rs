@@ -17,6 +17,7 @@ mod ceremony;
 mod command_line;
 mod decoders;
 mod exchange;
+mod faults;
 mod federation;
 mod handling;
 mod imports;
