@@ -12,6 +12,7 @@ use std::{
     fmt::Write as _,
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use accord_tests::{
@@ -139,12 +140,28 @@ impl Stage {
 
     // What must stand before the work, undisturbed.
     fn prepare(&mut self, work: Work, when: &str) {
+        if work == Work::Answer {
+            self.settle_spain(when);
+        }
         if work == Work::Publish {
             self.work(Work::Import, when).unwrap_or_else(|error| panic!("{when}, before: {error}"));
         }
         if work == Work::Start {
             self.cut(when);
         }
+    }
+
+    // Spain asks nobody until it has heard Italy again, which was down, and may have another roster now.
+    fn settle_spain(&mut self, when: &str) {
+        let mut last = String::new();
+        for _ in 0..60 {
+            match self.work(Work::Answer, when) {
+                Ok(()) => return,
+                Err(error) => last = error,
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        panic!("{when}: no answer for half a minute, undisturbed: {last}");
     }
 
     fn work(&mut self, work: Work, when: &str) -> Result<(), String> {
@@ -284,8 +301,10 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
         stage.cut(&when);
         stage.start(&when);
         stage.holds(&when);
-        if work != Work::Start {
-            stage.work(work, &when).unwrap_or_else(|error| panic!("{when}, after a restart: {error}"));
+        match work {
+            Work::Answer => stage.settle_spain(&when),
+            Work::Start => {}
+            _ => stage.work(work, &when).unwrap_or_else(|error| panic!("{when}, after a restart: {error}")),
         }
     }
     stage.log("the end");
