@@ -19,6 +19,7 @@ mod command_line;
 mod decoders;
 mod evidence;
 mod exchange;
+mod faults;
 mod federation;
 mod handling;
 mod imports;

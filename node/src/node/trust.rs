@@ -13,7 +13,7 @@ use accord_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Actor, Node, Reply, done, failed, notice};
+use super::{Actor, Node, Reply, done, failed, notice, store_failed};
 use crate::{
     domain::{
         access::{self, Access},
@@ -253,6 +253,12 @@ impl Node {
         }
         let taken = match self.take_documents(&documents, &cards, by) {
             Ok(taken) => taken,
+            // Nothing is wrong with the documents.
+            Err(IdentityError::Log(error)) => return store_failed(&error),
+            Err(error @ IdentityError::File(_)) => {
+                let message = accord_protocol::text::with_causes(&error);
+                return failed(4, "FILE", message, "hand in the same documents again once the cause is gone");
+            }
             Err(error) => {
                 let message = accord_protocol::text::with_causes(&error);
                 return failed(3, "TRUST", message, "nothing was changed; hand in the documents that it names, too");

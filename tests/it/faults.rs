@@ -1,0 +1,320 @@
+//! Calls on files fail, each in its turn: whatever was acknowledged is there afterwards, and what was not is whole or absent.
+//!
+//! The real node runs under `tests/faults/shim.c`. First each kind of work is done undisturbed and its calls are counted; then one of
+//! them fails with EIO, or all from one on with ENOSPC, and the work is done again. It must end in time, with an error that says so or
+//! with an acknowledgement that holds; the node may refuse more work until it is restarted, and may not panic. Then it is killed, what
+//! was not synced is lost (`tests/harness/disk.rs`), it starts, everything verifies, and the same work goes through. ACCORD_FAULTS
+//! faults (default 20) from ACCORD_SEED, of each kind of work and class of call before the next of the same; all of them, in about an
+//! hour: `ACCORD_FAULTS=100000 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(faults::)'`.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use accord_tests::{
+    Federation, Running,
+    disk::{Disk, Loses, Obeys},
+    faults::{Class, Fault, Shim},
+    officer::Officer,
+    program,
+    seeded::{Seeded, from_environment},
+};
+use serde_json::Value;
+
+use crate::load::{Acknowledged, ES, IT, ROWS, holds, next_file, next_month, without_quota};
+
+const NODE: &str = "IT-AGENCY/node";
+const WITHOUT: &[&str] = &["operator"];
+
+/// What is done while a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    Answer,
+    Close,
+    Compact,
+    Declare,
+    Document,
+    Import,
+    Publish,
+    Start,
+}
+
+const ALL: [Work; 8] =
+    [Work::Answer, Work::Close, Work::Compact, Work::Declare, Work::Document, Work::Import, Work::Publish, Work::Start];
+
+struct Stage {
+    federation: Federation,
+    shim: Shim,
+    officer: Officer,
+    said_yes: Acknowledged,
+    numbers: [AtomicU64; 2],
+    // Lines and imports that the demo has brought.
+    before: (u64, u64),
+    disk: Disk,
+    node: Option<Running>,
+    _spain: Running,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let federation = Federation::new(&[ES, IT]);
+        for member in [ES, IT] {
+            without_quota(&federation, &format!("{member}/node/node.toml"));
+        }
+        let folder = federation.path().join(NODE);
+        let mut stage = Self {
+            officer: Officer::open(&federation.path().join("officer")),
+            shim: Shim::new(&folder, &federation.path().join("shim")).journaling(),
+            said_yes: Acknowledged::default(),
+            numbers: [AtomicU64::new(0), AtomicU64::new(0)],
+            before: (0, 0),
+            disk: Disk::of(&folder, WITHOUT),
+            node: None,
+            _spain: federation.start(ES),
+            federation,
+        };
+        stage.said_yes.roster.store(1, Ordering::Relaxed);
+        stage.start("the first start");
+        stage.before = stage.lines_and_imports("the first start");
+        stage
+    }
+
+    fn start(&mut self, when: &str) {
+        self.disk = Disk::of(&self.federation.path().join(NODE), WITHOUT);
+        let started = self.shim.try_start(&self.federation.path(), NODE);
+        self.node = Some(started.unwrap_or_else(|log| panic!("{when}: it does not start: {log}")));
+        self.federation.settle(IT);
+    }
+
+    // What the node has said; it must not have panicked.
+    fn log(&self, when: &str) -> String {
+        let log = std::fs::read_to_string(self.federation.path().join("IT-AGENCY-node.log")).unwrap();
+        assert!(!log.contains("panicked") && !log.contains("not modelled"), "{when}: {log}");
+        log
+    }
+
+    // The process dies, and what was not synced is lost.
+    fn cut(&mut self, when: &str) {
+        if let Some(node) = self.node.take() {
+            node.kill();
+        }
+        self.log(when);
+        self.disk.take(&self.shim.journal(), Obeys::EverySync);
+        self.disk.after(Loses::Everything).write(&self.federation.path().join(NODE), WITHOUT);
+    }
+
+    // Italy's operator: something, or why not. Nobody waits for ever, and an error says what it is.
+    fn operator(&self, arguments: &[&str], when: &str) -> Result<Value, String> {
+        let mut said = Command::new("timeout");
+        said.arg("40").arg(program("accord")).args(["--profile", "IT-AGENCY/node/operator", "--json"]).args(arguments);
+        let output = said.current_dir(self.federation.path()).stdin(Stdio::null()).output().unwrap();
+        let (code, text) = (output.status.code(), String::from_utf8(output.stdout).unwrap());
+        assert_ne!(code, Some(124), "{when}: {arguments:?} hangs: {}", self.log(when));
+        let said: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{when}: {arguments:?}: {error}: {text}"));
+        if code == Some(0) {
+            return Ok(said["result"].clone());
+        }
+        assert_eq!(code, Some(4), "{when}: {arguments:?}: {text}");
+        assert!(said["error"]["code"].is_string() && said["error"]["message"].is_string(), "{when}: {text}");
+        Err(said["error"].to_string())
+    }
+
+    fn lines_and_imports(&self, when: &str) -> (u64, u64) {
+        let status = self.operator(&["status"], when).unwrap();
+        let imports = self.operator(&["import", "list"], when).unwrap();
+        let count = imports["imports"].as_array().unwrap().len() as u64;
+        (status["store"]["lines"].as_u64().unwrap(), count)
+    }
+
+    // Everything acknowledged is there, and every import is whole.
+    fn holds(&self, when: &str) {
+        holds(&self.federation, &self.said_yes, when);
+        let (lines, imports) = self.lines_and_imports(when);
+        assert_eq!(lines, self.before.0 + ROWS * (imports - self.before.1), "{when}: {imports} imports");
+    }
+
+    // What must stand before the work, undisturbed.
+    fn prepare(&mut self, work: Work, when: &str) {
+        if work == Work::Answer {
+            self.settle_spain(when);
+        }
+        if work == Work::Publish {
+            self.work(Work::Import, when).unwrap_or_else(|error| panic!("{when}, before: {error}"));
+        }
+        if work == Work::Start {
+            self.cut(when);
+        }
+    }
+
+    // Spain asks nobody until it has heard Italy again, which was down, and may have another roster now.
+    fn settle_spain(&mut self, when: &str) {
+        let mut last = String::new();
+        for _ in 0..60 {
+            match self.work(Work::Answer, when) {
+                Ok(()) => return,
+                Err(error) => last = error,
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        panic!("{when}: no answer for half a minute, undisturbed: {last}");
+    }
+
+    fn work(&mut self, work: Work, when: &str) -> Result<(), String> {
+        match work {
+            Work::Answer => {
+                let mut call = self.officer.sign(&self.officer.request(IT, "2021..2024"));
+                call.wait_ms = 10_000;
+                let back = self.officer.send(&call);
+                if back.reply.answer.is_none() {
+                    return Err(back.reply.detail.as_str().to_owned());
+                }
+                if back.word() != "answered" {
+                    return Err(back.word().to_owned());
+                }
+                self.said_yes.answers.lock().unwrap().push(call);
+            }
+            Work::Close => {
+                let size = self.operator(&["audit", "close"], when)?["size"].as_u64().unwrap();
+                self.said_yes.closed.lock().unwrap().push(size);
+            }
+            Work::Compact => {
+                self.operator(&["compact"], when)?;
+            }
+            Work::Declare => {
+                let month = next_month(&self.numbers[1]);
+                self.operator(&["coverage", "set", "site", &month, "partial"], when)?;
+                self.said_yes.months.lock().unwrap().push(month);
+            }
+            Work::Document => {
+                let version = self.said_yes.roster.load(Ordering::Relaxed);
+                let file = |version| {
+                    if version == 1 { "public/roster.accord".to_owned() } else { format!("roster-{version}") }
+                };
+                let next = file(version + 1);
+                // The same bytes again where nobody knows whether they were taken.
+                if !self.federation.path().join(&next).exists() {
+                    self.federation.next_roster(&file(version), &next, |_| {});
+                }
+                self.operator(&["federation", "publish", &next], when)?;
+                self.said_yes.roster.store(version + 1, Ordering::Relaxed);
+            }
+            Work::Import => {
+                let name = next_file(&self.federation, &self.numbers[0]);
+                let import = self.operator(&["import", &name], when)?["import_id"].as_str().unwrap().to_owned();
+                self.said_yes.imports.lock().unwrap().push(import);
+            }
+            Work::Publish => {
+                let edition = self.operator(&["edition", "publish"], when)?["edition"].as_u64().unwrap();
+                self.said_yes.editions.lock().unwrap().push(edition);
+            }
+            Work::Start => {
+                self.disk = Disk::of(&self.federation.path().join(NODE), WITHOUT);
+                let node = self.shim.try_start(&self.federation.path(), NODE);
+                self.node = Some(node.inspect_err(|log| {
+                    assert!(log.starts_with("exit status: 4:") && log.contains("error: "), "{when}: {log}");
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    // Calls of each class that some undisturbed work makes.
+    fn count(&mut self, work: Work) -> [u64; 8] {
+        let mut calls = [0; 8];
+        // The first time something may have to be made that is there afterwards.
+        for _ in 0..2 {
+            self.prepare(work, "undisturbed");
+            let before = self.shim.counted();
+            self.work(work, "undisturbed").unwrap_or_else(|error| panic!("{work:?}, undisturbed: {error}"));
+            let after = self.shim.counted();
+            calls = std::array::from_fn(|class| after[class] - before[class]);
+        }
+        if work == Work::Start {
+            self.federation.settle(IT);
+        }
+        calls
+    }
+}
+
+type Injection = (Work, Class, u64, Fault);
+
+// All of them, shuffled; of each kind of work and class one before the second of the same.
+fn plan(calls: &BTreeMap<Work, [u64; 8]>, dice: &mut Seeded) -> Vec<Injection> {
+    let mut all = Vec::new();
+    for (work, counts) in calls {
+        for (class, count) in Class::ALL.into_iter().zip(counts) {
+            for after in 0..*count {
+                all.push((*work, class, after, Fault::Broken));
+                // Taking something away needs no room.
+                if class != Class::Unlink {
+                    all.push((*work, class, after, Fault::Full));
+                }
+            }
+        }
+    }
+    for at in (1..all.len()).rev() {
+        all.swap(at, dice.below(at + 1));
+    }
+    let mut seen: BTreeMap<(Work, Class), u64> = BTreeMap::new();
+    let mut ranked: Vec<(u64, Injection)> = all
+        .into_iter()
+        .map(|one| {
+            let rank = seen.entry((one.0, one.1)).or_default();
+            *rank += 1;
+            (*rank, one)
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, one)| one).collect()
+}
+
+#[test]
+fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_half() {
+    let (faults, seed) = (from_environment("ACCORD_FAULTS", 20), from_environment("ACCORD_SEED", 10));
+    let mut stage = Stage::new();
+    let calls: BTreeMap<Work, [u64; 8]> = ALL.into_iter().map(|work| (work, stage.count(work))).collect();
+    println!("calls of {:?}: {calls:?}", Class::ALL);
+    let plan = plan(&calls, &mut Seeded::new(seed));
+    let (all, mut failed, mut refused, mut went_on) = (plan.len(), 0, 0, 0);
+    let mut words: BTreeMap<String, u64> = BTreeMap::new();
+    for (number, (work, class, after, fault)) in (0..faults).zip(plan) {
+        let when = format!("fault {number} of seed {seed}: {work:?}, {class:?} after {after}, {fault:?}");
+        stage.prepare(work, &when);
+        stage.shim.fail(class, after, fault);
+        let done = stage.work(work, &when);
+        let calls_failed = stage.shim.heal();
+        failed += u64::from(calls_failed > 0);
+        if let Err(error) = &done {
+            assert!(calls_failed > 0, "{when}: nothing failed, and it is refused: {error}");
+            refused += 1;
+            *words.entry(format!("{work:?}: {}", error.chars().take(110).collect::<String>())).or_default() += 1;
+            if stage.node.is_some() {
+                // It may take no more of this until it is restarted, if it says so.
+                went_on += u64::from(stage.work(work, &when).is_ok());
+            }
+        }
+        stage.cut(&when);
+        stage.start(&when);
+        stage.holds(&when);
+        match work {
+            Work::Answer => stage.settle_spain(&when),
+            Work::Start => {}
+            _ => stage.work(work, &when).unwrap_or_else(|error| panic!("{when}, after a restart: {error}")),
+        }
+    }
+    stage.log("the end");
+    let mut said = format!(
+        "{failed} faults of {all}: {refused} times refused, {went_on} times without a restart after; {}",
+        stage.said_yes.count()
+    );
+    for (word, times) in words {
+        write!(said, "\n{times} x {word}").unwrap();
+    }
+    println!("{said}");
+    assert!(failed * 2 > faults.min(all as u64) && refused > 0, "{said}");
+}
