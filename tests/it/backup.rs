@@ -139,6 +139,8 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
         assert_eq!(fs::read(new.join(file)).unwrap(), old, "{file}");
     }
 
+    // Nobody can say what the node has lost: it can be looked at, and serves nobody.
+    assert!(spain.stop());
     let italy = Running::start(&path, "new-it");
     settle(&federation);
     assert_eq!(state(&federation), before);
@@ -148,13 +150,28 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
     let status = federation.operator(IT, &["status", "--json"]);
     let said = status.json();
     assert_eq!((status.code, &said["result"]["restored"]["log_size"]), (1, &json!(size)));
-    assert!(said["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "RESTORED"), "{said}");
+    let codes = |said: &Value| -> Vec<String> {
+        let warnings = said["warnings"].as_array().unwrap().iter();
+        warnings.map(|warning| warning["code"].as_str().unwrap().to_owned()).collect()
+    };
+    for code in ["RESTORED", "RECONCILING"] {
+        assert!(codes(&said).iter().any(|warning| warning == code), "{code}: {said}");
+    }
     let restored_entries = || {
         let shown = federation.operator(IT, &["audit", "show", "--kind", "restored", "--json"]);
         done(&shown)["entries"].as_array().unwrap().clone()
     };
     let entry = restored_entries();
     assert_eq!((entry.len(), &entry[0]["detail"]["log_root"]), (1, &made["log_root"]));
+
+    // The other member has seen nothing of its log that it lacks.
+    let spain = federation.start_settled(ES);
+    let is_reconciled = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let said = federation.operator(IT, &["status", "--json"]).json();
+        said["result"]["restored"].is_null() && codes(&said).iter().all(|warning| warning != "RECONCILING")
+    });
+    assert!(is_reconciled, "{}", federation.logs());
 
     // What it remembers it says again; what it may have forgotten it does not decide, also after another start.
     assert_eq!(officer.send(&answered).reply.answer, reply.reply.answer, "the same bytes");
