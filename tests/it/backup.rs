@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use accord_protocol::suspend::{Target, Way};
 use accord_tests::{Federation, Running, Said, accord_node, officer::Officer, program};
 use serde_json::{Value, json};
 
@@ -121,6 +122,7 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
     assert_eq!(officer.send(&lost).word(), "answered");
     let unsent = officer.sign(&officer.request(IT, "2022..2024"));
     italy.kill();
+    assert!(spain.stop());
 
     let restored = restore(&federation, "it.age", "new-it", &["--federation", &federation.id, "--member", IT]);
     assert_eq!(restored.code, 0, "{}", restored.stderr);
@@ -139,24 +141,16 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
         assert_eq!(fs::read(new.join(file)).unwrap(), old, "{file}");
     }
 
-    // Nobody can say what the node has lost: it can be looked at, and serves nobody.
-    assert!(spain.stop());
     let italy = Running::start(&path, "new-it");
     settle(&federation);
     assert_eq!(state(&federation), before);
     done(&federation.operator(IT, &["verify", "--json"]));
     done(&federation.operator(IT, &["audit", "verify", "--json"]));
     assert_eq!(log(&federation, size), entries, "the audit log as it was");
-    let status = federation.operator(IT, &["status", "--json"]);
-    let said = status.json();
-    assert_eq!((status.code, &said["result"]["restored"]["log_size"]), (1, &json!(size)));
-    let codes = |said: &Value| -> Vec<String> {
-        let warnings = said["warnings"].as_array().unwrap().iter();
-        warnings.map(|warning| warning["code"].as_str().unwrap().to_owned()).collect()
-    };
-    for code in ["RESTORED", "RECONCILING"] {
-        assert!(codes(&said).iter().any(|warning| warning == code), "{code}: {said}");
-    }
+    let shown = federation.operator(IT, &["status", "--json"]);
+    let said = shown.json();
+    assert_eq!((shown.code, &said["result"]["restored"]["log_size"]), (1, &json!(size)));
+    assert!(said["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "RESTORED"), "{said}");
     let restored_entries = || {
         let shown = federation.operator(IT, &["audit", "show", "--kind", "restored", "--json"]);
         done(&shown)["entries"].as_array().unwrap().clone()
@@ -164,16 +158,12 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
     let entry = restored_entries();
     assert_eq!((entry.len(), &entry[0]["detail"]["log_root"]), (1, &made["log_root"]));
 
-    // The other member has seen nothing of its log that it lacks.
-    let spain = federation.start_settled(ES);
-    let is_reconciled = (0..600).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        let said = federation.operator(IT, &["status", "--json"]).json();
-        said["result"]["restored"].is_null() && codes(&said).iter().all(|warning| warning != "RECONCILING")
-    });
-    assert!(is_reconciled, "{}", federation.logs());
+    assert!(warned(&federation, IT, "RESTORED"), "nobody has said yet what it holds of the log");
 
     // What it remembers it says again; what it may have forgotten it does not decide, also after another start.
+    let _spain = federation.start(ES);
+    until(&federation, "others have said what they hold", || status(&federation, IT)["restored"].is_null());
+    assert!(!warned(&federation, IT, "RESTORED"));
     assert_eq!(officer.send(&answered).reply.answer, reply.reply.answer, "the same bytes");
     assert_eq!(officer.send(&lost).word(), "E_TIME");
     assert!(italy.stop());
@@ -184,7 +174,63 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
     assert_eq!(restored_entries().len(), 1);
     let refused = federation.operator(IT, &["audit", "show", "--kind", "refused", "--json"]);
     assert!(done(&refused)["entries"].to_string().contains("restored from a backup"));
-    drop(spain);
+}
+
+fn status(federation: &Federation, member: &str) -> Value {
+    federation.operator(member, &["status", "--json"]).json()["result"].clone()
+}
+
+fn warned(federation: &Federation, member: &str, code: &str) -> bool {
+    let said = federation.operator(member, &["status", "--json"]).json();
+    said["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == code)
+}
+
+fn until(federation: &Federation, what: &str, is_so: impl Fn() -> bool) {
+    let is_there = (0..900).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        is_so()
+    });
+    assert!(is_there, "not within 90 s: {what}\n{}", federation.logs());
+}
+
+#[test]
+fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_that_is_accepted() {
+    let federation = Federation::new(&[ES, IT]);
+    with_recovery(&federation, IT);
+    let _spain = federation.start(ES);
+    let italy = federation.start_settled(IT);
+    let path = federation.path();
+    let officer = Officer::open(&path.join("officer"));
+    done(&federation.operator(IT, &["backup", "it.age", "--json"]));
+    assert_eq!(officer.ask(&officer.request(IT, "2021..2023")).word(), "answered");
+    let closed = done(&federation.operator(IT, &["audit", "close", "--json"]))["size"].clone();
+    until(&federation, "the other one has seen it", || {
+        let log = status(&federation, IT)["log"].clone();
+        log["closed"] == closed && log["witnesses"].as_array().is_some_and(|all| all.len() == 1)
+    });
+    italy.kill();
+    assert_eq!(restore(&federation, "it.age", "new-it", &[]).code, 0);
+    let _italy = Running::start(&path, "new-it");
+    settle(&federation);
+    let open = || {
+        let forks = status(&federation, IT)["log"]["forks"].as_array().unwrap().clone();
+        let open = forks.iter().find(|fork| fork["member"] == IT && fork["accepted_at"].is_null()).cloned();
+        open.map(|fork| fork["id"].as_str().unwrap().to_owned())
+    };
+    until(&federation, "it is told of what it has lost", || open().is_some());
+    assert_eq!(officer.ask(&officer.request(IT, "2021..2024")).word(), "E_UNAVAILABLE");
+    assert!(warned(&federation, IT, "FORK"));
+    assert!(!status(&federation, IT)["restored"].is_null());
+
+    let id = open().unwrap();
+    for member in [IT, ES] {
+        let file = format!("{member}-fork.accord");
+        federation.suspend(member, (Way::Lifts, Target::Fork, &id), &[1, 2], &file);
+        assert_eq!(federation.publish(member, &[&file]).code, 0, "{member}");
+    }
+    until(&federation, "it serves again", || officer.ask(&officer.request(IT, "2021..2024")).word() == "answered");
+    assert!(status(&federation, IT)["restored"].is_null());
+    done(&federation.operator(IT, &["audit", "verify", "--json"]));
 }
 
 fn settle(federation: &Federation) {

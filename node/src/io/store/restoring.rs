@@ -16,7 +16,7 @@ use bincode::{Decode, Encode};
 
 use super::{
     Batch, KeyKind, Store, StoreError, bad_checksum,
-    layout::{META_KEY, Meta, SCHEMA, from_bytes, key, to_bytes, unwrap, wrap},
+    layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, key, to_bytes, unwrap, wrap},
     manifest::Manifest,
     open::open_sled,
     tables::decoded,
@@ -139,7 +139,7 @@ impl Tally {
         if meta.schema > SCHEMA {
             return Err(StoreError::TooNew(meta.schema));
         }
-        if meta.schema < SCHEMA {
+        if meta.schema < OLDEST_SCHEMA {
             return Err(StoreError::TooOld(meta.schema));
         }
         if meta.counts != self.counts.iter().map(|(kind, count)| (*kind, *count)).collect::<Vec<_>>() {
@@ -221,6 +221,7 @@ impl Filling {
         counts.insert(KeyKind::Restored.number(), 1);
         meta.counts = counts.into_iter().collect();
         meta.sequence += 1;
+        meta.schema = SCHEMA;
         self.insert(META_KEY, wrap(&to_bytes(&meta)))?;
         self.apply()?;
         let Self { db, dir, put, .. } = self;
