@@ -56,8 +56,8 @@ pub struct Witnessing {
     forks: Vec<Fork>,
     // Members whose last word about their own log was less than what is held of it: that size, and since when.
     behind: BTreeMap<NodeId, (u64, UnixMs)>,
-    // What somebody holds of a member's log that was never seen here, to be held against what was: one of each member at a time.
-    unmatched: BTreeMap<NodeId, Unmatched>,
+    // What somebody holds of a member's log that was never seen here, to be held against what was: one of each member and teller at a time.
+    unmatched: BTreeMap<(NodeId, NodeId), Unmatched>,
     // Members that have said since this node started what they hold of its log.
     compared: BTreeSet<NodeId>,
     // Sizes of the own log that others hold, and when they cosigned them, in seconds.
@@ -73,6 +73,8 @@ pub struct Unmatched {
     pub checkpoint: Checkpoint,
     /// The note.
     pub note: BareNote,
+    /// Since when one by that teller is not held against anything.
+    pub since: UnixMs,
 }
 
 /// What is to be made of a checkpoint that somebody has told of.
@@ -131,12 +133,9 @@ impl Witnessing {
             (Seen::Fork, Some(held)) => Some(Self::fork(owner, owner, held, (checkpoint, note), now)),
             _ => None,
         };
-        match (&seen, held) {
-            (Seen::Behind, Some(held)) => {
-                self.behind.entry(owner.clone()).or_insert((held.checkpoint.size, now));
-            }
-            (Seen::Grown, _) => drop(self.behind.remove(owner)),
-            _ => {}
+        // One that was overtaken on its way says nothing: what an owner tells does.
+        if seen == Seen::Grown {
+            self.behind.remove(owner);
         }
         (seen, fork)
     }
@@ -184,22 +183,38 @@ impl Witnessing {
 
     /// Notes one that there is nothing to hold against yet.
     pub fn note_unmatched(&mut self, of: &NodeId, unmatched: Unmatched) {
-        self.unmatched.insert(of.clone(), unmatched);
+        let key = (of.clone(), unmatched.told_by.clone());
+        let since = self.unmatched.get(&key).map_or(unmatched.since, |known| known.since);
+        self.unmatched.insert(key, Unmatched { since, ..unmatched });
     }
 
-    /// Those whose logs' owners are to prove how they lie to what is held: the member, the smaller and the larger size.
-    pub fn unmatched(&self) -> Vec<(NodeId, u64, u64)> {
-        let sizes = |(of, one): (&NodeId, &Unmatched)| {
+    /// Members whose owners have not proven for this long how what somebody else holds of their logs lies to what is held here.
+    pub fn long_unmatched(&self, ms: u64, now: UnixMs) -> BTreeSet<&NodeId> {
+        let long = self.unmatched.iter().filter(|(_, one)| one.since.plus(ms) < now);
+        long.map(|((of, _), _)| of).collect()
+    }
+
+    /// Those whose logs' owners are to prove how they lie to what is held: the member, who holds the other, the smaller and the
+    /// larger size.
+    pub fn unmatched(&self) -> Vec<(NodeId, NodeId, u64, u64)> {
+        let sizes = |((of, by), one): (&(NodeId, NodeId), &Unmatched)| {
             let (held, told) = (self.held.get(of)?.checkpoint.size, one.checkpoint.size);
-            Some((of.clone(), held.min(told), held.max(told)))
+            Some((of.clone(), by.clone(), held.min(told), held.max(told)))
         };
         self.unmatched.iter().filter_map(sizes).collect()
     }
 
     /// Judges the one of a member by a proof of its log's owner between these sizes.
-    pub fn reconcile(&mut self, of: &NodeId, (old, new): (u64, u64), path: &[Hash], now: UnixMs) -> Option<Fork> {
+    pub fn reconcile(
+        &mut self,
+        (of, by): (&NodeId, &NodeId),
+        (old, new): (u64, u64),
+        path: &[Hash],
+        now: UnixMs,
+    ) -> Option<Fork> {
         let held = self.held.get(of)?;
-        let told = self.unmatched.get(of)?;
+        let key = (of.clone(), by.clone());
+        let told = self.unmatched.get(&key)?;
         let (smaller, larger) = if held.checkpoint.size <= told.checkpoint.size {
             (&held.checkpoint, &told.checkpoint)
         } else {
@@ -211,7 +226,7 @@ impl Witnessing {
         }
         let is_one = verify_consistency((old, &smaller.root), (new, &larger.root), path);
         let fork = (!is_one).then(|| Self::fork(of, &told.told_by, held, (&told.checkpoint, &told.note), now));
-        self.unmatched.remove(of);
+        self.unmatched.remove(&key);
         fork
     }
 
@@ -235,7 +250,7 @@ impl Witnessing {
 
     /// Forgets what was known of a member's log beside what is held of it, which was accepted.
     pub fn begin_anew(&mut self, member: &NodeId) {
-        self.unmatched.remove(member);
+        self.unmatched.retain(|(of, _), _| of != member);
         self.behind.remove(member);
     }
 
@@ -334,7 +349,9 @@ mod tests {
         let mut known = Witnessing::new(BTreeMap::from([(it.clone(), held(64, 1))]), Vec::new());
         let note = BareNote::default();
         let (seen, fork) = known.shown(&it, (&checkpoint(32, 7), &note), 32, &[], UnixMs(5));
-        assert_eq!((seen, fork, known.behind(&it)), (Seen::Behind, None, Some(64)));
+        assert_eq!((seen, fork, known.behind(&it)), (Seen::Behind, None, None), "it may have been overtaken");
+        assert_eq!(known.told(&it, &it, (&checkpoint(32, 7), &note), UnixMs(5)), Verdict::Nothing);
+        assert_eq!(known.behind(&it), Some(64));
         let (seen, _) = known.shown(&it, (&checkpoint(64, 1), &note), 64, &[], UnixMs(6));
         assert_eq!((seen, known.behind(&it)), (Seen::Grown, None));
     }

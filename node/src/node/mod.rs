@@ -90,6 +90,8 @@ const NUDGES: Rate = Rate { burst: 5, per_minute: 12 };
 const STATEMENTS: Rate = Rate { burst: 30, per_minute: 10 };
 /// Views for a partner.
 const VIEWS: Rate = Rate { burst: 30, per_minute: 30 };
+/// What a partner says and asks of logs: checkpoints, and proofs of what it was answered.
+const LOGS: Rate = Rate { burst: 600, per_minute: 300 };
 /// Partners counted; a roster lists fewer.
 const BUCKETS_MAX: usize = 256;
 /// How long a change waits for the one before it, in milliseconds.
@@ -158,6 +160,7 @@ pub struct Node {
     nudges_heard: Mutex<Buckets<NodeId>>,
     statements: Mutex<Buckets<NodeId>>,
     views_shown: Mutex<Buckets<NodeId>>,
+    logs_heard: Mutex<Buckets<NodeId>>,
     // Members to whom a decision is to be announced.
     nudges: Mutex<BTreeSet<NodeId>>,
     // Partners that have said more often that they have decided something than they are asked at once.
@@ -286,6 +289,7 @@ impl Node {
             nudges_heard: Mutex::new(Buckets::new(NUDGES, BUCKETS_MAX)),
             statements: Mutex::new(Buckets::new(STATEMENTS, BUCKETS_MAX)),
             views_shown: Mutex::new(Buckets::new(VIEWS, BUCKETS_MAX)),
+            logs_heard: Mutex::new(Buckets::new(LOGS, BUCKETS_MAX)),
             nudges: Mutex::default(),
             late: Mutex::default(),
             to_nudge: tokio::sync::Notify::new(),

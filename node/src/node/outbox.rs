@@ -109,13 +109,13 @@ impl Node {
             self.enter(&mut batch, happening)?;
         }
         // What is kept of a final answer was believed.
-        if let Some(latest) = sent.latest.as_slice().first().filter(|_| entry.is_some() && sent.course.is_final()) {
-            self.put_promise(&mut batch, &sent.audience, latest.payload.as_slice());
-        }
+        let latest = sent.latest.as_slice().first().filter(|_| entry.is_some() && sent.course.is_final());
+        let promise = latest.and_then(|latest| self.put_promise(&mut batch, &sent.audience, latest.payload.as_slice()));
         if let Some(slice) = slice {
             batch.put_slice(&sent.body_hash(), slice);
         }
         self.store.commit(batch)?;
+        self.wait_for(promise);
         self.outbox().enter(sent);
         Ok(())
     }

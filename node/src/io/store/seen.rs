@@ -37,12 +37,16 @@ pub struct PromiseEntry {
     pub member: NodeId,
     /// The entry's subject.
     pub subject: Hash,
+    /// Number of the kind that the entry must be of; 0 where that is not known.
+    pub kind: u16,
+    /// When it was signed, by the partner's clock; 0 where that is not known.
+    pub issued_at: UnixMs,
     /// From when it can be proven.
     pub from: UnixMs,
     /// When the partner was last asked; 0 for never.
     pub asked_at: UnixMs,
     /// The proof, once it was given and held.
-    pub proof: Bounded<u8, { 96 << 10 }>,
+    pub proof: Bounded<u8, { 16 << 10 }>,
     /// How many other members have cosigned the checkpoint under it.
     pub witnesses: u8,
     /// Whether it was said that it is missing.
@@ -121,10 +125,14 @@ impl Store {
         Ok(())
     }
 
-    /// Takes away all of them: what was accepted in their place follows.
-    pub fn drop_seen(&self, member: &NodeId, batch: &mut Batch) -> Result<(), StoreError> {
+    /// Takes away all of them but that of one size, in whose place another is put: what a batch deletes is gone after all that it puts.
+    pub fn drop_seen(&self, member: &NodeId, but: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        let kept = seen_key(member, Some(but));
         for entry in self.scan_prefix(&seen_key(member, None)) {
-            batch.delete(entry?.0);
+            let (key, _) = entry?;
+            if key != kept {
+                batch.delete(key);
+            }
         }
         Ok(())
     }

@@ -84,9 +84,9 @@ impl Partners {
         }
         // A connection begins with what both hold of each other's logs, and of all others'; where something is amiss, each greeting.
         // Who does not say what it holds is greeted all the same.
-        let is_new = self.compared.begin(member, connection.stable_id());
-        if (is_new || self.node.is_to_be_compared(member)) && self.compare(member, &connection).await.is_none() {
-            self.compared.forget(member);
+        let is_new = self.compared.is_new(member, connection.stable_id());
+        if (is_new || self.node.is_to_be_compared(member)) && self.compare(member, &connection).await.is_some() {
+            self.compared.note(member, connection.stable_id());
         }
         Some(())
     }
@@ -150,14 +150,13 @@ async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: 
 pub(super) struct Compared(Mutex<BTreeMap<NodeId, usize>>);
 
 impl Compared {
-    // Whether it is to be done over this connection now.
-    fn begin(&self, member: &NodeId, connection: usize) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(member.clone(), connection) != Some(connection)
+    // Whether it was not done over this connection.
+    fn is_new(&self, member: &NodeId, connection: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(member) != Some(&connection)
     }
 
-    fn forget(&self, member: &NodeId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(member);
+    fn note(&self, member: &NodeId, connection: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member.clone(), connection);
     }
 }
 

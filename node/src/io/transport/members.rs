@@ -323,7 +323,10 @@ impl Call {
         match heard.await.map_err(|_| StreamError::Closed)? {
             (Ok(lacking), hello) => {
                 if lacking.is_empty() {
-                    self.node.tried(&self.member);
+                    // What it holds of logs belongs to what is learnt of it.
+                    if self.node.is_compared(&self.member) {
+                        self.node.tried(&self.member);
+                    }
                 } else {
                     // It is fetched over this node's own connection, like everything.
                     self.node.lacking.notify_one();
@@ -384,6 +387,11 @@ impl Call {
     // What members tell, show and ask of logs.
     async fn serve_logs(&self, send: &mut SendStream, kind: MessageKind, payload: Vec<u8>) -> Result<(), StreamError> {
         let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        // Each costs signatures to be verified, and some a commit.
+        if !self.node.may_speak_of_logs(&self.member) {
+            self.node.door.add("logs_over_rate");
+            return self.refuse(send, "more about logs than any honest node says").await;
+        }
         if kind == MessageKind::Proof {
             let call: ProofCall = match decode(&payload, Cap::Small) {
                 Ok(call) => call,

@@ -1,8 +1,11 @@
 //! Logs over the wire: telling each other which checkpoints are held, having the own one cosigned, asking partners for proofs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use accord_edge::stream::{self, NoBody};
+use accord_edge::{
+    clock::Stopwatch,
+    stream::{self, NoBody},
+};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     id::{Hash, NodeId},
@@ -17,6 +20,10 @@ use crate::node::{Next, Node, Reply};
 
 /// Longest exchange with one member about logs.
 const WITHIN: Duration = Duration::from_secs(20);
+/// Longest round of asking for proofs.
+const ROUND_WITHIN: Duration = Duration::from_mins(5);
+/// From how many milliseconds on a partner is slow to give a proof.
+const SLOW_MS: u64 = 5_000;
 /// How often those are shown the own log again who do not hold it as it was last closed, and proofs are asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -85,8 +92,20 @@ impl Partners {
                 });
             }
             while showing.join_next().await.is_some() {}
-            for (member, old, new) in self.node.unmatched() {
-                let _ = tokio::time::timeout(WITHIN, self.reconcile(&member, (old, new))).await;
+            let mut silent = BTreeSet::new();
+            for (of, by, old, new) in self.node.unmatched() {
+                // Who has not answered once is left alone until the next round.
+                if !silent.contains(&of)
+                    && tokio::time::timeout(WITHIN, self.reconcile((&of, &by), (old, new))).await.is_err()
+                {
+                    silent.insert(of);
+                }
+            }
+            let node = Arc::clone(&self.node);
+            match tokio::task::spawn_blocking(move || node.reconcile_if_all_is_there()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "that this node serves again cannot be kept"),
+                Err(error) => tracing::error!(%error, "that this node serves again cannot be kept"),
             }
             everybody = tokio::select! {
                 () = self.node.log_closed.notified() => true,
@@ -96,15 +115,15 @@ impl Partners {
     }
 
     // What somebody else holds of a member's log and what is held here are of two sizes: its owner has to prove that they are of one log.
-    async fn reconcile(&self, member: &NodeId, (old, new): (u64, u64)) -> Option<()> {
+    async fn reconcile(&self, (member, by): (&NodeId, &NodeId), (old, new): (u64, u64)) -> Option<()> {
         let call = ProofCall { what: Asked::Consistency, subject: Hash::ZERO, old, new };
         let Some(body) = self.ask_proof(member, &call).await else {
             tracing::warn!(peer = %member, old, new, "does not prove that its audit log of one size begins with that of the other, of which somebody else holds one");
             return None;
         };
         let reply: ConsistencyReply = decode(&body, Cap::Head).ok()?;
-        let (node, of) = (Arc::clone(&self.node), member.clone());
-        let taking = tokio::task::spawn_blocking(move || node.reconcile(&of, (old, new), reply.path.as_slice()));
+        let (node, of, by) = (Arc::clone(&self.node), member.clone(), by.clone());
+        let taking = tokio::task::spawn_blocking(move || node.reconcile((&of, &by), (old, new), reply.path.as_slice()));
         taking.await.ok()?.inspect_err(|error| tracing::error!(%error, "a fork cannot be kept")).ok()
     }
 
@@ -172,21 +191,27 @@ impl Partners {
     pub(super) async fn keep_proving(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            let node = Arc::clone(&self.node);
+            // A panic in it is counted and logged where all are.
+            let _ = tokio::task::spawn_blocking(move || node.miss_proofs()).await;
             let mut asking = tokio::task::JoinSet::new();
             for (member, subjects) in self.node.due_proofs() {
                 let partners = Arc::clone(&self);
                 asking.spawn(async move {
                     for subject in subjects {
+                        let watch = Stopwatch::start();
                         if let Err(why) = partners.fetch_proof(&member, subject).await {
                             tracing::debug!(partner = %member, %subject, why, "no proof yet");
+                        }
+                        // Who takes its time is asked for the rest in a later round.
+                        if watch.ms() > SLOW_MS {
+                            break;
                         }
                     }
                 });
             }
-            while asking.join_next().await.is_some() {}
-            let node = Arc::clone(&self.node);
-            // A panic in it is counted and logged where all are.
-            let _ = tokio::task::spawn_blocking(move || node.miss_proofs()).await;
+            // Whoever stalls keeps nobody waiting: what is left is asked for again.
+            let _ = tokio::time::timeout(ROUND_WITHIN, async { while asking.join_next().await.is_some() {} }).await;
         }
     }
 }

@@ -146,6 +146,7 @@ impl Node {
     /// Closes the log for witnesses: what was counted is entered, it is filled up, and a checkpoint is signed and kept. Blocks on the
     /// store.
     pub fn close_log(&self) -> Result<SignedCheckpoint, StoreError> {
+        let _alone = self.alone_closing();
         self.enter_summaries()?;
         // As many as may be needed: others commit meanwhile, and the writer takes what fills up behind them.
         let padding = (1..tick::PAD_TO).map(|_| Journal::padding(clock::now())).collect::<Result<Vec<_>, _>>()?;

@@ -38,10 +38,12 @@ impl Node {
     ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         self.enter(&mut batch, &self.heard(body, &Hash::of(call.body.as_slice()), signed, slice_bytes))?;
-        if self.is_believed(body, &Hash::of(call.body.as_slice()), signed) {
-            self.put_promise(&mut batch, &body.audience, signed.payload.as_slice());
-        }
-        self.store.commit(batch).map(|_| ())
+        let is_believed = self.is_believed(body, &Hash::of(call.body.as_slice()), signed);
+        let promise =
+            is_believed.then(|| self.put_promise(&mut batch, &body.audience, signed.payload.as_slice())).flatten();
+        self.store.commit(batch)?;
+        self.wait_for(promise);
+        Ok(())
     }
 
     // Whatever it is: the tool believes it or not, and this says what it was given.

@@ -1,5 +1,7 @@
 //! Looking at others' logs again: each checkpoint that an owner shows is held to the one before, kept, and cosigned.
 
+use std::sync::PoisonError;
+
 use accord_edge::clock;
 use accord_protocol::{
     codec::Bounded,
@@ -19,6 +21,17 @@ use crate::{
 };
 
 impl Node {
+    /// Whether one more word of a member about logs is looked at.
+    pub(crate) fn may_speak_of_logs(&self, member: &NodeId) -> bool {
+        let now = self.since_start.ms();
+        self.logs_heard.lock().unwrap_or_else(PoisonError::into_inner).take(member.clone(), now)
+    }
+
+    /// Whether a member was heard about the own log since this node started.
+    pub(crate) fn is_compared(&self, member: &NodeId) -> bool {
+        self.witnessing().is_compared(member)
+    }
+
     /// Looks at a member's log again, as its owner shows it: kept before it is cosigned (C2SP `tlog-witness`). Blocks on the store.
     pub(crate) fn look_at(&self, owner: &NodeId, call: &Cosign) -> Cosigned {
         self.look_alone(owner, call).unwrap_or_else(|error| {
@@ -46,8 +59,8 @@ impl Node {
             self.keep_fork(fork)?;
         }
         match seen {
-            Seen::OtherSize => Ok(says(CosignOutcome::OtherSize)),
-            Seen::Behind | Seen::Fork => Ok(says(CosignOutcome::Refused)),
+            Seen::OtherSize | Seen::Behind => Ok(says(CosignOutcome::OtherSize)),
+            Seen::Fork => Ok(says(CosignOutcome::Refused)),
             Seen::Grown => {
                 self.hold(
                     owner,

@@ -20,6 +20,7 @@ use accord_protocol::{
         EventKind, Note, SignedCheckpoint, log_origin,
         passing::{BareNote, read},
     },
+    roster::MemberState,
     suspend::Target,
     time::UnixMs,
 };
@@ -42,6 +43,8 @@ pub(super) struct Logs {
     closed: Mutex<Option<SignedCheckpoint>>,
     // What is kept of logs is read, judged and written by one at a time.
     alone: Mutex<()>,
+    // The own log is closed by one at a time.
+    closing: Mutex<()>,
     // The store was restored from a backup, and it is not known what others have seen of this node since.
     is_restored: AtomicBool,
 }
@@ -53,6 +56,7 @@ impl Logs {
             witnessing: Mutex::new(Witnessing::new(store.held_checkpoints()?, store.forks()?)),
             closed: Mutex::default(),
             alone: Mutex::default(),
+            closing: Mutex::default(),
             is_restored: AtomicBool::new(store.restored()?.is_some()),
         })
     }
@@ -65,6 +69,11 @@ impl Node {
 
     fn alone_with_logs(&self) -> MutexGuard<'_, ()> {
         self.logs.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody else closes the own log until it is dropped.
+    pub(super) fn alone_closing(&self) -> MutexGuard<'_, ()> {
+        self.logs.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn closed(&self) -> MutexGuard<'_, Option<SignedCheckpoint>> {
@@ -87,10 +96,11 @@ impl Node {
     pub(super) fn was_closed(&self, signed: &SignedCheckpoint) {
         let mut closed = self.closed();
         // The same once more has lost nothing: what others have put under it stays.
-        let is_same = closed
-            .as_ref()
-            .is_some_and(|known| known.checkpoint() == signed.checkpoint() && known.signer() == signed.signer());
-        if !is_same {
+        let is_old = closed.as_ref().is_some_and(|known| {
+            let is_same = known.checkpoint() == signed.checkpoint() && known.signer() == signed.signer();
+            is_same || known.checkpoint().size > signed.checkpoint().size
+        });
+        if !is_old {
             *closed = Some(signed.clone());
         }
         drop(closed);
@@ -173,21 +183,26 @@ impl Node {
         self.look_whether_reconciled()
     }
 
+    /// The same from outside. Blocks on the store.
+    pub(crate) fn reconcile_if_all_is_there(&self) -> Result<(), StoreError> {
+        let _alone = self.alone_with_logs();
+        self.look_whether_reconciled()
+    }
+
     /// Lets a restored node go on once more than half of the members that it ever met have said what they hold of its log, and none holds
     /// anything else, or that was accepted. What it lacked of trust documents came before. The caller is alone with logs.
     fn look_whether_reconciled(&self) -> Result<(), StoreError> {
-        if !self.logs.is_restored.load(Ordering::Relaxed) {
+        // Not by what a backup alone says of who takes part.
+        if !self.logs.is_restored.load(Ordering::Relaxed) || self.is_learning() {
             return Ok(());
         }
-        let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
+        let (standing, me) = (self.standing(), &self.config.member);
         let trust = standing.trust();
         let met: Vec<NodeId> = {
             let freshness = self.freshness();
-            let others = trust.roster().members.iter().map(|member| &member.node_id);
-            let is_met = |member: &&NodeId| {
-                *member != me && trust.active(member, now).is_some() && freshness.last(member).is_some()
-            };
-            others.filter(is_met).cloned().collect()
+            let others = trust.roster().members.iter().filter(|member| member.state != MemberState::Removed);
+            let is_met = |member: &&NodeId| *member != me && freshness.last(member).is_some();
+            others.map(|member| &member.node_id).filter(is_met).cloned().collect()
         };
         {
             let witnessing = self.witnessing();
@@ -217,7 +232,7 @@ impl Node {
             .flatten()
             .map(|signed| Held { checkpoint: signed.checkpoint().clone(), note: fork.shown.clone(), at: now });
         if let Some(held) = &follows {
-            self.store.drop_seen(&fork.member, &mut batch)?;
+            self.store.drop_seen(&fork.member, held.checkpoint.size, &mut batch)?;
             batch.put_seen(&fork.member, held);
         }
         let what = json!({ "of": fork.member.as_str(), "id": fork.id.to_string(), "accepted": true });

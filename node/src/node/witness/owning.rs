@@ -10,7 +10,6 @@ use accord_protocol::{
         passing::{BareNote, Cosign, CosignOutcome, Cosigned, TOLD_MAX, Told, fork_id, read},
         tree, witness_name,
     },
-    suspend::Target,
     time::UnixMs,
 };
 
@@ -53,18 +52,18 @@ impl Node {
                 continue;
             };
             if of == me {
-                of_own = self.believed_own(note);
+                of_own = Some((claimed, note));
                 continue;
             }
             let Some(signed) = self.believed(of, note) else { continue };
             self.compare_other((by, of), signed.checkpoint(), note)?;
         }
         match &of_own {
-            Some(signed) => self.check_own(by, signed)?,
+            Some((claimed, note)) => self.check_own(by, claimed, note)?,
             None => self.witnessing().held_of_own(by, 0, None),
         }
         self.look_whether_reconciled()?;
-        let held = of_own.map_or(0, |signed| signed.checkpoint().size);
+        let held = of_own.map_or(0, |(claimed, _)| claimed.size);
         Ok(self.last_closed().is_some_and(|closed| held < closed.checkpoint().size))
     }
 
@@ -76,6 +75,10 @@ impl Node {
         note: &BareNote,
     ) -> Result<(), StoreError> {
         let now = clock::now();
+        // What was accepted as lost, or as told by somebody, is no news: others may hold it for long.
+        if by != of && self.is_accepted(of, checkpoint) {
+            return Ok(());
+        }
         let verdict = self.witnessing().told(by, of, (checkpoint, note), now);
         if let Verdict::Fork(fork) = verdict {
             return self.keep_fork(*fork);
@@ -90,10 +93,23 @@ impl Node {
         }
         // Its owner shows its own log by itself.
         if by != of {
-            let unmatched = Unmatched { told_by: by.clone(), checkpoint: checkpoint.clone(), note: note.clone() };
+            let unmatched =
+                Unmatched { told_by: by.clone(), checkpoint: checkpoint.clone(), note: note.clone(), since: now };
             self.witnessing().note_unmatched(of, unmatched);
         }
         Ok(())
+    }
+
+    fn is_accepted(&self, of: &NodeId, told: &Checkpoint) -> bool {
+        let witnessing = self.witnessing();
+        let mut accepted = witnessing.forks().iter().filter(|fork| fork.member == *of && fork.accepted_at != UnixMs(0));
+        accepted.any(|fork| {
+            let [held, shown] = [&fork.held, &fork.shown].map(claimed);
+            // A log that was restored has lost all sizes up to the one that was held of it.
+            let is_lost = fork.told_by == *of && held.as_ref().is_some_and(|held| told.size <= held.size);
+            let is_held_here = witnessing.held(of).is_some_and(|held| held.checkpoint.size == told.size);
+            is_lost && !is_held_here || held.as_ref() == Some(told) || shown.as_ref() == Some(told)
+        })
     }
 
     /// The checkpoint under a proof is held against what was seen of that log, too. Blocks on the store.
@@ -105,15 +121,21 @@ impl Node {
         self.compare_other((&me, of), signed.checkpoint(), &note)
     }
 
-    /// The logs whose owners are to prove how what others hold lies to what is held here: the member, the smaller and the larger size.
-    pub(crate) fn unmatched(&self) -> Vec<(NodeId, u64, u64)> {
+    /// The logs whose owners are to prove how what others hold lies to what is held here: the member, who holds it, the
+    /// smaller and the larger size.
+    pub(crate) fn unmatched(&self) -> Vec<(NodeId, NodeId, u64, u64)> {
         self.witnessing().unmatched()
     }
 
     /// Takes such a proof. Blocks on the store.
-    pub(crate) fn reconcile(&self, of: &NodeId, sizes: (u64, u64), path: &[Hash]) -> Result<(), StoreError> {
+    pub(crate) fn reconcile(
+        &self,
+        (of, by): (&NodeId, &NodeId),
+        sizes: (u64, u64),
+        path: &[Hash],
+    ) -> Result<(), StoreError> {
         let _alone = self.alone_with_logs();
-        let fork = self.witnessing().reconcile(of, sizes, path, clock::now());
+        let fork = self.witnessing().reconcile((of, by), sizes, path, clock::now());
         fork.map_or(Ok(()), |fork| self.keep_fork(fork))
     }
 
@@ -122,43 +144,52 @@ impl Node {
     fn believed_own(&self, note: &BareNote) -> Option<SignedCheckpoint> {
         let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
         let trust = standing.trust();
-        let is_suspended =
-            |key: &PublicKey| trust.is_suspended(me, Target::Key, now, |suspend| suspend.key().as_ref() == Some(key));
-        let keys: Vec<PublicKey> = trust.all_log_keys(me).iter().filter(|key| !is_suspended(key)).copied().collect();
+        let present = trust.log_keys(me, now);
+        // Whoever has got hold of an earlier one stops nobody with it once it was ever suspended, for however long.
+        let was_suspended = |key: &PublicKey| {
+            let mut own = trust.suspensions().iter().filter(|suspend| suspend.node_id == *me);
+            own.any(|suspend| suspend.key().as_ref() == Some(key))
+        };
+        let counts = |key: &&PublicKey| present.contains(key) || !was_suspended(key);
+        let keys: Vec<PublicKey> = trust.all_log_keys(me).iter().filter(counts).copied().collect();
         SignedCheckpoint::verify(read(note).ok()?, &log_origin(trust.federation(), me), &keys).ok()
     }
 
     // Holds what somebody else has of the own log against the log that is here. The caller is alone with logs.
-    fn check_own(&self, by: &NodeId, signed: &SignedCheckpoint) -> Result<(), StoreError> {
+    fn check_own(&self, by: &NodeId, theirs: &Checkpoint, note: &BareNote) -> Result<(), StoreError> {
         let log = self.store.log_tree();
-        let theirs = signed.checkpoint();
+        // Of what is here it does not matter who has signed it: a key may have been taken out since.
         let is_here = theirs.size <= log.size() && tree::root_at(&log.nodes(&self.store), theirs.size)? == theirs.root;
         if is_here {
             self.witnessing().held_of_own(by, theirs.size, None);
             return Ok(());
         }
-        self.witnessing().was_compared(by);
+        if self.believed_own(note).is_none() {
+            self.witnessing().held_of_own(by, 0, None);
+            return Ok(());
+        }
         // What was accepted as lost stays lost: others may hold it for long.
         let is_accepted = self.witnessing().forks().iter().any(|fork| {
             fork.member == self.config.member
                 && fork.accepted_at != UnixMs(0)
                 && claimed(&fork.held).is_some_and(|lost| theirs.size <= lost.size)
         });
-        if is_accepted {
-            return Ok(());
+        if !is_accepted {
+            // Also where no key signs any more.
+            let shown = self.checkpoint_with_tree().ok().and_then(|(_, now)| now.bare()).unwrap_or_default();
+            let here = Checkpoint { origin: theirs.origin.clone(), size: log.size(), root: log.root() };
+            self.keep_fork(Fork {
+                id: fork_id(theirs, &here),
+                member: self.config.member.clone(),
+                at: clock::now(),
+                told_by: by.clone(),
+                held: note.clone(),
+                shown,
+                accepted_at: UnixMs(0),
+            })?;
         }
-        let (_, now) = self.checkpoint_with_tree()?;
-        let (Some(held), Some(shown)) = (signed.bare(), now.bare()) else { return Ok(()) };
-        let fork = Fork {
-            id: fork_id(theirs, now.checkpoint()),
-            member: self.config.member.clone(),
-            at: clock::now(),
-            told_by: by.clone(),
-            held,
-            shown,
-            accepted_at: UnixMs(0),
-        };
-        self.keep_fork(fork)
+        self.witnessing().was_compared(by);
+        Ok(())
     }
 
     /// Who is to be shown the own log: after it was closed everybody, else those who do not hold it as it was last closed.
@@ -178,7 +209,9 @@ impl Node {
     /// Whether a member's log, or what it holds of the own one, is amiss, so that it is compared again and again.
     pub(crate) fn is_to_be_compared(&self, member: &NodeId) -> bool {
         let witnessing = self.witnessing();
-        witnessing.behind(member).is_some() || witnessing.open_fork(&self.config.member).is_some()
+        witnessing.behind(member).is_some()
+            || witnessing.open_fork(&self.config.member).is_some()
+            || !witnessing.is_compared(member)
     }
 
     /// What a member is shown of the own log: as it was last closed, and that it grew since what that member holds. Nothing before it
@@ -216,8 +249,8 @@ impl Node {
             return self.put_under(by, shown, said).map(|()| Next::Done);
         }
         let before = self.witnessing().size_held_by(by);
-        match self.believed_own(&said.held) {
-            Some(held) => self.check_own(by, &held)?,
+        match claimed(&said.held).filter(|claimed| claimed.origin == shown.checkpoint().origin) {
+            Some(claimed) => self.check_own(by, &claimed, &said.held)?,
             None => self.witnessing().held_of_own(by, 0, None),
         }
         if said.outcome == CosignOutcome::Refused {
@@ -251,8 +284,10 @@ impl Node {
         let mut batch = Batch::default();
         batch.put_checkpoint(signed.checkpoint().size, &signed.note().to_string());
         self.store.commit(batch)?;
-        if is_latest {
-            *self.closed() = Some(signed);
+        // It may have been closed again while this became durable.
+        let mut closed = self.closed();
+        if is_latest && closed.as_ref().is_some_and(|closed| closed.checkpoint() == signed.checkpoint()) {
+            *closed = Some(signed);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Proofs that a log holds what was signed: given to whoever has the signed statement, asked of partners once they can be had (`wire.md` D7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use accord_edge::clock;
 use accord_protocol::{
@@ -29,7 +29,9 @@ const MISSING_AFTER_MS: u64 = DAY_MS;
 const AGAIN_AFTER_MS: u64 = 10 * MINUTE_MS;
 /// How long proofs are kept for whoever completes evidence.
 const KEPT_MS: u64 = 30 * DAY_MS;
-/// Statements whose proofs are waited for or kept, at most: about 150 MB. Of more a proof can still be asked for.
+/// How far an entry may lie from what its statement says of its time.
+const APART_MS: u64 = 10 * MINUTE_MS;
+/// Statements whose proofs are waited for or kept, at most: about 150 MB, at worst 800. Of more a proof can still be asked for.
 const PROMISES_MAX: usize = 50_000;
 
 /// What is still waited for.
@@ -56,6 +58,9 @@ pub(crate) enum NotTaken {
     /// It is of something else.
     #[error("the proof is of another statement")]
     Another,
+    /// The entry says another thing than the statement.
+    #[error("the entry is of another kind or time than the statement")]
+    Unfit,
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,12 +97,12 @@ impl Node {
     /// Forgets proofs that are kept for longer than anybody completes evidence. Blocks on the store.
     pub fn forget_proofs(&self) -> Result<(), StoreError> {
         let now = clock::now();
-        let (mut batch, mut old) = (Batch::default(), Vec::new());
+        let (mut batch, mut old) = (Batch::default(), BTreeSet::new());
         for promise in self.store.promises() {
             let promise = promise?;
             if promise.from.plus(KEPT_MS) < now {
                 batch.delete_promise(&promise.member, &promise.subject);
-                old.push((promise.member, promise.subject));
+                old.insert((promise.member, promise.subject));
             }
         }
         if old.is_empty() {
@@ -114,36 +119,50 @@ impl Node {
         needed(witnesses(self.standing().trust(), member, clock::now()).count())
     }
 
-    /// Adds what a partner has to prove of a believed statement to what is committed with it.
-    pub(in crate::node) fn put_promise(&self, batch: &mut Batch, from: &NodeId, head: &[u8]) {
-        let Ok(answer) = decode::<AnswerHead>(head, Cap::Head) else { return };
+    /// Adds what a partner has to prove of a believed statement to what is committed with it; what comes back is to be waited for once it
+    /// is durable.
+    pub(in crate::node) fn put_promise(&self, batch: &mut Batch, from: &NodeId, head: &[u8]) -> Option<PromiseEntry> {
+        let answer = decode::<AnswerHead>(head, Cap::Head).ok()?;
         // Whoever promises for next year promises nothing.
         let latest = clock::now().plus(DAY_MS);
         if answer.provable_after == UnixMs(0) || answer.provable_after > latest {
-            return;
+            return None;
         }
         let subject = subject_of(Label::Answer, self.standing().trust().federation(), head);
-        let mut promises = self.promises();
-        let key = (from.clone(), subject);
-        if promises.open.contains_key(&key) {
-            return;
+        let (is_known, kept) = {
+            let promises = self.promises();
+            (promises.open.contains_key(&(from.clone(), subject)), promises.kept)
+        };
+        if is_known {
+            return None;
         }
-        if promises.kept >= PROMISES_MAX {
+        if kept >= PROMISES_MAX {
             tracing::warn!(partner = %from, "too many statements wait for their proofs: the one of this must be asked for (accord evidence complete)");
-            return;
+            return None;
         }
-        promises.kept += 1;
-        promises.open.insert(key, Due { from: answer.provable_after, asked_at: UnixMs(0), is_missed: false });
-        drop(promises);
-        batch.put_promise(&PromiseEntry {
+        let kind = if answer.refusal().is_some() { EventKind::Refused } else { EventKind::Answered };
+        let promise = PromiseEntry {
             member: from.clone(),
             subject,
+            kind: kind.number(),
+            issued_at: answer.issued_at,
             from: answer.provable_after,
             asked_at: UnixMs(0),
             proof: Bounded::default(),
             witnesses: 0,
             is_missed: false,
-        });
+        };
+        batch.put_promise(&promise);
+        Some(promise)
+    }
+
+    /// Waits for what has become durable.
+    pub(in crate::node) fn wait_for(&self, promise: Option<PromiseEntry>) {
+        let Some(promise) = promise else { return };
+        let due = Due { from: promise.from, asked_at: UnixMs(0), is_missed: false };
+        let mut promises = self.promises();
+        promises.kept += 1;
+        promises.open.insert((promise.member, promise.subject), due);
     }
 
     /// Statements whose proofs are to be asked for now, by partner.
@@ -176,6 +195,7 @@ impl Node {
     }
 
     fn miss(&self, member: &NodeId, subject: &Hash) -> Result<(), StoreError> {
+        let _alone = self.alone_with_logs();
         let Some(promise) = self.store.promise(member, subject)? else { return Ok(()) };
         // One with few cosignatures is there all the same.
         if promise.proof.as_slice().is_empty() {
@@ -225,7 +245,16 @@ impl Node {
         }
         self.compare_proven(member, proven.checkpoint())?;
         let count = cosigners(trust, member, proven.checkpoint(), now).len();
+        let _alone = self.alone_with_logs();
         let before = self.store.promise(member, subject)?;
+        // As whoever verifies evidence holds it to (`docs/audit.md`, section 10).
+        let fits = |promise: &PromiseEntry| {
+            let entry = proven.entry();
+            promise.kind == entry.kind.number() && promise.issued_at.0.abs_diff(entry.time.0) <= APART_MS
+        };
+        if before.as_ref().is_some_and(|promise| promise.kind != 0 && !fits(promise)) {
+            return Err(NotTaken::Unfit);
+        }
         let had = before.as_ref().filter(|promise| !promise.proof.as_slice().is_empty());
         if had.is_some_and(|promise| usize::from(promise.witnesses) >= count) {
             return Ok(());
@@ -235,6 +264,8 @@ impl Node {
         let promise = PromiseEntry {
             member: member.clone(),
             subject: *subject,
+            kind: before.as_ref().map_or(0, |promise| promise.kind),
+            issued_at: before.as_ref().map_or(UnixMs(0), |promise| promise.issued_at),
             from: before.as_ref().map_or(proven.entry().time, |promise| promise.from),
             asked_at: now,
             proof,
@@ -256,17 +287,18 @@ impl Node {
 
     /// Proves what a member asks about; nothing if this log does not hold it, or was not closed over it yet. Blocks on the store.
     pub(crate) fn prove(&self, call: &ProofCall) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(closed) = self.last_closed() else { return Ok(None) };
+        let size = closed.checkpoint().size;
         let log = self.store.log_tree();
         let nodes = log.nodes(&self.store);
         if call.what == Asked::Consistency {
-            if call.new > log.size() {
+            // What was not closed yet is nobody's to count.
+            if call.new > size {
                 return Ok(None);
             }
             let path = tree::consistency(&nodes, call.old, call.new)?;
             return Ok(path.and_then(|path| encode(&ConsistencyReply { path: Bounded::new(path)? }).ok()));
         }
-        let Some(closed) = self.last_closed() else { return Ok(None) };
-        let size = closed.checkpoint().size;
         for seq in self.store.about(&call.subject)?.into_iter().filter(|seq| *seq < size) {
             let Some(entry) = self.store.entry(seq)?.filter(|entry| is_decision(entry.kind)) else { continue };
             let Some(path) = tree::inclusion(&nodes, seq, size)? else { continue };

@@ -7,7 +7,7 @@ use accord_protocol::{
         passing::{BareNote, needed, read},
     },
     message::Notice,
-    time::{DAY_MS, UnixMs},
+    time::{DAY_MS, MINUTE_MS, UnixMs},
 };
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ use crate::{
     node::{Node, notice},
 };
 
+/// How long an owner may take to prove that two sizes are of one log.
+const UNMATCHED_MS: u64 = 60 * MINUTE_MS;
 /// How old the last cosignatures may be.
 const FRESH_MS: u64 = DAY_MS;
 
@@ -87,6 +89,12 @@ impl Node {
             let why = self.log_standstill(member);
             let is_theirs = |why: &Standstill| matches!(why, Standstill::Fork { .. } | Standstill::Behind { .. });
             warnings.extend(why.filter(is_theirs).map(|why| notice("FORK", &why.to_string())));
+        }
+        for member in self.witnessing().long_unmatched(UNMATCHED_MS, now) {
+            let message = format!(
+                "{member} has not proven for an hour that its audit log of one size, which another member holds, begins with that of the size that your node holds, or the other way round: call its operator"
+            );
+            warnings.push(notice("UNMATCHED", &message));
         }
         let could = needed(witnesses(trust, me, now).count());
         if could > 0
