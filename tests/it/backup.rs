@@ -356,6 +356,49 @@ fn what_is_cut_changed_of_somebody_else_or_not_for_this_identity_is_refused_and_
     assert_eq!(names(&federation), before);
 }
 
+#[test]
+fn a_request_that_waited_at_the_backup_is_not_decided_by_the_restored_node() {
+    let federation = Federation::new(&[ES, IT]);
+    with_recovery(&federation, IT);
+    let rows = r#"[[grant]]
+partner = ["ES-AGENCY"]
+table   = ["seizures-year-drug"]
+finest  = { time = "quarter" }
+purpose = ["strategic-analysis"]
+answer  = "after-approval"
+until   = "2027-11-01"
+"#;
+    federation.install_policy(IT, rows);
+    let _spain = federation.start(ES);
+    let italy = federation.start_settled(IT);
+    federation.hire(IT, "giulia", "approver");
+    let ask = ["ask", "seizures-year-drug", "--from", IT, "--period", "2021..2024", "--json"];
+    let id = || {
+        let answer = federation.officer(&ask).json()["result"]["partners"][0].clone();
+        assert_eq!(answer["status"], "held", "{answer}");
+        answer["request_id"].as_str().unwrap().to_owned()
+    };
+    let waiting = id();
+    done(&federation.operator(IT, &["backup", "it.age", "--json"]));
+    // Decided since, which the backup does not know.
+    let giulia = |arguments: &[&str]| federation.as_colleague("giulia", &[&["inbox"], arguments, &["--json"]].concat());
+    done(&giulia(&["approve", &waiting, "--yes"]));
+    italy.kill();
+    assert_eq!(restore(&federation, "it.age", "new-it", &[]).code, 0);
+    let _italy = Running::start(&federation.path(), "new-it");
+    settle(&federation);
+    until(&federation, "others have said what they hold", || status(&federation, IT)["restored"].is_null());
+    assert_eq!(done(&giulia(&["list"]))["requests"][0]["request_id"], json!(waiting));
+    fails(&giulia(&["approve", &waiting, "--yes"]), 3, "RESTORED");
+    fails(&giulia(&["reject", &waiting, "--reason", "scope"]), 3, "RESTORED");
+    fails(&giulia(&["hold", &waiting, "--note", "later"]), 3, "RESTORED");
+    // What comes now is decided as ever.
+    done(&giulia(&["approve", &id(), "--yes"]));
+    let officer = federation.officer(&["history", "collect", "--json"]).json();
+    assert!(!officer.to_string().contains("CONTRADICTION"), "{officer}");
+    assert_eq!(status(&federation, ES)["contradictions"], json!([]));
+}
+
 // Where the manifest begins in a backup that nothing encrypts, by the lengths that `docs/storage.md` gives.
 fn manifest_at(bytes: &[u8]) -> usize {
     let mut at = 8;
