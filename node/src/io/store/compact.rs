@@ -17,23 +17,37 @@ use super::{StoreError, open::open_sled};
 /// Entries copied in one batch.
 const COPY_BATCH: usize = 1_000;
 
+// sled syncs its file when it is dropped, and panics where that fails: no error may become a crash by that.
+#[derive(Debug)]
+struct Handle(Option<sled::Db>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!("the database could not be closed in order; what was acknowledged is on the disk");
+        }
+    }
+}
+
 /// The open database. Readers hold it for one call each; compaction takes it away for a moment.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
-    open: Arc<RwLock<Option<sled::Db>>>,
+    open: Arc<RwLock<Handle>>,
     path: PathBuf,
     cache_bytes: u64,
 }
 
 impl Database {
     pub(super) fn new(db: sled::Db, path: PathBuf, cache_bytes: u64) -> Self {
-        Self { open: Arc::new(RwLock::new(Some(db))), path, cache_bytes }
+        Self { open: Arc::new(RwLock::new(Handle(Some(db)))), path, cache_bytes }
     }
 
     /// One read of the database.
     pub(super) fn read<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let db = open
+            .0
             .as_ref()
             .ok_or_else(|| StoreError::Broken("it could not be opened again after a compaction".into()))?;
         work(db).map_err(|error| StoreError::Read(error.to_string()))
@@ -52,10 +66,10 @@ impl Database {
         self.copy_to(&fresh)?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // The only handle: with it the files of the old database are closed.
-        drop(open.take());
+        drop(open.0.take());
         let swapped = swap(&fresh, &self.path);
         // Whichever of the two has the name now is whole.
-        *open = Some(open_sled(&self.path, self.cache_bytes)?);
+        open.0 = Some(open_sled(&self.path, self.cache_bytes)?);
         drop(open);
         swapped?;
         // What cannot be removed now is removed at the next start.

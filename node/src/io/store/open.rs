@@ -44,7 +44,10 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     let db = open_sled(&path, cache_bytes)
         .map_err(|error| damaged("the database does not open", "an intact database".into(), error))?;
 
-    let scan = Scan::of(&db)
+    let db = Database::new(db, path.clone(), cache_bytes);
+
+    let scan = db
+        .read(|db| Ok(Scan::of(db)))?
         .map_err(|(key, error)| damaged(&format!("a value cannot be read ({key})"), "an intact value".into(), error))?;
     let meta = scan.meta.unwrap_or_else(Meta::of_nothing);
     if meta.schema > SCHEMA {
@@ -88,7 +91,6 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
         }
     }
     let sequence = Arc::new(AtomicU64::new(meta.sequence));
-    let db = Database::new(db, path, cache_bytes);
     let (log_size, log_root) = (meta.log_size, meta.log_root);
     let tree = Arc::<RwLock<LogTree>>::default();
     let writer = Writer::start(db.clone(), file, dir.to_owned(), meta, Arc::clone(&tree))
@@ -164,8 +166,14 @@ pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, Strin
         .map_err(|error| error.to_string())?;
     let synced =
         File::open(path.join("conf")).and_then(|file| file.sync_all()).and_then(|()| File::open(path)?.sync_all());
-    synced.map_err(|error| format!("the folder of the database cannot be synced: {error}"))?;
-    Ok(db)
+    match synced {
+        Ok(()) => Ok(db),
+        Err(error) => {
+            // Dropped, it would try to sync once more, and panic where that fails, too.
+            std::mem::forget(db);
+            Err(format!("the folder of the database cannot be synced: {error}"))
+        }
+    }
 }
 
 #[derive(Default)]
