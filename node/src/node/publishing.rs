@@ -215,6 +215,15 @@ impl Node {
 
     /// Publishes an edition. Equal content makes no new number.
     pub fn publish(&self, by: &Actor) -> Reply {
+        // An edition that was published by what was lost must not get another one of its number.
+        if let Some(why) = self.log_standstill(&self.config.member) {
+            return failed(
+                3,
+                "STANDSTILL",
+                format!("nothing is published: {why}"),
+                "accord status says what is missing",
+            );
+        }
         // One at a time: two editions must never get one number. What is taken away waits; what is imported meanwhile is not in it.
         let _publishing = match only_one(&self.publishing, &Stopwatch::start()) {
             Ok(publishing) => publishing,
