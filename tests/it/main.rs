@@ -43,3 +43,4 @@ mod trust_files;
 mod trust_simulation;
 mod way_back;
 mod weak_keys;
+mod yesterday;
