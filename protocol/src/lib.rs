@@ -7,7 +7,7 @@
 //! [`code`], [`catalogue`] (what can be asked); [`cell`], [`edition`] (what is answered); [`root`], [`roster`],
 //! [`member_keys`], [`officers`], [`trust`], [`bundle`] (who is trusted, and the files that say so); [`request`], [`answer`], [`handling`], [`refusal`], [`message`], [`view`],
 //! [`held`], [`approval`], [`topic`] (the exchange); [`exchange`], [`pool`], [`question`], [`evidence`] (what the asker makes of it);
-//! [`log`] (what proves later what happened).
+//! [`log`] (what proves later what happened); [`backup`] (what a node says of a copy of itself).
 
 // Documents made for tests are those of the vectors, which name this crate from outside.
 #[cfg(test)]
@@ -16,6 +16,7 @@ extern crate self as accord_protocol;
 pub mod accept;
 pub mod answer;
 pub mod approval;
+pub mod backup;
 pub mod bundle;
 pub mod catalogue;
 pub mod cell;

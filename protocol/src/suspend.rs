@@ -31,6 +31,9 @@ crate::codes! {
         Clock = 6 "clock",
         /// An own topic, by the SHA-256 of the signed topic: no request stands under it any more.
         Topic = 7 "topic",
+        /// The stop of the exchange with a member, or of the own node, whose audit log shows another past than it did: by what names that
+        /// fork. It is only ever lifted. Local, never sent.
+        Fork = 8 "fork",
     }
 }
 
@@ -57,7 +60,7 @@ pub struct Suspend {
     pub way: Way,
     /// What kind of thing.
     pub target: Target,
-    /// Which: hex of a card's hash, of a key or of a topic's hash, a member's name, a table's name.
+    /// Which: hex of a card's hash, of a key, of a topic's hash or of what names a fork, a member's name, a table's name.
     pub subject: Text<64>,
     /// Why, for people.
     pub reason: Text<120>,
@@ -83,11 +86,16 @@ impl Suspend {
         if self.target == Target::Topic { self.subject.as_str().parse().ok() } else { None }
     }
 
+    /// The fork that is accepted, by what names it.
+    pub fn fork(&self) -> Option<Hash> {
+        if self.target == Target::Fork { self.subject.as_str().parse().ok() } else { None }
+    }
+
     /// Whether partners need to know it. A partner learns neither that it nor that a table is suspended.
     pub const fn travels(&self) -> bool {
         match self.target {
             Target::Officer | Target::Key | Target::Topic => true,
-            Target::Partner | Target::Table | Target::Node | Target::Clock => false,
+            Target::Partner | Target::Table | Target::Node | Target::Clock | Target::Fork => false,
         }
     }
 }
@@ -110,6 +118,7 @@ impl Signable for Suspend {
             Target::Table => !self.subject.as_str().is_empty(),
             Target::Node => self.subject.as_str() == self.node_id.as_str(),
             Target::Clock => self.subject.as_str() == self.node_id.as_str() && self.way == Way::Lifts,
+            Target::Fork => self.fork().is_some() && self.way == Way::Lifts,
         };
         if sound { Ok(()) } else { Err("the subject is not of the kind that it claims") }
     }

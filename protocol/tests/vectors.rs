@@ -12,6 +12,7 @@ mod made;
 use accord_protocol::{
     answer::{AnswerHead, Decision},
     approval::{Approval, StandingApproval, Verdict},
+    backup::BackupManifest,
     catalogue::{CatalogueDocument, Kind},
     cell::Released,
     codec::{Bounded, Cap, Text, decode, encode},
@@ -21,6 +22,12 @@ use accord_protocol::{
     held::{Collect, HeldState, List, Listed, Recall, Receipt, Status},
     id::{Hash, OfficerId, RequestId, to_hex},
     key::{Signature, SigningKey, fingerprint},
+    log::{
+        Checkpoint, log_origin,
+        passing::{Asked, ConsistencyReply, Cosign, CosignOutcome, Cosigned, ProofCall, Told},
+        tree::{InMemory, consistency, leaf_hash, root_of},
+        witness_name,
+    },
     member_keys::{KeyClaim, KeyRole, MemberKeys, RoleKey},
     message::{AskCall, AskOutcome, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Purpose, Staff, StaffMember},
@@ -242,6 +249,26 @@ fn waiting(vectors: &mut Vectors, fed: &Hash) {
     vectors.value("collect-list", &list);
 }
 
+// What members tell each other of their logs.
+fn of_logs(vectors: &mut Vectors, fed: &FederationId) {
+    let leaves: Vec<Hash> = (0..12u8).map(|number| leaf_hash(&[number])).collect();
+    let origin = log_origin(fed, &"IT-AGENCY".parse().unwrap());
+    let checkpoint = Checkpoint { origin, size: 12, root: root_of(leaves.iter().copied()) };
+    let signed = checkpoint.sign(&key(8)).unwrap();
+    let path = consistency(&InMemory(&leaves), 5, 12).unwrap().unwrap();
+    let path = Bounded::new(path).unwrap();
+    let bare = signed.bare().unwrap();
+    vectors.value("cosign", &Cosign { old_size: 5, consistency: path.clone(), checkpoint: bare.clone() });
+    let witness = witness_name(fed, &"ES-AGENCY".parse().unwrap());
+    let line = signed.cosign(witness, &key(9), T0.0 / 1_000).to_string().into_bytes();
+    let line = Bounded::new(line).unwrap();
+    vectors.value("cosigned", &Cosigned { outcome: CosignOutcome::Held, held: bare.clone(), line });
+    vectors.value("tell", &Told { notes: Bounded::new(vec![bare]).unwrap() });
+    let call = ProofCall { what: Asked::Entry, subject: Hash([0x55; 32]), old: 0, new: 0 };
+    vectors.value("proof", &call);
+    vectors.value("consistency", &ConsistencyReply { path });
+}
+
 // A topic, and a request that stands under it.
 fn under_a_topic(vectors: &mut Vectors, request: &Request, fed: &FederationId) {
     let topic = Topic {
@@ -305,6 +332,28 @@ fn view() -> View {
             source: text("yearly report 2013, page 12"),
         }])
         .unwrap(),
+    }
+}
+
+fn backup() -> BackupManifest {
+    BackupManifest {
+        preamble: Preamble,
+        federation: federation(),
+        node_id: "ES-AGENCY".parse().unwrap(),
+        made_at: T0,
+        schema: 6,
+        sequence: 12,
+        log_size: 64,
+        log_root: Hash([0x22; 32]),
+        epoch: 1,
+        roster_version: 1,
+        roster_hash: Hash([0x33; 32]),
+        keys_version: 1,
+        keys_hash: Hash::of(&encode(&member_keys()).unwrap()),
+        files: 9,
+        keys: 371,
+        bytes: 654_321,
+        content: Hash([0x44; 32]),
     }
 }
 
@@ -428,7 +477,9 @@ fn every_message_has_its_bytes() {
     };
     vectors.signed("withdraw", &withdrawal, &key(7), &fed);
     waiting(&mut vectors, &fed);
+    of_logs(&mut vectors, &fed);
     vectors.signed("view", &view(), &key(7), &fed);
+    vectors.signed("backup", &backup(), &key(7), &fed);
     let signed = SignedBytes { payload: Bounded::new(b"payload".to_vec()).unwrap(), signature: Signature([0x99; 64]) };
     vectors.value("signed-bytes", &signed);
     vectors.value("head", &Head::new(MessageKind::Request, b"payload".to_vec()).unwrap());

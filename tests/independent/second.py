@@ -11,6 +11,7 @@ from second import compare as verdicts
 from second.answer import compare
 from second.encoding import MIB, Refused, decode, to_json
 from second.evidence import milliseconds, verify
+from second.levels import LEVELS
 from second.log import read_trust, subject_of, verify_copy, verify_proof
 from second.messages import DOCUMENT, STRUCTURES
 from second.trust import Trust
@@ -45,7 +46,11 @@ def verify_file(arguments):
     now = milliseconds(arguments.now, "--now") if arguments.now else int(time.time() * 1000)
     raw = Path(arguments.file).read_bytes()
     answer = comparison(arguments.answer)
-    return say(arguments, lambda: verify(raw, arguments.federation, arguments.lists, now, answer), print_result)
+
+    def verified():
+        return verify(raw, arguments.federation, arguments.lists, now, answer, arguments.require)
+
+    return say(arguments, verified, print_result)
 
 
 def say(arguments, action, print_it):
@@ -129,6 +134,10 @@ def print_result(result):
         print(f"{name}: {result[name]}")
     for one in result["exchanges"]:
         print(f"{one['member']}: {one['outcome']}{detail_of(one)}")
+        if one["log"]:
+            print(f"  {log_of(one['log'])}")
+    for member in result["unproven"]:
+        print(f"{member} promised a proof of its log a day ago and more, and the file has none")
     print("pooled:")
     for row in result["pooled"]:
         print(" ".join(row["key"]))
@@ -137,6 +146,11 @@ def print_result(result):
             numbers = f" {value['numbers']}" if "numbers" in value else ""
             missing = ", ".join(f"{member} {reason}" for member, reason in value["missing"])
             print(f"  {value['measure']} = {shown}{numbers}  from [{', '.join(value['from'])}]  missing [{missing}]")
+
+
+def log_of(log):
+    entry = f"{log['level']}: entry {log['entry']} of {log['size']}, {time_of(log['at'])}"
+    return f"{entry}, witnessed by {', '.join(log['witnesses']) or 'nobody'} ({log['needed']} needed)"
 
 
 def detail_of(one):
@@ -200,11 +214,12 @@ def main():
     command = commands.add_parser("trust", help="check a file of sets of trust documents")
     command.add_argument("file")
     command.set_defaults(run=trust_vectors)
-    command = commands.add_parser("verify", help="verify an evidence file")
+    command = commands.add_parser("verify", aliases=["evidence"], help="verify an evidence file")
     command.add_argument("file")
     command.add_argument("--federation", type=federation, required=True, help="64 hex digits")
     command.add_argument("--lists", required=True, help="folder of the code lists")
     command.add_argument("--now", help="time to verify at, such as 2026-11-24T11:55:03Z; otherwise now")
+    command.add_argument("--require", choices=LEVELS, default=LEVELS[0], help="what must be proved of every reply")
     command.add_argument("--answer", help="a file with the JSON that `accord ask` or `accord demo` printed, to compare")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=verify_file)

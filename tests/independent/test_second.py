@@ -8,6 +8,7 @@ import unittest
 from hashlib import sha256
 from pathlib import Path
 
+import test_levels
 import test_log
 from second import example, testing
 from second.catalogue import Catalogue
@@ -969,7 +970,7 @@ class ExampleTests(Case):
                 pooled = [self.row(["2021", "_T"], 7, ["PT-TEST"], [("IT-TEST", why)])]
                 result = self.verify(self.fed, [answered, status], pooled)
                 said = {"member": "IT-TEST", "outcome": state, "edition": None, "code": None, "reason": None}
-                self.assertEqual(result["exchanges"][1], said | {"at": example.ASKED})
+                self.assertEqual(result["exchanges"][1], said | {"at": example.ASKED, "log": None})
             for wrong in {"held", "refused", "unreachable", "not_verified"} - {why}:
                 pooled = [self.row(["2021", "_T"], 7, ["PT-TEST"], [("IT-TEST", wrong)])]
                 self.refused(lambda: self.verify(self.fed, [answered, status], pooled), "computed", "missing")
@@ -1644,8 +1645,9 @@ class ExampleTests(Case):
 
 
 def load_tests(loader, tests, _pattern):
-    """Those of the audit log run with these."""
-    tests.addTests(loader.loadTestsFromModule(test_log))
+    """Those of the audit log and of what it adds to evidence run with these."""
+    for module in (test_log, test_levels):
+        tests.addTests(loader.loadTestsFromModule(module))
     return tests
 
 

@@ -11,6 +11,7 @@ use accord_node::domain::{import::mapping::Mapping, rates::Rates};
 use accord_protocol::{
     answer::AnswerHead,
     approval::{Approval, StandingApproval},
+    backup::BackupManifest,
     catalogue::{Catalogue, CatalogueDocument},
     cell::Released,
     codec::{Cap, decode, encode},
@@ -20,6 +21,7 @@ use accord_protocol::{
     frame::{FrameReader, Limits},
     held::{Collect, List, Recall, Receipt, Status},
     id::from_hex,
+    log::passing::{ConsistencyReply, Cosign, Cosigned, ProofCall, Told},
     member_keys::{KeyClaim, MemberKeys},
     message::{AskCall, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Staff},
@@ -51,7 +53,7 @@ fn one_spelling<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> bool {
 
 /// Which decoders of structures take these bytes, by their places in the list.
 pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
-    let structures: [fn(&[u8]) -> bool; 30] = [
+    let structures: [fn(&[u8]) -> bool; 36] = [
         |bytes| one_spelling::<Root>(bytes, Cap::Document),
         |bytes| one_spelling::<Roster>(bytes, Cap::Document),
         |bytes| one_spelling::<MemberKeys>(bytes, Cap::Document),
@@ -78,10 +80,16 @@ pub(crate) fn takers(bytes: &[u8]) -> Vec<usize> {
         |bytes| one_spelling::<Status>(bytes, Cap::Small),
         |bytes| one_spelling::<Receipt>(bytes, Cap::Small),
         |bytes| one_spelling::<Recall>(bytes, Cap::Small),
+        |bytes| one_spelling::<BackupManifest>(bytes, Cap::Small),
         |bytes| one_spelling::<Approval>(bytes, Cap::Small),
         |bytes| one_spelling::<StandingApproval>(bytes, Cap::Small),
         |bytes| one_spelling::<Collect>(bytes, Cap::Small),
         |bytes| one_spelling::<List>(bytes, Cap::Head),
+        |bytes| one_spelling::<Cosign>(bytes, Cap::Head),
+        |bytes| one_spelling::<Cosigned>(bytes, Cap::Head),
+        |bytes| one_spelling::<Told>(bytes, Cap::Head),
+        |bytes| one_spelling::<ProofCall>(bytes, Cap::Small),
+        |bytes| one_spelling::<ConsistencyReply>(bytes, Cap::Head),
     ];
     structures.iter().enumerate().filter(|(_, decode)| decode(bytes)).map(|(index, _)| index).collect()
 }

@@ -171,6 +171,7 @@ pub(crate) fn write_evidence(
                     signature: to_hex(&raw.signature.0),
                     slice: to_hex(&raw.slice),
                     edition,
+                    log: asked.log.clone(),
                 };
                 (Some(reply), None)
             }

@@ -86,6 +86,8 @@ pub(crate) struct Asked {
     pub(crate) elapsed_ms: u64,
     pub(crate) node_us: u64,
     pub(crate) reply: Replied,
+    /// The proof that the reply stands in its partner's log, where one was fetched for it.
+    pub(crate) log: Option<String>,
 }
 
 /// What came back.

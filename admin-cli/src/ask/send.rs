@@ -218,6 +218,8 @@ async fn ask_one(
         elapsed_ms: watch.ms(),
         node_us,
         reply: replied,
+        // There is none before the partner's log is next closed.
+        log: None,
     })
 }
 

@@ -19,7 +19,7 @@ use super::{
     lists::{Ground, propose},
     member_id,
     propose::document,
-    suspend::ClockReset,
+    suspend::{AcceptFork, ClockReset},
 };
 use crate::{
     output::{Failure, Outcome},
@@ -42,6 +42,9 @@ pub(crate) enum TrustCommand {
     Update(Update),
     /// Let a node go on that stopped because its clock runs behind what others say.
     ClockReset(ClockReset),
+    /// Go on with a member, or with the own node, whose audit log shows another past than it did: restored from an older copy, or tampered
+    /// with. Compare first what its status and its administrators say; both pasts stay on the record.
+    AcceptFork(AcceptFork),
 }
 
 /// `accord trust accept`
@@ -75,6 +78,7 @@ impl TrustCommand {
             Self::Accept(accept) => accept.run(global),
             Self::Update(update) => update.run(global),
             Self::ClockReset(reset) => reset.run(global),
+            Self::AcceptFork(accept) => accept.run(global),
         }
     }
 }

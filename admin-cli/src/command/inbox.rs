@@ -199,7 +199,7 @@ fn look(profile: &Profile, global: &Global, id: &str) -> anyhow::Result<Seen> {
 }
 
 /// What the own node replied, or what it says is wrong.
-pub(super) fn result_of(reply: PersonReply<Value>) -> anyhow::Result<Value> {
+pub(in crate::command) fn result_of(reply: PersonReply<Value>) -> anyhow::Result<Value> {
     match (reply.result, reply.error) {
         (_, Some(fault)) => Err(Failure { exit: reply.exit, fault: Box::new(fault) }.into()),
         (Some(result), None) => Ok(result),

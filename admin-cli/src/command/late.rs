@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use accord_edge::{clock, files};
 use accord_protocol::{
     codec::{Bounded, Cap, decode},
-    evidence::{Bundle, BundleExchange},
+    evidence::{Bundle, BundleExchange, Statement},
     exchange::RawReply,
     held::is_status,
     id::{NodeId, RequestId, from_hex},
@@ -116,7 +116,8 @@ fn renew_by(
             }
             if is_news(&one.reply, &reply) {
                 news.push(format!("{} {}", one.member, word(&reply)));
-                one.reply = reply;
+                // A proof is of one reply.
+                (one.reply, one.log) = (reply, None);
             }
         }
         if matches!(one.reply, Replied::NotVerified(_)) && exchange.reply.is_some() {
@@ -220,6 +221,12 @@ fn read(trust: &Trust, exchange: &BundleExchange) -> anyhow::Result<(Asked, Requ
             ask::believe_reply(trust, (&body_bytes, &officer_signature, &card), raw, clock::now())
         }
     };
+    let log = exchange.reply.as_ref().and_then(|reply| reply.log.clone());
+    let reply = if log.as_ref().is_none_or(|proof| is_proved(trust, &body, &reply, proof)) {
+        reply
+    } else {
+        Replied::NotVerified("its proof does not hold by these documents".into())
+    };
     let asked = Asked {
         member: body.audience.clone(),
         request_id: body.request_id,
@@ -232,8 +239,19 @@ fn read(trust: &Trust, exchange: &BundleExchange) -> anyhow::Result<(Asked, Requ
         elapsed_ms: 0,
         node_us: 0,
         reply,
+        log,
     };
     Ok((asked, body, card))
+}
+
+// Whether the proof that stands beside a reply holds by these documents.
+fn is_proved(trust: &Trust, body: &RequestBody, reply: &Replied, proof: &str) -> bool {
+    let statement = match reply {
+        Replied::Verified(exchange, raw) => Statement::of_answer(exchange, &raw.head, trust.federation()),
+        Replied::Waits(status, raw) => Statement::of_status((body, ""), status, &raw.head, trust.federation()),
+        Replied::NotVerified(_) | Replied::Unreachable(_) => return false,
+    };
+    statement.proved_by(trust, proof, clock::now()).is_ok()
 }
 
 // What the own node has heard since of requests without a decision.

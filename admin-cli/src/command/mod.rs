@@ -4,6 +4,7 @@ mod accept;
 mod agreement;
 mod ask;
 mod audit;
+mod backup;
 mod coverage;
 mod drill;
 mod edition;
@@ -136,6 +137,8 @@ pub(crate) enum Command {
     Egress(audit::Egress),
     /// Read everything that the own node holds, and name what does not hold.
     Verify,
+    /// Make a backup of the own node, encrypted by it to the agency's recovery key.
+    Backup(backup::Backup),
     /// How long details of the audit log are kept; remove those that are over.
     #[command(subcommand)]
     Retention(audit::Retention),
@@ -237,6 +240,7 @@ impl Command {
             Self::Audit(_) => "audit",
             Self::Egress(_) => "egress",
             Self::Verify => "verify",
+            Self::Backup(_) => "backup",
             Self::Retention(_) => "retention",
             Self::Import(_) => "import",
             Self::Case(_) => "case",
@@ -290,6 +294,7 @@ impl Cli {
             Command::Audit(command) => command.run(global),
             Command::Egress(command) => command.run(global),
             Command::Verify => audit::verify_everything(global),
+            Command::Backup(command) => command.run(global),
             Command::Retention(command) => command.run(global),
             Command::Import(command) => command.run(global),
             Command::Case(command) => command.run(global),

@@ -78,6 +78,23 @@ pub(crate) fn catch_up(profile: &Profile, global: &Global) {
     drop(connected);
 }
 
+// Who has cosigned the log as it was last closed.
+fn witnessed(log: &Value) -> String {
+    let names = |list: Option<&Value>| -> Vec<String> {
+        let list = list.and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(|one| one.get("member")?.as_str().map(str::to_owned)).collect()
+    };
+    let by = names(log.get("witnesses"));
+    match log.get("state").and_then(Value::as_str) {
+        Some("witnessed") => format!("witnessed by {}", by.join(", ")),
+        Some("waiting") => {
+            let needed = log.get("needed").and_then(Value::as_u64).unwrap_or(0);
+            format!("{} of {needed} cosignatures", by.len())
+        }
+        _ => "unwitnessed: no other member could cosign it".to_owned(),
+    }
+}
+
 /// Shows how the own node is.
 pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
     let reply = ask_node(global, MessageKind::Status, &json!({}))?;
@@ -98,7 +115,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             )
         };
         format!(
-            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n  audit log {} entries, last closed at {}\n",
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n  audit log {} entries, last closed at {}, {}\n",
             text("/member"),
             text("/version"),
             text("/now"),
@@ -118,6 +135,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
                 "null" => "none yet".to_owned(),
                 size => size.to_owned(),
             },
+            witnessed(status.get("log").unwrap_or(&Value::Null)),
         )
     }))
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use accord_edge::clock;
 use accord_protocol::{
     codec::Text,
+    id::Hash,
     signed::{Document, Preamble},
     suspend::{Suspend as SuspendDocument, Target, Way},
+    text::shown,
     time::DAY_MS,
 };
 use clap::{Args, Subcommand};
@@ -110,6 +112,27 @@ impl ClockReset {
     }
 }
 
+/// `accord trust accept-fork`: allows the exchange with a member, or of the own node, whose audit log shows another past than it did.
+#[derive(Debug, Args)]
+pub(crate) struct AcceptFork {
+    /// What names the fork: 64 hexadecimal digits, as the node's status and warnings say it.
+    id: String,
+    #[command(flatten)]
+    stop: Stop,
+}
+
+impl AcceptFork {
+    pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
+        if self.id.parse::<Hash>().is_err() {
+            let message = format!("`{}` names no fork: that takes 64 hexadecimal digits", shown(&self.id));
+            let next = "accord status says which forks there are; copy the name from there";
+            return Err(Failure::usage("FORK", message, next).into());
+        }
+        let ground = Ground::open(&self.stop.with, self.stop.member.as_deref(), &[], global)?;
+        say(&ground, &[(Target::Fork, self.id)], Way::Lifts, &self.stop, global)
+    }
+}
+
 // What is named must be there: a stop that stops nothing would calm people for no reason.
 fn named(ground: &Ground, target: Target, which: &str) -> anyhow::Result<String> {
     match target {
@@ -145,7 +168,7 @@ fn named(ground: &Ground, target: Target, which: &str) -> anyhow::Result<String>
                 Failure::usage("KEY", format!("{of} has no key that begins with `{which}`"), next).into()
             })
         }
-        Target::Officer | Target::Node | Target::Clock | Target::Topic => Ok(which.to_owned()),
+        Target::Officer | Target::Node | Target::Clock | Target::Topic | Target::Fork => Ok(which.to_owned()),
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) fn suspend_words(suspend: &Suspend) -> String {
         Target::Key => format!("key {subject} of {of}"),
         Target::Node => format!("the node of {of}: it answers and asks nobody"),
         Target::Topic => format!("topic {subject} of {of}"),
+        Target::Fork => {
+            format!("an audit log that shows another past than it did, in the node of {of}: fork {subject}")
+        }
         Target::Clock => format!("the node of {of}, which stopped because its clock ran behind"),
     };
     match suspend.way {

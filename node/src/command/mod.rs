@@ -2,12 +2,14 @@
 
 mod init;
 mod install;
+mod recovery_key;
+mod restore;
 mod run;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use accord_node::{
-    io::{config::ConfigError, identity::IdentityError, store::StoreError},
+    io::{age::AgeError, backup::BackupError, config::ConfigError, identity::IdentityError, store::StoreError},
     node::StartError,
 };
 use accord_protocol::{signed::NotVerified, trust::TrustError};
@@ -29,6 +31,12 @@ enum Command {
     Install(install::Install),
     /// Run the node.
     Run(run::Run),
+    /// Make the key that opens backups: offline, on paper or a stick, in a safe.
+    RecoveryKey(recovery_key::RecoveryKey),
+    /// Make a node's folder of a backup: all of it, or nothing.
+    Restore(restore::Restore),
+    /// Read a whole backup and verify it, writing nothing.
+    CheckBackup(restore::CheckBackup),
 }
 
 /// A mistake in how the command was used: exit code 2.
@@ -47,6 +55,9 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Install(install) => install.run(),
             Command::Run(run) => run.run(),
+            Command::RecoveryKey(make) => make.run(),
+            Command::Restore(restore) => restore.run(),
+            Command::CheckBackup(check) => check.run(),
         }
     }
 }
@@ -65,9 +76,15 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.is::<NotVerified>()
             || cause.is::<IdentityError>()
             || cause.is::<ConfigError>()
+            || cause.is::<AgeError>()
     });
     if refused {
         return 3;
+    }
+    match error.downcast_ref::<BackupError>() {
+        Some(BackupError::File(_) | BackupError::Io(_) | BackupError::Store(StoreError::Broken(_))) => return 4,
+        Some(_) => return 3,
+        None => {}
     }
     match error.downcast_ref::<StartError>() {
         Some(StartError::Config(_) | StartError::Identity(_)) => 3,

@@ -86,6 +86,9 @@ impl Run {
                             Ok(count) => tracing::info!(count, "replies forgotten"),
                             Err(error) => tracing::error!(%error, "old replies stay"),
                         }
+                        if let Err(error) = node.forget_proofs() {
+                            tracing::error!(%error, "old proofs stay");
+                        }
                         node.forget_requests();
                         node.keep_retention();
                     });

@@ -94,6 +94,8 @@ pub struct Decided<'a> {
     pub why: &'a str,
     /// The cells that leave with it.
     pub slice: &'a [u8],
+    /// Whether it has an entry of its own in the audit log; else it is counted.
+    pub has_entry: bool,
 }
 
 /// What a node keeps for answering.
@@ -106,6 +108,9 @@ pub trait Keeps {
 
     /// Whether one more reply to this member can be remembered.
     fn has_room_for(&self, member: &NodeId) -> bool;
+
+    /// Whether a refusal of this member has an entry of its own in the audit log; asked once for each.
+    fn enters(&self, member: &NodeId, refusal: Refusal) -> bool;
 
     /// Remembers a reply; durable when it returns.
     fn remember(&self, decided: Decided<'_>) -> Result<(), Self::Error>;
@@ -231,9 +236,14 @@ impl Provider<'_> {
         }
     }
 
-    /// A signed refusal.
+    /// A signed refusal that is not remembered.
     pub fn refuse(&self, denied: &Denied, requester: &NodeId) -> SignedAnswer {
-        let head = self.speaker().refuse(&denied.about, requester, denied.refusal);
+        self.refuse_for_good(denied, requester, false)
+    }
+
+    // One that is, with or without an entry of its own in the audit log.
+    fn refuse_for_good(&self, denied: &Denied, requester: &NodeId, has_entry: bool) -> SignedAnswer {
+        let head = self.speaker().refuse(&denied.about, requester, denied.refusal, has_entry);
         self.sign(&head, Vec::new(), denied.about.reply_class)
     }
 
@@ -274,7 +284,11 @@ impl Provider<'_> {
         if !self.is_own(checked) && !kept.has_room_for(&body.requester) {
             return Err(checked.deny(Refusal::Quota, "the memory of this member's requests is full").into());
         }
-        let mut held = None;
+        let (mut held, mut has_entry) = (None, true);
+        let mut refused = |denied: Denied| {
+            has_entry = kept.enters(&body.requester, denied.refusal);
+            (self.refuse_for_good(&denied, &body.requester, has_entry), Course::Refused(denied), None)
+        };
         let (answer, course, edition) = match self.choose(kept, checked) {
             Ok(chosen) if deciding::may_leave(kept, checked, &chosen)? => {
                 let edition = chosen.edition.header.number;
@@ -293,11 +307,10 @@ impl Provider<'_> {
             }
             Ok(chosen) => {
                 let why = format!("answered {} only, and no answer is wanted later", chosen.way);
-                let denied = checked.deny(Refusal::Unavailable, why);
-                (self.refuse(&denied, &body.requester), Course::Refused(denied), None)
+                refused(checked.deny(Refusal::Unavailable, why))
             }
             // A refusal by policy is a decision like any other: remembered, and the same ever after.
-            Err(Failure::Denied(denied)) => (self.refuse(&denied, &body.requester), Course::Refused(denied), None),
+            Err(Failure::Denied(denied)) => refused(denied),
             Err(fault) => return Err(fault),
         };
         let wanted = body.deliver_by.max(body.wanted_until);
@@ -313,6 +326,7 @@ impl Provider<'_> {
             checked: Some(checked),
             why: if let Course::Refused(denied) = &course { &denied.why } else { "" },
             slice: &answer.slice,
+            has_entry,
         };
         kept.remember(decided).map_err(Failure::Inside)?;
         Ok((answer, course))

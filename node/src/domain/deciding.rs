@@ -317,6 +317,7 @@ impl Provider<'_> {
             checked: None,
             why: "",
             slice: &answer.slice,
+            has_entry: true,
         };
         kept.remember(decided).map_err(|error| NotDecided::Fault(error.to_string()))
     }

@@ -23,7 +23,7 @@ use accord_protocol::{
     trust::Trust,
 };
 
-use super::access::Access;
+use super::{access::Access, tick::provable_after};
 
 /// A year, as the code of a period: for a selection whose outcome is of no matter.
 const NO_MATTER_WHEN: u32 = 202_000;
@@ -350,12 +350,13 @@ impl Speaker<'_> {
     /// The head of a person's no.
     pub fn reject(&self, about: &About, requester: &NodeId, reason: Reason) -> AnswerHead {
         let code = u16::from_be_bytes([reason.number(), 0]) | Refusal::Rejected.number();
-        AnswerHead { code, ..self.head(about, requester) }
+        AnswerHead { code, provable_after: provable_after(self.now), ..self.head(about, requester) }
     }
 
-    /// The head of a refusal.
-    pub fn refuse(&self, about: &About, requester: &NodeId, refusal: Refusal) -> AnswerHead {
-        AnswerHead { code: refusal.number(), ..self.head(about, requester) }
+    /// The head of a refusal; one with an entry of its own in the audit log can be proven.
+    pub fn refuse(&self, about: &About, requester: &NodeId, refusal: Refusal, has_entry: bool) -> AnswerHead {
+        let provable_after = if has_entry { provable_after(self.now) } else { UnixMs(0) };
+        AnswerHead { code: refusal.number(), provable_after, ..self.head(about, requester) }
     }
 
     /// The head of an answer with this slice of this edition.
@@ -368,6 +369,7 @@ impl Speaker<'_> {
             slice_hash: Hash::of(slice),
             slice_len: u32::try_from(slice.len()).unwrap_or(u32::MAX),
             handling: handling.clone(),
+            provable_after: provable_after(self.now),
             ..self.head(&checked.about(), &checked.body.requester)
         }
     }

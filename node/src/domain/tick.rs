@@ -12,6 +12,14 @@ pub const fn next_tick(now: UnixMs) -> UnixMs {
     UnixMs((now.0 / HOUR_MS + 1).saturating_mul(HOUR_MS))
 }
 
+/// How long after a tick everybody has been asked for cosignatures.
+const COSIGNED_WITHIN_MS: u64 = 10 * MINUTE_MS;
+
+/// From when an entry that is made now can be proven.
+pub const fn provable_after(now: UnixMs) -> UnixMs {
+    UnixMs(next_tick(now).0.saturating_add(COSIGNED_WITHIN_MS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

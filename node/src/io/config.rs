@@ -14,6 +14,7 @@ use accord_protocol::{
 };
 use serde::Deserialize;
 
+use super::age::Recipient;
 use crate::domain::{
     bucket::Rate,
     disclosure::{BadRules, Rules, Zeros},
@@ -61,6 +62,8 @@ pub struct Config {
     pub store_cache_bytes: u64,
     /// Months for which details of the audit log are kept, the present one not counted.
     pub details_months: u32,
+    /// To whom backups are encrypted.
+    pub backup_recipient: Option<Recipient>,
 }
 
 /// Why settings are not usable.
@@ -126,6 +129,8 @@ struct Raw {
     limits: RawLimits,
     #[serde(default)]
     audit: RawAudit,
+    #[serde(default)]
+    backup: RawBackup,
 }
 
 fn prefer() -> String {
@@ -199,6 +204,21 @@ struct RawAudit {
 impl Default for RawAudit {
     fn default() -> Self {
         Self { details_months: 24 }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawBackup {
+    recipient: String,
+}
+
+impl RawBackup {
+    fn read(&self) -> Result<Option<Recipient>, String> {
+        if self.recipient.is_empty() {
+            return Ok(None);
+        }
+        self.recipient.parse().map(Some).map_err(|error: super::age::AgeError| error.to_string())
     }
 }
 
@@ -289,6 +309,7 @@ impl Config {
                 "from 1 to 120 months; the law of your country says how long".into(),
             ));
         }
+        let backup_recipient = raw.backup.read().map_err(|rule| bad("backup.recipient", rule))?;
         if raw.listen_members == raw.listen_people {
             return Err(bad("listen_people", "must differ from listen_members".into()));
         }
@@ -309,6 +330,7 @@ impl Config {
             import_bytes_max: raw.limits.import_bytes,
             store_cache_bytes: raw.limits.store_cache_bytes,
             details_months: raw.audit.details_months,
+            backup_recipient,
         })
     }
 
@@ -373,6 +395,8 @@ mod tests {
             ("embargo_days = 0", "embargo_days = 4000", "handling.embargo_days"),
             ("contact = \"\"", "contact = \"M\u{fc}ller\"", "contact"),
             ("notify = []", "notify = [\"mail\"]", "notify"),
+            ("recipient = \"\"", "recipient = \"age1qqqq\"", "backup.recipient"),
+            ("recipient = \"\"", "recipients = [\"\"]", "recipients"),
         ] {
             let text = shipped();
             assert!(text.contains(from), "{from}");

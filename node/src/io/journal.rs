@@ -243,6 +243,20 @@ impl Journal {
         Ok(Named { name, key: LessSafeKey::new(key) })
     }
 
+    /// The keys of all months, as the files they lie in.
+    pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
+        let mut all = Vec::new();
+        for month in self.months_on_disk()? {
+            match files::read_secret(&self.path(month), 64) {
+                Ok(bytes) => all.push((format!("{month}{KEY}"), bytes)),
+                // Thrown away at this moment, which is what is wanted of it.
+                Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(all)
+    }
+
     /// Months whose details can be read, the oldest first.
     pub fn readable(&self) -> Vec<Month> {
         self.months().keys().copied().collect()

@@ -21,7 +21,7 @@ use crate::{
         answering::{Course, Decided, Keeps, Provider, Remembered, SignedAnswer},
         edition::Frozen,
         inbox::{self, Held},
-        provide::{Denied, Peer},
+        provide::{Checked, Denied, Peer},
     },
     io::{
         keys::Voice,
@@ -46,6 +46,9 @@ impl Node {
         let own = checked.body.requester == self.config.member;
         if let Some(why) = self.stands_still(peer.member) {
             return self.refused(&provider, peer.member, &checked.deny(Refusal::Unavailable, why.to_string()));
+        }
+        if let Some(denied) = self.may_be_answered_already(&checked) {
+            return self.refused(&provider, peer.member, &denied);
         }
         if !own && !self.quota().take(&checked.body.requester, &checked.card.key, self.since_start.ms()) {
             return self.refused(&provider, peer.member, &checked.deny(Refusal::Quota, "token bucket empty"));
@@ -72,6 +75,18 @@ impl Node {
         }
         self.door.count(&course);
         answer
+    }
+
+    // A node that was restored has forgotten what it answered since the backup: what was asked before its first start is not decided
+    // anew, so that it never signs two replies to one request. What it still remembers is said again.
+    fn may_be_answered_already(&self, checked: &Checked) -> Option<Denied> {
+        let from = self.not_before.filter(|from| checked.body.issued_at < *from)?;
+        let remembered = self.store.replay(&checked.card.key, &checked.body.request_id);
+        if remembered.is_ok_and(|reply| reply.is_some()) {
+            return None;
+        }
+        let why = format!("issued before {from}, when this node first started after it was restored from a backup");
+        Some(checked.deny(Refusal::Time, why))
     }
 
     /// A refusal for a stream whose bytes are no request at all. Blocks on the store.
@@ -136,6 +151,10 @@ impl Keeps for Node {
 
     fn has_room_for(&self, member: &NodeId) -> bool {
         self.replies().get(member).is_none_or(|count| *count < REPLIES_MAX)
+    }
+
+    fn enters(&self, member: &NodeId, refusal: Refusal) -> bool {
+        self.enters_refusal(member, refusal)
     }
 
     fn remember(&self, decided: Decided<'_>) -> Result<(), StoreError> {

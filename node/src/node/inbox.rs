@@ -54,9 +54,10 @@ impl Node {
         match call {
             InboxCall::List { all } => self.list_inbox(*all),
             InboxCall::Show { id } => self.with_held(id, |held| Ok(self.show_held(&held))),
-            InboxCall::Decide { id, document } => {
-                self.with_held(id, |held| self.decide(&held, &read(document)?).map_err(|error| not_decided(&error)))
-            }
+            InboxCall::Decide { id, document } => self.with_held(id, |held| {
+                self.may_be_decided(&held)?;
+                self.decide(&held, &read(document)?).map_err(|error| not_decided(&error))
+            }),
             InboxCall::Hold { id, note } => {
                 let Some(text) = accord_protocol::codec::Text::new(note) else {
                     let next = "write it shorter, without other letters than those of ASCII";
@@ -64,6 +65,7 @@ impl Node {
                 };
                 let note = Note { by: *key, at: clock::now(), text };
                 self.with_held(id, |held| {
+                    self.may_be_decided(&held)?;
                     let noted = self.speaking(|provider| provider.note(self, &held, note.clone()));
                     Ok(self.after(&noted.map_err(|error| not_decided(&error))?, "held"))
                 })
@@ -108,6 +110,15 @@ impl Node {
     pub(super) fn speaking<T>(&self, work: impl FnOnce(&Provider<'_>) -> T) -> T {
         let (standing, voice) = (self.standing(), self.voice());
         work(&self.provider(&standing, &voice))
+    }
+
+    // As with requests that come: what a restored node held at the backup may have been decided since.
+    fn may_be_decided(&self, held: &Held) -> Result<(), Box<Reply>> {
+        let Some(from) = self.not_before.filter(|from| held.received_at < *from) else { return Ok(()) };
+        let message = format!(
+            "it came before {from}, when this node first started after it was restored from a backup, and may be decided already"
+        );
+        Err(Box::new(failed(3, "RESTORED", message, "have its officer ask anew")))
     }
 
     fn decide(&self, held: &Held, document: &Document) -> Result<Reply, NotDecided> {

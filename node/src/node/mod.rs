@@ -3,6 +3,7 @@
 mod agreements;
 mod answering;
 mod audit;
+mod backup;
 mod contradictions;
 mod edition_diff;
 mod edition_view;
@@ -25,6 +26,7 @@ mod unpublished;
 mod views;
 mod way_back;
 mod withdrawals;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -44,11 +46,13 @@ use accord_protocol::{
 };
 use serde_json::Value;
 
+pub(crate) use backup::Made;
 pub use events::Event;
 pub use journal::{Actor, Happening};
 pub use mappings::mappings;
 pub use outbox::{NotKept, Unsettled};
 pub use records::Prepared;
+pub(crate) use witness::Next;
 
 use crate::{
     domain::{
@@ -86,6 +90,8 @@ const NUDGES: Rate = Rate { burst: 5, per_minute: 12 };
 const STATEMENTS: Rate = Rate { burst: 30, per_minute: 10 };
 /// Views for a partner.
 const VIEWS: Rate = Rate { burst: 30, per_minute: 30 };
+/// What a partner says and asks of logs: checkpoints, and proofs of what it was answered.
+const LOGS: Rate = Rate { burst: 600, per_minute: 300 };
 /// Partners counted; a roster lists fewer.
 const BUCKETS_MAX: usize = 256;
 /// How long a change waits for the one before it, in milliseconds.
@@ -116,6 +122,10 @@ pub struct Node {
     pub trust_changes: tokio::sync::watch::Sender<u64>,
     store: Store,
     journal: Journal,
+    logs: witness::Logs,
+    promises: Mutex<witness::Promises>,
+    /// The own log was closed: others are to look at it again.
+    pub log_closed: tokio::sync::Notify,
     // Refusals that are only counted.
     ledger: Mutex<Ledger>,
     // The start is not in the log yet: there was no room.
@@ -150,6 +160,7 @@ pub struct Node {
     nudges_heard: Mutex<Buckets<NodeId>>,
     statements: Mutex<Buckets<NodeId>>,
     views_shown: Mutex<Buckets<NodeId>>,
+    logs_heard: Mutex<Buckets<NodeId>>,
     // Members to whom a decision is to be announced.
     nudges: Mutex<BTreeSet<NodeId>>,
     // Partners that have said more often that they have decided something than they are asked at once.
@@ -158,6 +169,10 @@ pub struct Node {
     pub to_nudge: tokio::sync::Notify,
     in_flight: InFlight,
     offered: Mutex<agreements::Offered>,
+    // One backup at a time.
+    backing_up: Mutex<()>,
+    // When the node first started after its store was restored: what was asked before may have been answered by what was lost.
+    not_before: Option<UnixMs>,
     /// One change of records or coverage at a time.
     pub importing: tokio::sync::Mutex<()>,
     /// One edition in the making at a time, and nothing meanwhile but imports, which it does not see.
@@ -246,11 +261,12 @@ impl Node {
         empty_spool(&spool);
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
-        let last_entry_before = match store.log_tree().size().checked_sub(1) {
-            Some(last) => store.entry(last)?.map(|entry| entry.time),
-            None => None,
-        };
+        let logs = witness::Logs::open(&store)?;
+        let last = store.log_tree().size().checked_sub(1);
+        let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
         let node = Self {
+            backing_up: Mutex::default(),
+            not_before: backup::not_before(&store)?,
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
             offered: Mutex::default(),
@@ -273,6 +289,7 @@ impl Node {
             nudges_heard: Mutex::new(Buckets::new(NUDGES, BUCKETS_MAX)),
             statements: Mutex::new(Buckets::new(STATEMENTS, BUCKETS_MAX)),
             views_shown: Mutex::new(Buckets::new(VIEWS, BUCKETS_MAX)),
+            logs_heard: Mutex::new(Buckets::new(LOGS, BUCKETS_MAX)),
             nudges: Mutex::default(),
             late: Mutex::default(),
             to_nudge: tokio::sync::Notify::new(),
@@ -296,6 +313,9 @@ impl Node {
             credential,
             store,
             journal,
+            logs,
+            promises: Mutex::default(),
+            log_closed: tokio::sync::Notify::new(),
             ledger: Mutex::default(),
             unentered_start: AtomicBool::new(false),
             last_entry_before,
@@ -303,15 +323,24 @@ impl Node {
             readings: Mutex::default(),
             spool,
         };
-        node.choose_voice();
-        node.enter_start_or_later()?;
-        node.mark_documents()?;
-        node.forget_replies()?;
-        node.open_boxes()?;
-        if let Some(number) = node.current_number() {
-            node.loaded_edition(number)?;
-        }
+        node.take_up()?;
         Ok(node)
+    }
+
+    // What was left when it stopped, in the order in which one needs the other.
+    fn take_up(&self) -> Result<(), StartError> {
+        self.choose_voice();
+        self.enter_start_or_later()?;
+        self.mark_documents()?;
+        self.settle_forks()?;
+        self.take_up_closed()?;
+        self.take_up_promises()?;
+        self.forget_replies()?;
+        self.open_boxes()?;
+        if let Some(number) = self.current_number() {
+            self.loaded_edition(number)?;
+        }
+        Ok(())
     }
 
     /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.

@@ -108,10 +108,14 @@ impl Node {
         if let Some(happening) = entry {
             self.enter(&mut batch, happening)?;
         }
+        // What is kept of a final answer was believed.
+        let latest = sent.latest.as_slice().first().filter(|_| entry.is_some() && sent.course.is_final());
+        let promise = latest.and_then(|latest| self.put_promise(&mut batch, &sent.audience, latest.payload.as_slice()));
         if let Some(slice) = slice {
             batch.put_slice(&sent.body_hash(), slice);
         }
         self.store.commit(batch)?;
+        self.wait_for(promise);
         self.outbox().enter(sent);
         Ok(())
     }
@@ -294,6 +298,10 @@ impl Node {
                     self.collect_from(&partner);
                 }
                 self.list_requests(key)
+            }
+            // The network is asked for it, where calls are served.
+            RequestsCall::Proof { .. } => {
+                Err(Box::new(failed(2, "CALL", "a proof is not asked for so", "see docs/wire.md")))
             }
             RequestsCall::Show { id } => self.request_of(key, id).and_then(|sent| self.show_request(&sent)),
             RequestsCall::Withdraw { id, recall } => self.withdraw_request(key, id, recall),

@@ -31,6 +31,9 @@ impl Node {
         if !self.voice().is_listed {
             return Some(Standstill::NoKeys);
         }
+        if let Some(why) = self.log_standstill(with) {
+            return Some(why);
+        }
         if with == me {
             return None;
         }
@@ -63,6 +66,8 @@ impl Node {
                 Standstill::NoKeys => "NO-KEYS",
                 Standstill::NotFresh => "NOT-FRESH",
                 Standstill::Partner { .. } => "SUSPENDED",
+                Standstill::Restored => "RECONCILING",
+                Standstill::OwnLog { .. } | Standstill::Fork { .. } | Standstill::Behind { .. } => "FORK",
             };
             warnings.push(notice(code, &why.to_string()));
         }

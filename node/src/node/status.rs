@@ -2,7 +2,7 @@
 
 use accord_edge::clock;
 use accord_protocol::{message::Notice, time::UnixMs, trust::Trust};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Node, Reply, done};
 use crate::domain::{access::Access, inbox};
@@ -29,6 +29,7 @@ impl Node {
             ));
         }
         warnings.extend(unknown_names(&standing.access));
+        warnings.extend(self.log_warnings());
         let panics = crate::io::telemetry::panics();
         if panics > 0 {
             warnings.push(super::notice(
@@ -48,12 +49,14 @@ impl Node {
                 "a partner signed two different replies to one request: see `accord status --json`, and call its liaison and the federation's administrators",
             ));
         }
-        let log = match self.log_json() {
-            Ok(log) => log,
+        let restored = match self.restored_json() {
+            Ok(restored) => restored,
             Err(error) => return super::store_failed(&error),
         };
+        warnings.extend(was_restored(&restored));
         let mut reply = done(json!({
-            "log": log,
+            "restored": restored,
+            "log": self.log_json(),
             "panics": panics,
             "door": self.door.counts(),
             "replies": self.replies().iter().map(|(member, count)| (member.to_string(), json!(count))).collect::<serde_json::Map<_, _>>(),
@@ -78,7 +81,7 @@ impl Node {
             "requests": { "waiting": self.waiting_elsewhere() },
             "grants": self.standing().access.rows(),
             "policy": self.policy_json(),
-            "limits": { "import_bytes": self.config.import_bytes_max, "quota_burst": self.config.quota.officer.burst, "quota_per_minute": self.config.quota.officer.per_minute, "quota_member_burst": self.config.quota.member.burst, "quota_member_per_minute": self.config.quota.member.per_minute, "replies_remembered": super::answering::REPLIES_MAX, "publish_delay_days": self.config.publish_delay_days },
+            "limits": self.limits_json(),
             "rules": { "k": self.config.rules.k(), "p_percent": f64::from(self.config.rules.p_percent()), "dominance_percent": f64::from(self.config.rules.dominance_percent()), "zeros": self.config.rules.zeros().as_str() },
             "accept_primary_only": self.config.accept_primary_only,
         }));
@@ -86,6 +89,22 @@ impl Node {
         reply.warnings = warnings;
         reply
     }
+
+    fn limits_json(&self) -> Value {
+        let (quota, replies) = (&self.config.quota, super::answering::REPLIES_MAX);
+        json!({
+            "import_bytes": self.config.import_bytes_max, "quota_burst": quota.officer.burst,
+            "quota_per_minute": quota.officer.per_minute, "quota_member_burst": quota.member.burst,
+            "quota_member_per_minute": quota.member.per_minute, "replies_remembered": replies,
+            "publish_delay_days": self.config.publish_delay_days,
+        })
+    }
+}
+
+fn was_restored(restored: &Value) -> Option<Notice> {
+    let message =
+        "this node was restored from a backup: what it did since then is not in its records, editions or audit log";
+    (!restored.is_null()).then(|| super::notice("RESTORED", message))
 }
 
 fn unknown_names(access: &Access) -> Option<Notice> {

@@ -100,6 +100,9 @@ impl Node {
         if let Err(error) = self.mark_documents() {
             tracing::error!(%error, "the clock's mark cannot be kept");
         }
+        if let Err(error) = self.settle_forks() {
+            tracing::error!(%error, "that a fork is accepted cannot be kept");
+        }
         self.hints().forget();
         self.trust_changes.send_modify(|count| *count += 1);
         Ok(taken)

@@ -102,6 +102,19 @@ fn parent(path: &Path) -> &Path {
 
 /// Writes a file whole: temporary name, sync, rename, sync of the folder. Mode 0600.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_whole(path, bytes, None)
+}
+
+/// Writes a file that is there anew, whole or not at all, with the permissions that it has.
+pub fn rewrite_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let metadata = fs::symlink_metadata(path).map_err(at("read", path))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    write_whole(path, bytes, Some(metadata.permissions()))
+}
+
+fn write_whole(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     // A name that nobody can guess, made anew: no link that waits there is followed, no mode is inherited.
     let random = random::bytes::<8>().map_err(io::Error::other).map_err(at("write", path))?;
@@ -110,6 +123,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let result = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
         file.sync_all()?;
         fs::rename(&temporary, path)
     })();
@@ -185,7 +199,11 @@ pub fn document_file(document: &Document) -> Result<Vec<u8>, FileError> {
 
 /// Reads a trust document or proposal, believing nothing.
 pub fn read_document(path: &Path) -> Result<Document, FileError> {
-    let bytes = read_limited(path, DOCUMENT_FILE_MAX)?;
+    document_of(path, &read_limited(path, DOCUMENT_FILE_MAX)?)
+}
+
+/// The document that the bytes of its file are; `path` says which in errors.
+pub fn document_of(path: &Path, bytes: &[u8]) -> Result<Document, FileError> {
     let body = bytes.strip_prefix(DOCUMENT_MAGIC.as_slice()).ok_or_else(|| FileError::NotADocument {
         path: path.to_owned(),
         source: Malformed::Decode("the file does not begin with ACCORD1".into()),
@@ -254,6 +272,25 @@ mod tests {
         assert!(matches!(read_secret(&link, 100), Err(FileError::NotRegular(_))));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(read_secret(&path, 100), Err(FileError::Open { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_keeps_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evidence.json");
+        assert!(rewrite_atomically(&path, b"new").is_err(), "there is nothing to be written anew");
+        for mode in [0o644, 0o600, 0o660, 0o400] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            rewrite_atomically(&path, b"new").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{mode:o}");
+            fs::remove_file(&path).unwrap();
+        }
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(rewrite_atomically(&link, b"new"), Err(FileError::NotRegular(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no file is left over");
     }
 
     #[test]

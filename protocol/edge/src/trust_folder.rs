@@ -95,6 +95,17 @@ impl TrustFolder {
         write_all(dir, &self.federation, &self.installed, &self.documents)
     }
 
+    /// Its files as they lie in the folder, by name, pins included.
+    pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, FileError> {
+        let mut all = Vec::new();
+        for document in &self.documents {
+            all.push((document_file(document), files::document_file(document)?));
+        }
+        all.push((FEDERATION_FILE.to_owned(), format!("{}\n", self.federation).into_bytes()));
+        all.push((ROSTER_FILE.to_owned(), format!("{}\n", self.installed).into_bytes()));
+        Ok(all)
+    }
+
     /// The federation that was pinned at the installation.
     pub const fn federation(&self) -> &FederationId {
         &self.federation

@@ -139,6 +139,7 @@ fn bundle(chosen: &[(usize, Option<usize>)]) -> Bundle {
                         signature: to_hex(&reply.signature.0),
                         slice: to_hex(&reply.slice),
                         edition: reply.edition.as_ref().map(|document| to_hex(&encode(document).unwrap())),
+                        log: None,
                     }
                 }),
                 without_reply: reply.is_none().then(|| "unreachable".to_owned()),

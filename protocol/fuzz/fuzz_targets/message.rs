@@ -13,6 +13,7 @@ use accord_protocol::{
     held::{Collect, List, Recall, Receipt, Status, is_status},
     id::Hash,
     key::{PublicKey, Signature},
+    log::passing::{BareNote, ConsistencyReply, Cosign, Cosigned, ProofCall, Told, read},
     member_keys::{KeyClaim, MemberKeys},
     message::{AskCall, AskReply, Fetch, Head, MessageKind, RelayCall, SignedBytes},
     officers::{Card, Officers, Staff},
@@ -33,7 +34,7 @@ accord_fuzz::target!(message);
 type Decoder = fn(&[u8]) -> bool;
 
 /// Every decoder with the golden vector that it must take.
-const DECODERS: [(&str, Decoder); 35] = [
+const DECODERS: [(&str, Decoder); 40] = [
     ("root", |bytes| signed::<Root>(bytes, |root| root.keys.as_slice().to_vec()).is_some()),
     ("roster", |bytes| signed::<Roster>(bytes, |_| Vec::new()).is_some()),
     ("member-keys", |bytes| signed::<MemberKeys>(bytes, MemberKeys::all_keys).is_some()),
@@ -58,6 +59,11 @@ const DECODERS: [(&str, Decoder); 35] = [
     ("standing", |bytes| signed::<StandingApproval>(bytes, |_| Vec::new()).is_some()),
     ("collect", |bytes| one_spelling::<Collect>(bytes, Cap::Small).is_some()),
     ("collect-list", |bytes| one_spelling::<List>(bytes, Cap::Head).is_some()),
+    ("cosign", |bytes| one_spelling::<Cosign>(bytes, Cap::Head).is_some_and(|cosign| note(&cosign.checkpoint))),
+    ("cosigned", |bytes| one_spelling::<Cosigned>(bytes, Cap::Head).is_some_and(|cosigned| note(&cosigned.held))),
+    ("tell", |bytes| one_spelling::<Told>(bytes, Cap::Head).is_some_and(|told| told.notes.iter().all(note))),
+    ("proof", |bytes| one_spelling::<ProofCall>(bytes, Cap::Small).is_some()),
+    ("consistency", |bytes| one_spelling::<ConsistencyReply>(bytes, Cap::Head).is_some()),
     ("topic", |bytes| signed::<Topic>(bytes, |_| Vec::new()).is_some()),
     ("request", request),
     ("request-under-topic", request),
@@ -119,6 +125,13 @@ fn request(bytes: &[u8]) -> bool {
     signed::<RequestBody>(request.body.as_slice(), |_| Vec::new());
     card(request.officer_card.as_slice());
     document(request.topic.as_slice());
+    true
+}
+
+/// A checkpoint as it travels, which is written as it was read.
+fn note(bare: &BareNote) -> bool {
+    let Ok(note) = read(bare) else { return false };
+    assert_eq!(note.to_string().as_bytes(), bare.as_slice(), "reads, and is written as something else");
     true
 }
 
@@ -198,6 +211,9 @@ fn head(bytes: &[u8]) -> bool {
             | MessageKind::Receipt
             | MessageKind::Nudge
             | MessageKind::Recall
+            | MessageKind::Proof
+            | MessageKind::Cosign
+            | MessageKind::Tell
     );
     assert_eq!(opens, if member { [limits, None] } else { [None, limits] }, "one socket opens it, and only one");
     true

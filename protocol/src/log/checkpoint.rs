@@ -155,7 +155,12 @@ impl SignedCheckpoint {
 
     /// The second at which a witness has cosigned it; nothing if it has not.
     pub fn cosigned_at(&self, name: &str, key: &PublicKey) -> Option<u64> {
-        self.note.by(name, Algorithm::Cosignature, key).find_map(|line| {
+        self.cosignatures(name, key).next()
+    }
+
+    /// The second of each line that is a witness's cosignature, in their order.
+    pub fn cosignatures(&self, name: &str, key: &PublicKey) -> impl Iterator<Item = u64> {
+        self.note.by(name, Algorithm::Cosignature, key).filter_map(|line| {
             let (seconds, signature) = line.bytes.split_first_chunk::<8>()?;
             let seconds = u64::from_be_bytes(*seconds);
             // Larger ones are no times (C2SP `tlog-cosignature`).

@@ -94,8 +94,14 @@ crate::codes! {
         Read = 71 "read",
         /// Everything that the node holds was read.
         Verified = 73 "verified",
-        /// A checkpoint of a partner's log does not follow from the one before.
+        /// A backup was made.
+        Backup = 74 "backup",
+        /// The node started for the first time after a backup was restored.
+        Restored = 75 "restored",
+        /// A log, a partner's or the own one, shows another past than it did.
         Fork = 72 "fork",
+        /// A partner has not proven within a day that its log holds what it signed.
+        Unproven = 76 "unproven",
     }
 }
 

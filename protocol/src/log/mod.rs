@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod copy;
 pub mod entry;
 pub mod note;
+pub mod passing;
 pub mod proof;
 pub mod tree;
 

@@ -119,7 +119,11 @@ impl Note {
 }
 
 impl NoteSignature {
-    fn parse(line: &str) -> Result<Self, NotANote> {
+    /// Reads one line, without its end.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn parse(line: &str) -> Result<Self, NotANote> {
         let rest = line.strip_prefix(DASH).ok_or(NotANote("a line of a signature does not begin with a dash"))?;
         let (name, encoded) = rest.split_once(' ').ok_or(NotANote("a signature without a name"))?;
         if !is_name(name) {
@@ -134,11 +138,14 @@ impl NoteSignature {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        for signature in &self.signatures {
-            let bytes = [signature.key_id.as_slice(), &signature.bytes].concat();
-            writeln!(f, "{DASH}{} {}", signature.name, Base64::encode_string(&bytes))?;
-        }
-        Ok(())
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
+    }
+}
+
+impl fmt::Display for NoteSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [self.key_id.as_slice(), &self.bytes].concat();
+        write!(f, "{DASH}{} {}", self.name, Base64::encode_string(&bytes))
     }
 }
 

@@ -5,7 +5,7 @@ mod people;
 use bincode::{Decode, Encode};
 
 pub use people::{
-    AuditCall, AuditFilter, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
+    AuditCall, AuditFilter, BackupCall, Converted, CoverageCall, EditionCall, Fault, HelloReply, ImportCall, InboxCall,
     MappingCall, MappingSource, Notice, PersonReply, RatesCall, RecordsCall, RequestsCall, TrustCall, WatchEvent,
     Where,
 };
@@ -73,6 +73,14 @@ crate::codes! {
         Watch = 119 "watch",
         /// The audit log: look, prove, take a copy, close it for witnesses, retention.
         Audit = 126 "audit",
+        /// A member asks the owner of a log for a proof.
+        Proof = 115 "proof",
+        /// A member has another look at its own log again, and cosign it.
+        Cosign = 127 "cosign",
+        /// Members tell each other which checkpoints they hold, of their own logs and of all others'.
+        Tell = 128 "tell",
+        /// A copy of the whole node, encrypted to the agency's recovery key.
+        Backup = 129 "backup",
     }
 }
 
@@ -139,7 +147,10 @@ impl MessageKind {
             | Self::Collect
             | Self::Receipt
             | Self::Nudge
-            | Self::Recall => true,
+            | Self::Recall
+            | Self::Proof
+            | Self::Cosign
+            | Self::Tell => true,
             Self::Hello
             | Self::Ask
             | Self::Relay
@@ -155,7 +166,8 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => false,
+            | Self::Audit
+            | Self::Backup => false,
         }
     }
 
@@ -170,9 +182,12 @@ impl MessageKind {
             | Self::Receipt
             | Self::Nudge
             | Self::Recall
+            | Self::Proof
             | Self::Watch => 1 << 10,
             Self::Hello
             | Self::Greet
+            | Self::Cosign
+            | Self::Tell
             | Self::Request
             | Self::Ask
             | Self::Status
@@ -186,7 +201,8 @@ impl MessageKind {
             | Self::Trust
             | Self::Inbox
             | Self::Requests
-            | Self::Audit => 64 << 10,
+            | Self::Audit
+            | Self::Backup => 64 << 10,
         }
     }
 
@@ -217,19 +233,30 @@ impl MessageKind {
             | Self::Inbox
             | Self::Requests
             | Self::Watch
-            | Self::Audit => None,
+            | Self::Audit
+            | Self::Proof
+            | Self::Cosign
+            | Self::Tell
+            | Self::Backup => None,
         }
     }
 
     /// What the answer may hold as body.
     pub const fn body_down(self) -> Option<u64> {
         match self {
-            Self::Fetch | Self::Relay | Self::View => Some(1 << 20),
+            Self::Fetch | Self::Relay | Self::View | Self::Proof => Some(1 << 20),
             // What is collected is what the request would have been answered with.
             Self::Request | Self::Ask | Self::Collect => Some(4 << 20),
             Self::Hello | Self::Status => Some(1 << 20),
             // The head says it all.
-            Self::Notice | Self::Greet | Self::Receipt | Self::Nudge | Self::Recall | Self::Watch => None,
+            Self::Notice
+            | Self::Greet
+            | Self::Receipt
+            | Self::Nudge
+            | Self::Recall
+            | Self::Watch
+            | Self::Cosign
+            | Self::Tell => None,
             Self::Import
             | Self::Coverage
             | Self::Records
@@ -241,8 +268,8 @@ impl MessageKind {
             | Self::Requests => Some(16 << 20),
             // `edition show --cells` lists every cell of every block.
             Self::Edition => Some(1 << 30),
-            // A copy of a whole log, in pieces that are written away as they come.
-            Self::Audit => Some(1 << 40),
+            // A copy of a whole log, or of a whole node, in pieces that are written away as they come.
+            Self::Audit | Self::Backup => Some(1 << 40),
         }
     }
 

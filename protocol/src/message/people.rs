@@ -348,6 +348,13 @@ pub enum RequestsCall {
     },
     /// Asks all providers now.
     Collect {},
+    /// The proof that a partner's log holds what it signed, as far as this node has got it.
+    Proof {
+        /// The partner.
+        member: String,
+        /// Subject of the entry, in hexadecimal (`docs/audit.md`, section 6).
+        subject: String,
+    },
 }
 
 /// One thing that happens, as `watch` tells it.
@@ -418,4 +425,16 @@ pub struct AuditFilter {
     pub from: Option<u64>,
     /// So many, at most.
     pub limit: u32,
+}
+
+/// JSON head of a backup. Where it succeeds, the reply's head is JSON too, a [`PersonReply`] with what is in the copy, and the copy
+/// follows as body; where it does not, the head is empty and the body that reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BackupCall {
+    /// Makes a copy of the node.
+    Make {
+        /// Said in so many words that nothing encrypts it.
+        unencrypted: bool,
+    },
 }

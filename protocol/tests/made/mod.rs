@@ -94,6 +94,8 @@ pub(crate) fn seeds_of(name: &str) -> [u8; 7] {
     let first = match name {
         "ES-AGENCY" => 20,
         "IT-AGENCY" => 30,
+        "DK-AGENCY" => 60,
+        "AT-AGENCY" => 70,
         _ => 40,
     };
     std::array::from_fn(|n| first + u8::try_from(n).unwrap())

@@ -343,7 +343,12 @@ fn other_kinds(peer: &Peer) -> Vec<Fault> {
         124,
         125,
         126,
+        129,
         u16::MAX,
+        // Checkpoints and proofs.
+        115,
+        127,
+        128,
     ] {
         let (id, _, payload) = whole(peer);
         faults.push(Fault::new(format!("a request as kind {kind}"), id, head_stream(kind, &payload), E_ENCODING));

@@ -9,15 +9,16 @@ from hashlib import sha256
 from second.catalogue import Catalogue
 from second.documents import SignedDocument
 from second.encoding import KIB, Refused, decode
+from second.json_text import need_hex, need_keys, need_type, read_json
 from second.keys import signed_by
 from second.layout import cells_of_query, read_slice
+from second.levels import LEVELS, Logged, is_overdue, logged, need_level
 from second.messages import STATUS_KIND, STRUCTURES
 from second.pooling import MemberAnswers, incomparable, pool
 from second.rules import answer_fault, body_fault, status_fault
 from second.topics import need_topic
 from second.trust import Trust
 
-HEX = re.compile(r"(?:[0-9a-f]{2})*")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 TWO_MINUTES_MS = 120_000
 COLLECTED_BEFORE_MS = TWO_MINUTES_MS + 1_000
@@ -29,7 +30,7 @@ EVIDENCE_KEYS = (
     "accord_evidence", "federation", "question_id", "table", "collected_at", "documents", "exchanges", "pooled",
 )
 EXCHANGE_KEYS = ("body", "officer_signature", "officer_card", "topic", "reply", "without_reply")
-REPLY_KEYS = ("head", "signature", "slice", "edition")
+REPLY_KEYS = ("head", "signature", "slice", "edition", "log")
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Exchange:
     """One exchange that has been verified.
 
     `outcome` is answered, refused, held, withdrawn, expired, unreachable or not_verified; `head` is a decoded
-    `AnswerHead`, or a `Status` for the three of its states.
+    `AnswerHead`, or a `Status` for the three of its states. `log` is how it stands in the member's log, where the file
+    proves that.
     """
 
     body: dict
@@ -47,53 +49,7 @@ class Exchange:
     catalogue_hash: bytes | None = None
     rows: dict = field(default_factory=dict)
     asked: dict = field(default_factory=dict)
-
-
-def read_json(raw, where="$"):
-    """The value of a JSON text in UTF-8, without floats and without a name that stands twice."""
-
-    def once(pairs):
-        names = [name for name, _ in pairs]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise Refused(where, f"{twice[0]!r} stands twice in one object")
-        return dict(pairs)
-
-    def no_float(text):
-        raise Refused(where, f"{text} is no whole number")
-
-    try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=once, parse_float=no_float, parse_constant=no_float)
-    except (ValueError, RecursionError) as error:
-        raise Refused(where, f"no JSON in UTF-8: {error}") from error
-
-
-def need_type(value, kind, where):
-    if type(value) is not kind:
-        raise Refused(where, f"{kind.__name__} wanted, {type(value).__name__} found")
-    return value
-
-
-def need_keys(value, keys, where, may_be_absent=()):
-    """An object with exactly these keys; one that may be absent is null then."""
-    need_type(value, dict, where)
-    for key in may_be_absent:
-        value.setdefault(key, None)
-    for key in keys:
-        if key not in value:
-            raise Refused(where, f"{key!r} is missing")
-    for key in value:
-        if key not in keys:
-            raise Refused(f"{where}.{key}", "unknown key")
-    return value
-
-
-def need_hex(value, where, size=None):
-    if not HEX.fullmatch(need_type(value, str, where)):
-        raise Refused(where, "not lower-case hex")
-    if size is not None and len(value) != 2 * size:
-        raise Refused(where, f"{len(value) // 2} bytes, {size} wanted")
-    return bytes.fromhex(value)
+    log: Logged | None = None
 
 
 def milliseconds(text, where):
@@ -127,6 +83,7 @@ class Verifier:
             raise Refused(f"{where}.without_reply", "not null beside a reply")
         else:
             exchange = self._reply(item["reply"], body, sha256(raw).digest(), where)
+            exchange.log = self._log(item["reply"], exchange, f"{where}.reply")
         exchange.asked = cells_of_query(self.table, body["query"], body["audience"][:2], f"{where}.body, query")
         return exchange
 
@@ -164,7 +121,7 @@ class Verifier:
 
     def _reply(self, reply, body, body_hash, where):
         where = f"{where}.reply"
-        need_keys(reply, REPLY_KEYS, where, ("edition",))
+        need_keys(reply, REPLY_KEYS, where, ("edition", "log"))
         raw = need_hex(reply["head"], f"{where}.head")
         if len(raw) > LARGEST_HEAD:
             raise Refused(f"{where}.head", f"{len(raw)} bytes, at most {LARGEST_HEAD} allowed")
@@ -192,6 +149,16 @@ class Verifier:
         query_where = f"{where.removesuffix('.reply')}.body, query"
         rows = read_slice(self.table, body["query"], country, data, query_where, f"{where}.slice")
         return Exchange(body, body_hash, "answered", head, header["catalogue_hash"], rows)
+
+    def _log(self, reply, exchange, where):
+        """How a verified reply stands in its member's log, or None where the file has no proof."""
+        if reply["log"] is None:
+            return None
+        text = need_type(reply["log"], str, f"{where}.log")
+        label = "answer" if exchange.outcome in ("answered", "refused") else "status"
+        at = exchange.head.get("at", exchange.head.get("issued_at"))
+        raw, member = need_hex(reply["head"], f"{where}.head"), exchange.body["audience"]
+        return logged(text, member, label, raw, exchange.outcome, at, self.trust, self.now, f"{where}.log")
 
     def _head(self, head, body, body_hash, where):
         """Section 7, order at the asker: the head belongs to this request and its time fits."""
@@ -260,8 +227,8 @@ def question_id(body_hashes):
     return sha256(b"".join(sorted(body_hashes))).digest()[:16]
 
 
-def verify(raw, federation, lists, now, answer=None):
-    """Verifies the bytes of an evidence file completely; what it proves, or Refused.
+def verify(raw, federation, lists, now, answer=None, require=LEVELS[0]):
+    """Verifies the bytes of an evidence file completely; what it proves, or Refused. `require` is a level for every reply.
 
     `answer` is called with the exchanges, the pooled rows and the table, to compare them with something else.
     """
@@ -293,6 +260,7 @@ def verify(raw, federation, lists, now, answer=None):
             raise Refused("$.collected_at", f"more than 2 min 1 s before exchange {index} was issued")
     rows = pool(*together(exchanges, verifier, lists))
     need_equal(need_type(file["pooled"], list, "$.pooled"), rows, "$.pooled")
+    need_level(exchanges, require, "$.exchanges")
     compared = answer(exchanges, rows, table) if answer else None
     return {
         "verified": True,
@@ -302,6 +270,11 @@ def verify(raw, federation, lists, now, answer=None):
         "table": table.name,
         "requester": exchanges[0].body["requester"],
         "exchanges": [outcome_of(one) for one in exchanges],
+        "unproven": [
+            one.body["audience"]
+            for one in exchanges
+            if is_overdue((one.head or {}).get("provable_after", 0), one.log, now)
+        ],
         "pooled": rows,
     }
 
@@ -368,6 +341,7 @@ def outcome_of(exchange):
         "code": code or None,
         "reason": reason or None,
         "at": head.get("at", head.get("issued_at")),
+        "log": exchange.log.shown() if exchange.log else None,
     }
 
 

@@ -40,7 +40,10 @@ KINDS = {
     "collect": Limits("members", KIB, None, 4 * MIB),
     "receipt": Limits("members", KIB, None, None),
     "nudge": Limits("members", KIB, None, None),
+    "proof": Limits("members", KIB, None, MIB),
     "recall": Limits("members", KIB, None, None),
+    "cosign": Limits("members", 64 * KIB, None, None),
+    "tell": Limits("members", 64 * KIB, None, None),
     "ask": Limits("people", 64 * KIB, None, 4 * MIB),
     "relay": Limits("people", KIB, None, MIB),
     "status": Limits("people", 64 * KIB, None, MIB),
@@ -55,6 +58,8 @@ KINDS = {
     "rates": Limits("people", 64 * KIB, 16 * MIB, 16 * MIB),
     "mapping": Limits("people", 64 * KIB, None, 16 * MIB),
     "trust": Limits("people", 64 * KIB, 8 * MIB, 16 * MIB),
+    "audit": Limits("people", 64 * KIB, None, 1024 * GIB),
+    "backup": Limits("people", 64 * KIB, None, 1024 * GIB),
 }
 
 

@@ -30,10 +30,11 @@ LABELS = {
     "receipt": 20,
     "edition": 21,
     "view": 22,
+    "backup": 23,
     "proposal": 25,
 }
 # Labels that decode and under which nothing is signed.
-RESERVED = {"backup": 23, "break-glass": 24}
+RESERVED = {"break-glass": 24}
 # What a signed structure begins with: its label's number, but two structures share the label `withdraw`.
 NUMBERS = LABELS | {"recall": 26}
 WITHOUT_FEDERATION = ("root", "key-claim")

@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from second.encoding import Code, Constant, Refused, Struct, decode, encode
-from second.evidence import need_hex, need_keys, need_type, read_json
+from second.json_text import need_hex, need_keys, need_type, read_json
 from second.keys import sign_input
 from second.messages import DOCUMENT, HASH, MS, STRUCTURES, U64
-from second.note import COSIGNATURE, SIGNATURE, NoteKey, read_base64, read_checkpoint, read_decimal, read_hash
+from second.note import (
+    COSIGNATURE, SIGNATURE, Checkpoint, NoteKey, read_base64, read_checkpoint, read_decimal, read_hash,
+)
 from second.tree import Tree, inclusion_fault
 from second.trust import Trust
 
@@ -19,7 +22,7 @@ KINDS = {
     30: "verdict", 31: "standing", 40: "import", 41: "import-refused", 42: "undone", 43: "erased", 44: "coverage",
     45: "rates", 46: "compacted", 50: "edition", 51: "edition-withdrawn", 52: "proposal", 53: "proposal-rejected",
     54: "partner-withdrew", 60: "document", 61: "contradiction", 70: "retention", 71: "read", 72: "fork",
-    73: "verified",
+    73: "verified", 74: "backup", 75: "restored", 76: "unproven",
 }
 ENTRY = Struct(
     version=Constant(1, 1), kind=Code(2, KINDS), time=MS, seq=U64, actor_commit=HASH, subject=HASH, detail_commit=HASH,
@@ -62,11 +65,15 @@ class Log:
     def checkpoint(self, text, where, is_old=False):
         """A checkpoint signed by a present key, an old one also by an earlier key; and the members that witness it."""
         checkpoint = read_checkpoint(text, where)
+        return checkpoint, self.need_signed(checkpoint, where, is_old)
+
+    def need_signed(self, checkpoint, where, is_old=False):
+        """Refuses a checkpoint that a key of this log has not signed; else the members that witness it."""
         if checkpoint.origin != self.origin:
             raise Refused(where, f"a checkpoint of {checkpoint.origin}")
         if not checkpoint.note.signers(dict.fromkeys(self._earlier if is_old else self._present), where):
             raise Refused(where, f"not signed by a log key of {self.member}")
-        return checkpoint, {self._witnesses[key] for key in checkpoint.note.cosigners(self._witnesses)}
+        return {self._witnesses[key] for key in checkpoint.note.cosigners(self._witnesses)}
 
 
 def read_trust(raw, federation, where):
@@ -218,47 +225,70 @@ def need_root(tree, roots):
         raise Refused(place, f"the first {tree.size} entries do not have the root of this checkpoint")
 
 
+@dataclass
+class Proof:
+    """What the text of a proof says, before anything of it is believed."""
+
+    index: int
+    extra: bytes
+    path: list
+    checkpoint: Checkpoint
+
+
+def read_proof(text, where=""):
+    """Reads a proof; `where` stands before the line that does not read."""
+    place = f"{where}, " if where else ""
+    above, _, note = text.partition("\n\n")
+    lines = above.split("\n")
+    if lines[0] != PROOF_FILE:
+        raise Refused(f"{place}line 1", f"not {PROOF_FILE}")
+    extra = read_base64(value_of(lines, 2, "extra", place), f"{place}line 2")
+    index = read_decimal(value_of(lines, 3, "index", place), f"{place}line 3")
+    path = [read_hash(line, f"{place}line {number}") for number, line in enumerate(lines[3:], start=4)]
+    if len(path) > LONGEST_PATH:
+        raise Refused(f"{place}line {4 + LONGEST_PATH}", f"a path of {len(path)} hashes, at most {LONGEST_PATH} allowed")
+    return Proof(index, extra, path, read_checkpoint(note, f"{place}checkpoint"))
+
+
+def need_included(proof, where=""):
+    """Refuses a proof whose path does not lead from its entry to the root."""
+    checkpoint, place = proof.checkpoint, f"{where}, " if where else ""
+    fault = inclusion_fault(proof.extra[:ENTRY_SIZE], proof.index, checkpoint.size, proof.path, checkpoint.root)
+    if fault:
+        raise Refused(f"{place}line 4" if proof.path else f"{place}checkpoint", fault)
+
+
 def verify_proof(raw, trust, now):
     """Verifies a proof that an entry stands in a log; what it proves, or Refused."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused(f"byte {error.start}", "no UTF-8") from error
-    above, _, note = text.partition("\n\n")
-    lines = above.split("\n")
-    if lines[0] != PROOF_FILE:
-        raise Refused("line 1", f"not {PROOF_FILE}")
-    extra = read_base64(value_of(lines, 2, "extra"), "line 2")
-    index = read_decimal(value_of(lines, 3, "index"), "line 3")
-    path = [read_hash(line, f"line {number}") for number, line in enumerate(lines[3:], start=4)]
-    if len(path) > LONGEST_PATH:
-        raise Refused(f"line {4 + LONGEST_PATH}", f"a path of {len(path)} hashes, at most {LONGEST_PATH} allowed")
-    parts = ORIGIN.fullmatch(read_checkpoint(note, "checkpoint").origin)
+    proof = read_proof(text)
+    parts = ORIGIN.fullmatch(proof.checkpoint.origin)
     if not parts:
         raise Refused("checkpoint", "the origin is no log of a member")
     log = Log(parts[1], trust, now, "checkpoint")
-    checkpoint, _ = log.checkpoint(note, "checkpoint")
-    entry = read_entry(extra[:ENTRY_SIZE], index, "line 2")
-    fault = inclusion_fault(extra[:ENTRY_SIZE], index, checkpoint.size, path, checkpoint.root)
-    if fault:
-        raise Refused("line 4" if path else "checkpoint", fault)
-    detail = extra[ENTRY_SIZE:]
+    log.need_signed(proof.checkpoint, "checkpoint")
+    entry = read_entry(proof.extra[:ENTRY_SIZE], proof.index, "line 2")
+    need_included(proof)
+    detail = proof.extra[ENTRY_SIZE:]
     if detail:
         need_detail(entry, detail[:SALT_SIZE], detail[SALT_SIZE:], "line 2")
     return {
         "verified": True,
         "member": log.member,
-        "seq": index,
+        "seq": proof.index,
         "kind": entry["kind"],
         "time_ms": entry["time"],
         "detail": bool(detail),
-        "size": checkpoint.size,
+        "size": proof.checkpoint.size,
     }
 
 
-def value_of(lines, number, word):
+def value_of(lines, number, word, place=""):
     """What stands behind the word that a line begins with."""
     line = lines[number - 1] if number <= len(lines) else ""
     if not line.startswith(f"{word} "):
-        raise Refused(f"line {number}", f"does not begin with {word!r}")
+        raise Refused(f"{place}line {number}", f"does not begin with {word!r}")
     return line.removeprefix(f"{word} ")

@@ -26,8 +26,9 @@ def codes(size, **names):
 LABEL = Code(2, {number: name for name, number in (LABELS | RESERVED).items()})
 MESSAGE_KIND = codes(
     2, hello=101, fetch=102, request=103, notice=104, greet=105, view=106, collect=107, receipt=108, nudge=109,
-    ask=110, relay=111, status=112, notices=113, edition=114, recall=116, inbox=117, requests=118, watch=119,
-    **{"import": 120}, coverage=121, records=122, rates=123, mapping=124, trust=125,
+    ask=110, relay=111, status=112, notices=113, edition=114, proof=115, recall=116, inbox=117, requests=118, watch=119,
+    **{"import": 120}, coverage=121, records=122, rates=123, mapping=124, trust=125, audit=126,
+    cosign=127, tell=128, backup=129,
 )
 STATE = codes(1, active=1, suspended=2, removed=3)
 MEMBER_ROLE = codes(1, provider=1, requester=2, witness=3)
@@ -217,6 +218,21 @@ STANDING = Struct(
     **head("standing"), node_id=MEMBER, partner=MEMBER, table_id=U16, purpose=PURPOSE, **{"from": MS}, until=MS
 )
 
+# Section 7, logs.
+BARE_NOTE = Bytes(1024)
+COSIGN = Struct(old_size=U64, consistency=List(HASH, 63), checkpoint=BARE_NOTE)
+COSIGNED = Struct(outcome=codes(1, held=1, other_size=2, refused=3), held=BARE_NOTE, line=Bytes(512))
+TOLD = List(BARE_NOTE, 48)
+PROOF_CALL = Struct(what=codes(1, entry=1, consistency=2), subject=HASH, old=U64, new=U64)
+CONSISTENCY = List(HASH, 63)
+
+# A backup's manifest (`docs/storage.md`).
+BACKUP = Struct(
+    **head("backup"), federation=HASH, node_id=MEMBER, made_at=MS, schema=U32, sequence=U64, log_size=U64,
+    log_root=HASH, epoch=U32, roster_version=U64, roster_hash=HASH, keys_version=U64, keys_hash=HASH, files=U32,
+    keys=U64, bytes=U64, content=HASH,
+)
+
 # Section 8.
 FETCH = Struct(label=LABEL, node_id=Option(MEMBER), number=U64, hash=HASH)
 ASK_CALL = Struct(
@@ -252,6 +268,12 @@ STRUCTURES = {
     "topic": (TOPIC, KIB),
     "answer": (ANSWER_HEAD, 64 * KIB),
     "view": (VIEW, MIB),
+    "backup": (BACKUP, KIB),
+    "cosign": (COSIGN, 64 * KIB),
+    "cosigned": (COSIGNED, 64 * KIB),
+    "tell": (TOLD, 64 * KIB),
+    "proof": (PROOF_CALL, KIB),
+    "consistency": (CONSISTENCY, 64 * KIB),
     "status": (STATUS, KIB),
     "receipt": (RECEIPT, KIB),
     "recall": (RECALL, KIB),

@@ -55,16 +55,17 @@ class Note:
             found += signed
         return found
 
+    def cosigned_at(self, key):
+        """The seconds at which a witness has seen it, one for each of its lines that verifies."""
+        return [
+            int.from_bytes(signature[:8], "big")
+            for name, key_id, signature in self.signatures
+            if (key.name, key.id) == (name, key_id) and key.has_signed(self.text, signature)
+        ]
+
     def cosigners(self, known):
         """Those of the known witnesses of whom some line verifies; a line that does not is no cosignature."""
-        return [
-            key
-            for key in known
-            if any(
-                (key.name, key.id) == (name, key_id) and key.has_signed(self.text, signature)
-                for name, key_id, signature in self.signatures
-            )
-        ]
+        return [key for key in known if self.cosigned_at(key)]
 
 
 @dataclass

@@ -20,6 +20,7 @@ use accord_protocol::{
     key::PublicKey,
     message::{Head, MessageKind},
     officers::Purpose,
+    refusal::Refusal,
     time::UnixMs,
 };
 
@@ -144,7 +145,7 @@ impl Node {
             Err(denied) => return refused((provider.refuse(&denied, asker), denied)),
         };
         if !self.quota.take(&checked.body.requester, &checked.card.key, now) {
-            let denied = checked.deny(accord_protocol::refusal::Refusal::Quota, "quota");
+            let denied = checked.deny(Refusal::Quota, "quota");
             return refused((provider.refuse(&denied, asker), denied));
         }
         self.disk.set(disk);
@@ -230,6 +231,10 @@ impl Keeps for Node {
     fn edition(&self, number: u64) -> Result<Option<Arc<Frozen>>, Self::Error> {
         let index = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
         Ok(self.agency().editions.get(index).map(|(edition, _)| Arc::clone(edition)))
+    }
+
+    fn enters(&self, _: &NodeId, _: Refusal) -> bool {
+        true
     }
 
     fn is_withdrawn(&self, _: u64) -> Result<bool, Self::Error> {

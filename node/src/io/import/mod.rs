@@ -73,6 +73,12 @@ impl Spool {
         self.file.write_all(bytes)
     }
 
+    /// The file for somebody who writes it by themselves.
+    pub fn writer(&mut self) -> io::Result<File> {
+        self.file.flush()?;
+        self.file.get_ref().try_clone()
+    }
+
     /// Ends writing and opens the file for reading.
     pub fn reopen(&mut self) -> io::Result<File> {
         self.file.flush()?;

@@ -39,7 +39,7 @@ fn standing_key(document: &Document) -> Vec<u8> {
 
 impl Batch {
     // Parts of an entry that may have become shorter.
-    fn replace_parts(&mut self, prefix: &[u8], value: &[u8]) {
+    pub(super) fn replace_parts(&mut self, prefix: &[u8], value: &[u8]) {
         self.put_parts(prefix, value);
         let parts = u32::try_from(value.len().div_ceil(super::layout::VALUE_MAX)).unwrap_or(PARTS_MAX);
         for part in parts..PARTS_MAX {
@@ -47,7 +47,7 @@ impl Batch {
         }
     }
 
-    fn delete_parts(&mut self, prefix: &[u8]) {
+    pub(super) fn delete_parts(&mut self, prefix: &[u8]) {
         for part in 0..PARTS_MAX {
             self.delete([prefix, &part.to_be_bytes()].concat());
         }

@@ -61,6 +61,8 @@ accord_protocol::codes! {
         History = 0x75 "history",
         /// Memory of requests: `q`, officer key, request id.
         Replay = 0x71 "replay",
+        /// That the store was restored from a backup: `R`, 1 the mark, 2 the first start after it.
+        Restored = 0x52 "restored",
         /// Parts of the settings of the last start.
         Settings = 0x4e "settings",
         /// Entries of the audit log: `j`, number.
@@ -73,6 +75,12 @@ accord_protocol::codes! {
         LogSubject = 0x53 "log-subject",
         /// Parts of checkpoints of the log: `C`, size, part.
         LogCheckpoint = 0x43 "log-checkpoint",
+        /// Checkpoints of others' logs: `H`, member, `/`, size.
+        Seen = 0x48 "seen",
+        /// Two checkpoints of a log that are not of one past: `F`, what names them.
+        Fork = 0x46 "fork",
+        /// Parts of what partners have to prove, with the proof: `P`, member, `/`, subject, part.
+        Promise = 0x50 "promise",
     }
 }
 
@@ -104,7 +112,9 @@ impl Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 6;
+pub(super) const SCHEMA: u32 = 7;
+/// The oldest that it reads: what came since are kinds of keys that an older store has none of.
+pub(super) const OLDEST_SCHEMA: u32 = 6;
 /// Key of the meta record.
 pub(super) const META_KEY: &[u8] = b"m";
 

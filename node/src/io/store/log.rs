@@ -322,6 +322,16 @@ impl Store {
         all.into_iter().map(|(size, bytes)| Ok((size, text(bytes)?))).collect()
     }
 
+    /// The checkpoint of one size.
+    pub fn checkpoint(&self, size: u64) -> Result<Option<String>, StoreError> {
+        let mut bytes = Vec::new();
+        for entry in self.scan_prefix(&key(KeyKind::LogCheckpoint, &[&size.to_be_bytes()])) {
+            bytes.extend(entry?.1);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| StoreError::Read("a checkpoint is no text".into()))?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
     /// The latest checkpoint that was kept.
     pub fn last_checkpoint(&self) -> Result<Option<(u64, String)>, StoreError> {
         Ok(self.checkpoints()?.pop())

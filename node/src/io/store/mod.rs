@@ -16,6 +16,9 @@ mod log;
 mod manifest;
 mod open;
 mod records;
+mod restoring;
+mod seen;
+mod snapshot;
 mod tables;
 mod withdrawals;
 mod writer;
@@ -35,6 +38,9 @@ pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use log::{LogNodes, LogTree, NewEntry};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
+pub use restoring::{Counted, Filling, Restored, Tally};
+pub use seen::PromiseEntry;
+pub use snapshot::{Page, Snapshot};
 pub use tables::{EditionDetail, EditionEntry};
 pub use withdrawals::WithdrawnEntry;
 
@@ -138,6 +144,11 @@ impl Store {
     /// Returns the bytes on disk before and after. Commits wait meanwhile, reads for the moment of the swap.
     pub fn compact(&self) -> Result<(u64, u64), StoreError> {
         self.writer.compact()
+    }
+
+    /// The store as it is between two commits, to be read while others commit. There is one at a time.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.writer.snapshot()
     }
 
     /// Bytes of the database on disk.

@@ -13,7 +13,7 @@ use accord_edge::files;
 use super::{
     KeyKind, Store, StoreError,
     compact::{Database, remove_left_over},
-    layout::{META_KEY, Meta, SCHEMA, from_bytes, unwrap},
+    layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, unwrap},
     log::LogTree,
     manifest::Manifest,
     records::{Stored, load},
@@ -53,7 +53,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     if meta.schema > SCHEMA {
         return Err(StoreError::TooNew(meta.schema));
     }
-    if meta.schema < SCHEMA {
+    if meta.schema < OLDEST_SCHEMA {
         return Err(StoreError::TooOld(meta.schema));
     }
     if let Some(manifest) = &manifest

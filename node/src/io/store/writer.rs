@@ -14,6 +14,7 @@ use super::{
     layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
     log::LogTree,
     manifest::Manifest,
+    snapshot::{Shelf, Snapshot},
 };
 
 /// Commits merged into one flush, at most.
@@ -25,6 +26,13 @@ type Sizes = Result<(u64, u64), StoreError>;
 enum Job {
     Commit(Batch, Answer),
     Compact(mpsc::SyncSender<Sizes>),
+    Snapshot(mpsc::SyncSender<Result<Snapshot, StoreError>>),
+}
+
+// What is done between two commits, and not before those that were handed over earlier.
+enum Between {
+    Compact(mpsc::SyncSender<Sizes>),
+    Snapshot(mpsc::SyncSender<Result<Snapshot, StoreError>>),
 }
 
 /// Handle to the writer thread.
@@ -45,7 +53,8 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let counts = meta.counts.into_iter().collect();
-        let state = State { db, file, dir, sequence: meta.sequence, counts, shown };
+        let shelf = Arc::default();
+        let state = State { db, file, dir, sequence: meta.sequence, counts, shown, shelf };
         thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
         Ok(Self { jobs: Mutex::new(sender) })
     }
@@ -60,9 +69,18 @@ impl Writer {
 
     /// Compacts the database between two commits.
     pub(super) fn compact(&self) -> Sizes {
+        self.between(Job::Compact)
+    }
+
+    /// Begins a snapshot between two commits.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.between(Job::Snapshot)
+    }
+
+    fn between<T>(&self, job: impl FnOnce(mpsc::SyncSender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
         let gone = || StoreError::Broken("the writer has stopped".into());
         let (answer, done) = mpsc::sync_channel(1);
-        self.jobs.lock().map_err(|_| gone())?.send(Job::Compact(answer)).map_err(|_| gone())?;
+        self.jobs.lock().map_err(|_| gone())?.send(job(answer)).map_err(|_| gone())?;
         done.recv().map_err(|_| gone())?
     }
 }
@@ -74,13 +92,14 @@ struct State {
     sequence: u64,
     counts: BTreeMap<u8, u64>,
     shown: Arc<RwLock<LogTree>>,
+    shelf: Arc<Shelf>,
 }
 
 impl State {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut broken: Option<StoreError> = None;
         while let Ok(first) = jobs.recv() {
-            let (mut batches, mut answers, mut compact) = (Vec::new(), Vec::new(), None);
+            let (mut batches, mut answers, mut between) = (Vec::new(), Vec::new(), None);
             let mut next = Some(first);
             while let Some(job) = next.take() {
                 match job {
@@ -91,8 +110,8 @@ impl State {
                             next = jobs.try_recv().ok();
                         }
                     }
-                    // Not before what was handed over earlier.
-                    Job::Compact(answer) => compact = Some(answer),
+                    Job::Compact(answer) => between = Some(Between::Compact(answer)),
+                    Job::Snapshot(answer) => between = Some(Between::Snapshot(answer)),
                 }
             }
             // After a failed flush nobody knows what is on the disk: no more writes.
@@ -109,18 +128,35 @@ impl State {
                     let _ = answer.send(result.clone());
                 }
             }
-            if let Some(answer) = compact {
-                let result = match &broken {
-                    Some(error) => Err(error.clone()),
-                    None => self.compact(),
-                };
-                // Without a handle of the file that has the name now, no commit would reach the disk.
-                if let Err(error) = self.reopen() {
-                    broken = Some(error);
+            match between {
+                Some(Between::Compact(answer)) => {
+                    let result = match &broken {
+                        Some(error) => Err(error.clone()),
+                        None => self.compact(),
+                    };
+                    // Without a handle of the file that has the name now, no commit would reach the disk.
+                    if let Err(error) = self.reopen() {
+                        broken = Some(error);
+                    }
+                    let _ = answer.send(result);
                 }
-                let _ = answer.send(result);
+                Some(Between::Snapshot(answer)) => {
+                    let result = match &broken {
+                        Some(error) => Err(error.clone()),
+                        None => self.snapshot(),
+                    };
+                    let _ = answer.send(result);
+                }
+                None => {}
             }
         }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let tree = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let meta = meta(self.sequence, &self.counts, &tree);
+        Snapshot::begin(self.db.clone(), Arc::clone(&self.shelf), meta)
+            .ok_or_else(|| StoreError::Read("another copy of the store is being made".into()))
     }
 
     fn compact(&mut self) -> Sizes {
@@ -169,6 +205,7 @@ impl State {
         // Nothing of the log was there before.
         pending.extend(of_log.into_iter().map(|(key, value)| (key, Some(value))));
         let mut batch = sled::Batch::default();
+        let changed: Vec<Vec<u8>> = pending.keys().cloned().chain([META_KEY.to_vec()]).collect();
         for (key, value) in pending {
             let kind = key.first().copied().unwrap_or(0);
             let exists = self.db.read(|db| db.contains_key(&key)).map_err(|error| error.to_string())?;
@@ -181,21 +218,11 @@ impl State {
                 batch.remove(key);
             }
         }
-        let meta = Meta {
-            schema: SCHEMA,
-            sequence: self.sequence + 1,
-            counts: counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count)).collect(),
-            log_size: tree.size(),
-            log_root: tree.root(),
-        };
+        let meta = meta(self.sequence + 1, &counts, &tree);
         batch.insert(META_KEY, wrap(&to_bytes(&meta)));
+        self.apply(&changed, batch).map_err(|error| error.to_string())?;
         // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
-        self.db
-            .read(|db| {
-                db.apply_batch(batch)?;
-                db.flush()
-            })
-            .map_err(|error| error.to_string())?;
+        self.db.read(|db| db.flush()).map_err(|error| error.to_string())?;
         self.file.sync_data().map_err(|error| error.to_string())?;
         let keys = meta.counts.iter().map(|(_, count)| count).sum();
         Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;
@@ -204,4 +231,20 @@ impl State {
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
         Ok(self.sequence)
     }
+
+    // What a snapshot still has to read is put aside before it is changed, and nothing is read of it in between.
+    fn apply(&self, changed: &[Vec<u8>], batch: sled::Batch) -> Result<(), StoreError> {
+        let mut kept = self.shelf.lock();
+        if let Some(aside) = kept.as_mut() {
+            for key in changed {
+                aside.keep(key, || self.db.read(|db| Ok(db.get(key)?.map(|value| value.to_vec()))));
+            }
+        }
+        self.db.read(|db| db.apply_batch(batch))
+    }
+}
+
+fn meta(sequence: u64, counts: &BTreeMap<u8, u64>, tree: &LogTree) -> Meta {
+    let counts = counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count));
+    Meta { schema: SCHEMA, sequence, counts: counts.collect(), log_size: tree.size(), log_root: tree.root() }
 }

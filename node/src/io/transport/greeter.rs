@@ -1,7 +1,7 @@
 //! Greeting every member, again and again, and fetching the trust documents that they hold and this node lacks (`wire.md` D9, D19).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -82,6 +82,12 @@ impl Partners {
             Ok(lacking) => self.fetch_lacking(member, &connection, lacking).await?,
             Err(error) => tracing::debug!(%error, "a greeting is not believed"),
         }
+        // A connection begins with what both hold of each other's logs, and of all others'; where something is amiss, each greeting.
+        // Who does not say what it holds is greeted all the same.
+        let is_new = self.compared.is_new(member, connection.stable_id());
+        if (is_new || self.node.is_to_be_compared(member)) && self.compare(member, &connection).await.is_some() {
+            self.compared.note(member, connection.stable_id());
+        }
         Some(())
     }
 
@@ -137,6 +143,21 @@ async fn walk(node: Arc<Node>, connection: Connection, member: NodeId, lacking: 
     });
     taking.await.ok()?;
     is_whole
+}
+
+/// The connections over which logs were compared: the latest of each member.
+#[derive(Debug, Default)]
+pub(super) struct Compared(Mutex<BTreeMap<NodeId, usize>>);
+
+impl Compared {
+    // Whether it was not done over this connection.
+    fn is_new(&self, member: &NodeId, connection: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(member) != Some(&connection)
+    }
+
+    fn note(&self, member: &NodeId, connection: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(member.clone(), connection);
+    }
 }
 
 /// The members from whom something is being fetched: one walk each.

@@ -15,6 +15,7 @@ use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
     held::Collect,
     id::{Hash, NodeId},
+    log::passing::{Cosign, ProofCall},
     message::{Fetch, Head, MessageKind, SignedBytes},
     signed::{Document, Label},
     text::with_causes,
@@ -22,7 +23,7 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Opened;
+use super::{Opened, witnessing::told};
 use crate::{
     domain::{admission::Pace, answering::SignedAnswer, provide::Peer},
     node::Node,
@@ -194,7 +195,7 @@ impl Call {
             }
         };
         // Greetings and documents go on while this node still learns; what they bring decides about the rest.
-        if !matches!(head.kind, MessageKind::Greet | MessageKind::Fetch) {
+        if !matches!(head.kind, MessageKind::Greet | MessageKind::Fetch | MessageKind::Tell) {
             self.node.has_learned().await;
         }
         let _slot = self.members.slot(&self.member).await?;
@@ -226,6 +227,9 @@ impl Call {
                 let serves = exchanges_data(&self.node, &self.connection, &self.member);
                 self.serve_waiting(send, (head.kind, head.payload.as_slice()), serves).await
             }
+            MessageKind::Tell | MessageKind::Cosign | MessageKind::Proof => {
+                self.serve_logs(send, head.kind, head.payload.as_slice().to_vec()).await
+            }
             MessageKind::Hello
             | MessageKind::Ask
             | MessageKind::Relay
@@ -241,6 +245,7 @@ impl Call {
             | MessageKind::Requests
             | MessageKind::Watch
             | MessageKind::Audit
+            | MessageKind::Backup
             | MessageKind::Trust => self.refuse(send, "a message that members do not open").await,
         }
     }
@@ -318,7 +323,10 @@ impl Call {
         match heard.await.map_err(|_| StreamError::Closed)? {
             (Ok(lacking), hello) => {
                 if lacking.is_empty() {
-                    self.node.tried(&self.member);
+                    // What it holds of logs belongs to what is learnt of it.
+                    if self.node.is_compared(&self.member) {
+                        self.node.tried(&self.member);
+                    }
                 } else {
                     // It is fetched over this node's own connection, like everything.
                     self.node.lacking.notify_one();
@@ -372,6 +380,45 @@ impl Call {
             let taking =
                 tokio::task::spawn_blocking(move || if serves { worker.take_recall(&peer, &signed) } else { None });
             taking.await.map_err(|_| StreamError::Closed)?.map_or(Ok(Vec::new()), |said| encode(&said))?
+        };
+        within(stream::reply(send, kind, head, None, None)).await
+    }
+
+    // What members tell, show and ask of logs.
+    async fn serve_logs(&self, send: &mut SendStream, kind: MessageKind, payload: Vec<u8>) -> Result<(), StreamError> {
+        let (worker, peer) = (Arc::clone(&self.node), self.member.clone());
+        // Each costs signatures to be verified, and some a commit.
+        if !self.node.may_speak_of_logs(&self.member) {
+            self.node.door.add("logs_over_rate");
+            return self.refuse(send, "more about logs than any honest node says").await;
+        }
+        if kind == MessageKind::Proof {
+            let call: ProofCall = match decode(&payload, Cap::Small) {
+                Ok(call) => call,
+                Err(error) => return self.refuse(send, &format!("a proof: {error}")).await,
+            };
+            let active = is_active(&self.node, &self.connection, &self.member);
+            let proving = tokio::task::spawn_blocking(move || if active { worker.prove(&call) } else { Ok(None) });
+            let proof = proving.await.map_err(|_| StreamError::Closed)?.unwrap_or_else(|error| {
+                tracing::error!(%error, peer = %self.member, "a proof cannot be made");
+                None
+            });
+            let head = vec![u8::from(proof.is_some())];
+            return within(stream::reply(send, kind, head, Some(&proof.unwrap_or_default()), None)).await;
+        }
+        let head = if kind == MessageKind::Cosign {
+            let call: Cosign = match decode(&payload, Cap::Head) {
+                Ok(call) => call,
+                Err(error) => return self.refuse(send, &format!("a checkpoint: {error}")).await,
+            };
+            let looking = tokio::task::spawn_blocking(move || worker.look_at(&peer, &call));
+            encode(&looking.await.map_err(|_| StreamError::Closed)?)?
+        } else {
+            let telling = tokio::task::spawn_blocking(move || told(&worker, &peer, &payload));
+            match telling.await.map_err(|_| StreamError::Closed)? {
+                Some(head) => head,
+                None => return self.refuse(send, "what is held of logs does not decode").await,
+            }
         };
         within(stream::reply(send, kind, head, None, None)).await
     }

@@ -1,6 +1,7 @@
 //! The network: serving members and people, asking partners.
 
 mod auditing;
+mod backing_up;
 mod collector;
 mod greeter;
 mod members;
@@ -9,6 +10,7 @@ mod people;
 mod teller;
 mod upload;
 mod watching;
+mod witnessing;
 
 use std::{
     net::SocketAddr,
@@ -83,6 +85,8 @@ impl Sockets {
             tokio::spawn(Arc::clone(&partners).keep_collecting()),
             tokio::spawn(Arc::clone(&partners).keep_expiring()),
             tokio::spawn(Arc::clone(&partners).keep_nudging()),
+            tokio::spawn(Arc::clone(&partners).keep_showing()),
+            tokio::spawn(Arc::clone(&partners).keep_proving()),
             tokio::spawn(watching::keep_notifying(Arc::clone(&self.node))),
         ];
         let speaking = tokio::spawn(follow_voice(Arc::clone(&self.node), self.members.clone(), self.people.clone()));

@@ -25,7 +25,7 @@ use accord_protocol::{
 };
 use quinn::{Connection, Endpoint};
 
-use super::greeter::Walks;
+use super::greeter::{Compared, Walks};
 use crate::{
     domain::{
         provide::Peer,
@@ -94,6 +94,7 @@ pub struct Partners {
     headers: Mutex<HashMap<(NodeId, u64, Hash), Document>>,
     heads: Mutex<Heads>,
     pub(super) walks: Walks,
+    pub(super) compared: Compared,
 }
 
 impl Partners {
@@ -106,6 +107,7 @@ impl Partners {
             headers: Mutex::default(),
             heads: Mutex::default(),
             walks: Walks::default(),
+            compared: Compared::default(),
         }
     }
 

@@ -28,7 +28,7 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Opened, PartnerReply, Partners, auditing, upload, watching};
+use super::{Opened, PartnerReply, Partners, auditing, backing_up, upload, watching};
 use crate::{
     io::store::StoreError,
     node::{Actor, Node, Reply, mappings},
@@ -119,9 +119,11 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
             matches!(role, KeyRole::Operator | KeyRole::Approver | KeyRole::Auditor)
         }
         MessageKind::Records | MessageKind::Audit => matches!(role, KeyRole::Operator | KeyRole::Auditor),
-        MessageKind::Import | MessageKind::Coverage | MessageKind::Rates | MessageKind::Mapping => {
-            role == KeyRole::Operator
-        }
+        MessageKind::Import
+        | MessageKind::Coverage
+        | MessageKind::Rates
+        | MessageKind::Mapping
+        | MessageKind::Backup => role == KeyRole::Operator,
         MessageKind::Fetch
         | MessageKind::Request
         | MessageKind::Notice
@@ -130,7 +132,10 @@ fn may_open(role: KeyRole, kind: MessageKind) -> bool {
         | MessageKind::Collect
         | MessageKind::Receipt
         | MessageKind::Nudge
-        | MessageKind::Recall => false,
+        | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell => false,
     }
 }
 
@@ -190,14 +195,12 @@ async fn serve_stream(
             answer_json(send, kind, &reply).await
         }
         MessageKind::Requests => {
-            let reply = match parse::<RequestsCall>(payload) {
-                Ok(call) => blocking(node, move |node| node.requests_call(&call, &key)).await?,
-                Err(reply) => *reply,
-            };
+            let reply = requests(node, partners, key, payload).await?;
             answer_json(send, kind, &reply).await
         }
         MessageKind::Watch => watching::watch(node, key, send).await,
         MessageKind::Audit => auditing::audit(node, (key, role), payload, send).await,
+        MessageKind::Backup => backing_up::backup(node, (key, role), payload, send).await,
         MessageKind::Edition
         | MessageKind::Coverage
         | MessageKind::Records
@@ -216,7 +219,10 @@ async fn serve_stream(
         | MessageKind::Collect
         | MessageKind::Receipt
         | MessageKind::Nudge
-        | MessageKind::Recall => Err(StreamError::Kind),
+        | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell => Err(StreamError::Kind),
     }
 }
 
@@ -228,6 +234,14 @@ async fn inbox(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: &[u
             Ok(fault(3, "ROLE", message, "ask an approver"))
         }
         Ok(call) => blocking(node, move |node| node.inbox_call(&call, &key)).await,
+        Err(reply) => Ok(*reply),
+    }
+}
+
+async fn requests(node: &Arc<Node>, partners: &Partners, key: PublicKey, payload: &[u8]) -> Result<Reply, StreamError> {
+    match parse::<RequestsCall>(payload) {
+        Ok(RequestsCall::Proof { member, subject }) => Ok(partners.best_proof(&member, &subject).await),
+        Ok(call) => blocking(node, move |node| node.requests_call(&call, &key)).await,
         Err(reply) => Ok(*reply),
     }
 }
@@ -305,6 +319,23 @@ async fn editions(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: 
     }
 }
 
+async fn rates(node: &Arc<Node>, by: Actor, payload: &[u8], opened: &mut Opened) -> Result<Reply, StreamError> {
+    match parse::<RatesCall>(payload) {
+        Ok(RatesCall::Show {}) => {
+            opened.finish().await?;
+            blocking(node, Node::show_rates).await
+        }
+        Ok(RatesCall::Import {}) => {
+            let file = upload::whole(&mut opened.incoming).await?;
+            blocking(node, move |node| node.import_rates(&file, &by)).await
+        }
+        Err(reply) => {
+            opened.incoming.stop();
+            Ok(*reply)
+        }
+    }
+}
+
 // What operators, and partly auditors, do with records and editions.
 async fn for_operators(
     node: &Arc<Node>,
@@ -333,20 +364,7 @@ async fn for_operators(
             Ok(call) => blocking(node, move |_| mappings(&call)).await?,
             Err(reply) => *reply,
         },
-        MessageKind::Rates => match parse::<RatesCall>(payload) {
-            Ok(RatesCall::Show {}) => {
-                opened.finish().await?;
-                blocking(node, Node::show_rates).await?
-            }
-            Ok(RatesCall::Import {}) => {
-                let file = upload::whole(&mut opened.incoming).await?;
-                blocking(node, move |node| node.import_rates(&file, &by)).await?
-            }
-            Err(reply) => {
-                opened.incoming.stop();
-                *reply
-            }
-        },
+        MessageKind::Rates => rates(node, by, payload, opened).await?,
         MessageKind::Trust => match parse::<TrustCall>(payload) {
             Ok(TrustCall::Show {}) => {
                 opened.finish().await?;
@@ -386,10 +404,14 @@ async fn for_operators(
         | MessageKind::Receipt
         | MessageKind::Nudge
         | MessageKind::Recall
+        | MessageKind::Proof
+        | MessageKind::Cosign
+        | MessageKind::Tell
         | MessageKind::Inbox
         | MessageKind::Requests
         | MessageKind::Watch
-        | MessageKind::Audit => return Err(StreamError::Kind),
+        | MessageKind::Audit
+        | MessageKind::Backup => return Err(StreamError::Kind),
     };
     Ok(reply)
 }

@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 
 use accord_edge::clock;
 use accord_protocol::{
-    answer::AnswerHead,
     approval::Approval,
-    codec::{Cap, decode},
     id::{Hash, NodeId},
     key::PublicKey,
     log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tree},
@@ -62,19 +60,19 @@ impl Node {
         self.store.commit(batch).map(|_| ())
     }
 
-    /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which is counted.
+    /// The entry of a decision on a request; nothing for a refusal beyond those of the hour that have one, which was counted.
     pub(super) fn enter_decision(&self, batch: &mut Batch, decided: &Decided<'_>) -> Result<(), StoreError> {
+        if !decided.has_entry {
+            return Ok(());
+        }
         let standing = self.standing();
         let happening = happening::of_decision(decided, standing.trust().federation(), &standing.access.hash());
-        if happening.kind == EventKind::Refused && decided.held.is_none() {
-            let refusal =
-                decode::<AnswerHead>(decided.reply.head.as_slice(), Cap::Head).ok().and_then(|head| head.refusal());
-            let refusal = refusal.unwrap_or(Refusal::Unavailable);
-            if !self.ledger().enters(decided.requester, refusal, self.since_start.ms()) {
-                return Ok(());
-            }
-        }
         self.enter(batch, &happening)
+    }
+
+    /// Whether a refusal has an entry of its own; else it is counted with this.
+    pub(super) fn enters_refusal(&self, member: &NodeId, refusal: Refusal) -> bool {
+        self.ledger().enters(member, refusal, self.since_start.ms())
     }
 
     /// The entry of what an approver has just said of a request that waits; nothing if nobody has.
@@ -100,7 +98,7 @@ impl Node {
     /// The entry of a refusal that is not remembered, durable before the refusal leaves; beyond those of the hour it is counted. What
     /// it says of itself is only claimed. Blocks on the store.
     pub(super) fn record_refusal(&self, peer: &NodeId, denied: &Denied) {
-        if !self.ledger().enters(peer, denied.refusal, self.since_start.ms()) {
+        if !self.enters_refusal(peer, denied.refusal) {
             return;
         }
         let happening = Happening::new(
@@ -148,6 +146,7 @@ impl Node {
     /// Closes the log for witnesses: what was counted is entered, it is filled up, and a checkpoint is signed and kept. Blocks on the
     /// store.
     pub fn close_log(&self) -> Result<SignedCheckpoint, StoreError> {
+        let _alone = self.alone_closing();
         self.enter_summaries()?;
         // As many as may be needed: others commit meanwhile, and the writer takes what fills up behind them.
         let padding = (1..tick::PAD_TO).map(|_| Journal::padding(clock::now())).collect::<Result<Vec<_>, _>>()?;
@@ -162,6 +161,7 @@ impl Node {
             batch.put_checkpoint(size, &signed.note().to_string());
             self.store.commit(batch)?;
         }
+        self.was_closed(&signed);
         Ok(signed)
     }
 
@@ -206,13 +206,6 @@ impl Node {
         }
     }
 
-    /// The log in numbers, for `accord status`. Blocks on the store.
-    pub(super) fn log_json(&self) -> Result<Value, StoreError> {
-        let tree = self.store.log_tree();
-        let closed = self.store.last_checkpoint()?.map(|(size, _)| size);
-        Ok(json!({ "size": tree.size(), "root": tree.root().to_string(), "closed": closed }))
-    }
-
     /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
     fn enter_start(&self) -> Result<(), StoreError> {
         let size = self.store.log_tree().size();
@@ -233,6 +226,7 @@ impl Node {
             "policy": standing.access.hash().to_string(),
         });
         self.enter(&mut batch, &Happening::new(EventKind::Started, &Actor::Node, started))?;
+        self.enter_restored(&mut batch)?;
         if let Some(changed) = self.settings_changed(&mut batch)? {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
@@ -245,6 +239,20 @@ impl Node {
         }
         batch.is_essential();
         self.store.commit(batch).map(|_| ())
+    }
+
+    // The first start after a restoration says so, and from when on requests are decided.
+    fn enter_restored(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        if self.store.not_before()?.is_some() {
+            return Ok(());
+        }
+        let (Some(restored), Some(from)) = (self.store.restored()?, self.not_before) else { return Ok(()) };
+        let detail = json!({
+            "backup_at": restored.made_at.to_string(), "restored_at": restored.restored_at.to_string(),
+            "log_size": restored.log_size, "log_root": restored.log_root.to_string(), "refuses_before": from.to_string(),
+        });
+        batch.put_not_before(from);
+        self.enter(batch, &Happening::new(EventKind::Restored, &Actor::Node, detail))
     }
 
     /// What the last start did not have in its settings, and what it had besides.

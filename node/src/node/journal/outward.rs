@@ -13,7 +13,10 @@ use accord_protocol::{
 use serde_json::{Value, json};
 
 use super::{Actor, Happening, happening::request_json};
-use crate::{io::store::StoreError, node::Node};
+use crate::{
+    io::store::{Batch, StoreError},
+    node::Node,
+};
 
 impl Node {
     /// Enters that an officer's request is handed on. Blocks on the store.
@@ -33,7 +36,19 @@ impl Node {
         signed: &SignedBytes,
         slice_bytes: usize,
     ) -> Result<(), StoreError> {
-        self.record(&self.heard(body, &Hash::of(call.body.as_slice()), signed, slice_bytes))
+        let mut batch = Batch::default();
+        self.enter(&mut batch, &self.heard(body, &Hash::of(call.body.as_slice()), signed, slice_bytes))?;
+        let is_believed = self.is_believed(body, &Hash::of(call.body.as_slice()), signed);
+        let promise =
+            is_believed.then(|| self.put_promise(&mut batch, &body.audience, signed.payload.as_slice())).flatten();
+        self.store.commit(batch)?;
+        self.wait_for(promise);
+        Ok(())
+    }
+
+    // Whatever it is: the tool believes it or not, and this says what it was given.
+    fn is_believed(&self, body: &RequestBody, body_hash: &Hash, signed: &SignedBytes) -> bool {
+        verify_reply(self.standing().trust(), body, *body_hash, signed, accord_edge::clock::now()).is_ok()
     }
 
     /// What came back of a request.
@@ -47,8 +62,7 @@ impl Node {
         let standing = self.standing();
         let trust = standing.trust();
         let head = signed.payload.as_slice();
-        // Whatever it is: the tool believes it or not, and this says what it was given.
-        let is_believed = verify_reply(trust, body, *body_hash, signed, accord_edge::clock::now()).is_ok();
+        let is_believed = self.is_believed(body, body_hash, signed);
         let label = if is_status(head) { Label::Status } else { Label::Answer };
         let said = said(head);
         let detail = json!({

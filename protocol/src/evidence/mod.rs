@@ -3,6 +3,9 @@
 //! A JSON text with the exact bytes in hex. Nothing in it is believed but what follows from the federation's id, which the
 //! verifier brings along.
 
+mod log;
+
+pub use log::{ENTRY_WITHIN_MS, Level, Logged, NotLogged, PROOF_WITHIN_MS, Unproven, WITNESSES_NEEDED};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,8 +13,9 @@ use crate::{
     exchange::{Exchange, NotBelieved, RawReply, verify_exchange, verify_request, verify_waiting, why_waiting},
     handling::Handling,
     held::{Status, is_status},
-    id::{NodeId, from_hex},
+    id::{Hash, NodeId, from_hex},
     key::Signature,
+    log::EventKind,
     pool::{PooledTable, Why, pool},
     question::{Asked, gather, question_id},
     request::{RequestBody, SKEW_MS},
@@ -76,6 +80,9 @@ pub struct BundleReply {
     pub slice: String,
     /// The edition's header document; absent for a refusal.
     pub edition: Option<String>,
+    /// The proof that it stands in the partner's log, a `tlog-proof`; absent until somebody has fetched one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 /// One pooled row.
@@ -120,6 +127,14 @@ pub struct Statement {
     pub at: UnixMs,
     /// From which edition.
     pub edition: Option<u64>,
+    /// How an entry of a log names it: [`subject_of`](crate::log::subject_of) the signed bytes.
+    pub subject: Hash,
+    /// What its speaker's log says that happened.
+    pub kind: EventKind,
+    /// From when its speaker promised a proof; 0 = it did not.
+    pub provable_after: UnixMs,
+    /// How it stands in its speaker's log, if the file has a proof.
+    pub log: Option<Logged>,
 }
 
 /// One part that does not hold.
@@ -134,8 +149,10 @@ pub struct Failed {
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// What is proved.
+    /// What is proved: one for each reply, in the order of the exchanges.
     pub statements: Vec<Statement>,
+    /// Answers that promised a proof which should have been there for a day, and is not in the file.
+    pub unproven: Vec<Unproven>,
     /// What the asker alone says: members that gave no reply, or none that could be believed.
     pub claims: Vec<(NodeId, Why)>,
     /// What partners were told that it is about, by the topics that the requests stand under.
@@ -273,26 +290,12 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
                     let one = &exchange.answer.handling;
                     report.handling = Some(report.handling.take().map_or_else(|| one.clone(), |all| all.with(one)));
                 }
-                report.statements.push(Statement {
-                    who: exchange.answer.responder.clone(),
-                    what: if exchange.edition.is_some() { "answer" } else { "refusal" },
-                    to: exchange.answer.requester.clone(),
-                    officer: exchange.card.officer_id.to_string(),
-                    at: exchange.answer.issued_at,
-                    edition: exchange.edition.as_ref().map(|edition| edition.number),
-                });
             }
-            Err(why) => match &one.waits {
-                Some(status) => report.statements.push(Statement {
-                    who: one.body.audience.clone(),
-                    what: status.state.as_str(),
-                    to: one.body.requester.clone(),
-                    officer: one.officer.clone(),
-                    at: status.at,
-                    edition: None,
-                }),
-                None => report.claims.push((one.body.audience.clone(), *why)),
-            },
+            Err(why) if one.waits.is_none() => report.claims.push((one.body.audience.clone(), *why)),
+            Err(_) => {}
+        }
+        if let Some(reply) = bundle.exchanges.get(index).and_then(|exchange| exchange.reply.as_ref()) {
+            report.state(&trust, one, reply, at, &format!("exchanges[{index}].reply"))?;
         }
         let told = one.topic.as_ref().map(|title| (one.body.audience.clone(), title.clone()));
         report.topics.extend(told.filter(|told| !report.topics.contains(told)));
@@ -310,6 +313,40 @@ fn verify_into(bundle: &Bundle, federation: &FederationId, at: UnixMs, report: &
         return Err(Failed { part: "pooled".into(), rule: "the pooled rows do not follow from the answers".into() });
     }
     Ok(())
+}
+
+impl Report {
+    // What one reply proves, with what its partner's log adds. A proof that does not hold is a fault of the file, like anything else in it.
+    fn state(&mut self, trust: &Trust, one: &One, reply: &BundleReply, at: UnixMs, part: &str) -> Result<(), Failed> {
+        let head = bytes(&reply.head, part)?;
+        let Some(mut statement) = one.statement(trust.federation(), &head) else { return Ok(()) };
+        if let Some(proof) = &reply.log {
+            let logged = statement.proved_by(trust, proof, at);
+            let failed = |error: NotLogged| Failed { part: format!("{part}.log"), rule: with_causes(&error) };
+            statement.log = Some(logged.map_err(failed)?);
+        }
+        if statement.is_overdue(at) {
+            self.unproven.push(Unproven {
+                who: statement.who.clone(),
+                what: statement.what,
+                at: statement.at,
+                provable_after: statement.provable_after,
+            });
+        }
+        self.statements.push(statement);
+        Ok(())
+    }
+}
+
+impl One {
+    // What its reply states, before anything is known of logs; nothing where there is none.
+    fn statement(&self, federation: &FederationId, head: &[u8]) -> Option<Statement> {
+        match (&self.reply, &self.waits) {
+            (Ok(exchange), _) => Some(Statement::of_answer(exchange, head, federation)),
+            (Err(_), Some(status)) => Some(Statement::of_status((&self.body, &self.officer), status, head, federation)),
+            (Err(_), None) => None,
+        }
+    }
 }
 
 struct One {

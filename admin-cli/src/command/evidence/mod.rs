@@ -1,4 +1,8 @@
-//! `accord evidence`: verify a file, or take one partner's part of it; no network, no node. The federation's id comes from outside.
+//! `accord evidence`: verify a file, take one partner's part of it, fetch the proofs that came later. The federation's id comes from
+//! outside; only fetching needs the own node.
+
+mod complete;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +11,11 @@ use accord_protocol::{
     evidence::{Bundle, verify},
     id::NodeId,
     signed::FederationId,
-    time::UnixMs,
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
+
+pub(super) use verify::verify_file;
 
 use super::Global;
 use crate::{
@@ -25,8 +30,10 @@ const EVIDENCE_MAX: u64 = 1 << 30;
 /// `accord evidence`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Evidence {
-    /// Verify a file.
-    Verify(Verify),
+    /// Verify a file, offline: accord evidence verify evidence.json --federation ID --require witnessed.
+    Verify(verify::Verify),
+    /// Fetch what partners' logs have to prove since the file was written: accord evidence complete evidence.json.
+    Complete(complete::Complete),
     /// The part of a file that one partner is in, for whoever may see no more.
     Extract(Extract),
 }
@@ -53,26 +60,11 @@ pub(crate) struct Extract {
     force: bool,
 }
 
-/// `accord evidence verify`
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The evidence file.
-    file: PathBuf,
-    /// The federation's id, known from elsewhere; without it the profile's.
-    #[arg(long)]
-    federation: Option<String>,
-    /// Nothing in the file may be later than this. Default: now.
-    #[arg(long, value_name = "TIME")]
-    at: Option<String>,
-    /// What must be proved: signed (this version proves no more).
-    #[arg(long, default_value = "signed", value_parser = ["signed", "logged", "witnessed"])]
-    require: String,
-}
-
 impl Evidence {
     pub(crate) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
         match self {
             Self::Verify(verify) => verify.run(global),
+            Self::Complete(complete) => complete.run(global),
             Self::Extract(extract) => extract.run(global),
         }
     }
@@ -130,92 +122,6 @@ impl Extract {
             }),
             text,
         ))
-    }
-}
-
-/// Verifies an evidence file against the profile's own federation.
-pub(super) fn verify_file(file: &Path, global: &Global) -> anyhow::Result<Outcome> {
-    Verify { file: file.to_owned(), federation: None, at: None, require: "signed".to_owned() }.run(global)
-}
-
-impl Verify {
-    fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let federation = federation(self.federation.as_deref(), global)?;
-        let at: UnixMs = match &self.at {
-            Some(text) => text.parse().map_err(|error| {
-                Failure::usage("TIME", format!("--at: {error}"), "for example 2026-11-24T00:38:00Z")
-            })?,
-            None => clock::now(),
-        };
-        let name = self.file.display().to_string();
-        let bundle = read(&self.file)?;
-        let mut report = verify(&bundle, &federation, at);
-        if self.require != "signed" {
-            report.failed.push(accord_protocol::evidence::Failed {
-                part: "log".into(),
-                rule: format!("the file holds no log proof, so it is not {}", self.require),
-            });
-        }
-        let verified = report.failed.is_empty();
-        let statements: Vec<_> = report
-            .statements
-            .iter()
-            .map(|statement| {
-                json!({
-                    "who": statement.who.as_str(), "what": statement.what, "to": statement.to.as_str(), "officer": statement.officer,
-                    "at": statement.at.to_string(), "edition": statement.edition, "log": null,
-                })
-            })
-            .collect();
-        let claims: Vec<_> = report
-            .claims
-            .iter()
-            .map(|(member, why)| json!({ "member": member.as_str(), "claim": why.as_str() }))
-            .collect();
-        let failed: Vec<_> =
-            report.failed.iter().map(|failed| json!({ "part": failed.part, "rule": failed.rule })).collect();
-        let mut text = String::new();
-        for statement in &report.statements {
-            let edition = statement.edition.map_or(String::new(), |edition| format!(" from edition {edition}"));
-            let what = match statement.what {
-                said @ ("answer" | "refusal") => format!("its {said}"),
-                said => format!("that a request is {said}"),
-            };
-            text += &format!("{} signed {what} to {}{edition} at {}\n", statement.who, statement.to, statement.at);
-        }
-        for (member, why) in &report.claims {
-            text += &format!("{member}: {}, by the asker's word alone\n", why.as_str().replace('_', " "));
-        }
-        for (member, title) in &report.topics {
-            text += &format!("{member} was asked under the topic “{title}”\n");
-        }
-        if let Some(handling) = &report.handling {
-            text += &format!("handling of the whole: {}\n", handling.words().join("; "));
-        }
-        text += if verified {
-            "verified: every signature holds and the pooled table follows from the answers\n"
-        } else {
-            "NOT VERIFIED\n"
-        };
-        let result = json!({
-            "verified": verified, "federation": federation.to_string(), "question_id": bundle.question_id, "statements": statements,
-            "claims_of_the_asker": claims, "pool_recomputed": report.pool_recomputed, "failed": failed,
-            "topics": report.topics.iter().map(|(member, title)| json!({ "member": member.as_str(), "title": title })).collect::<Vec<_>>(),
-            "handling": report.handling.as_ref().map(handling_json),
-        });
-        let mut outcome = Outcome::done(result, text);
-        if let Some(first) = report.failed.first() {
-            outcome.exit = 3;
-            let next = match (&self.at, self.require.as_str()) {
-                (_, "logged" | "witnessed") => "this version proves signatures alone: --require signed",
-                (Some(_), _) => "something in the file may be later than --at; else ask the officer for the original",
-                (None, _) => "do not rely on this file; ask the officer for the original",
-            };
-            outcome.error = Some(
-                *Failure::refused("NOT-VERIFIED", format!("{}: {}", first.part, first.rule), next).in_file(&name).fault,
-            );
-        }
-        Ok(outcome)
     }
 }
 
