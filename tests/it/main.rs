@@ -46,3 +46,4 @@ mod trust_simulation;
 mod way_back;
 mod weak_keys;
 mod witnesses;
+mod yesterday;
