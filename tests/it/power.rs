@@ -235,7 +235,8 @@ fn what_is_written_down_is_all_that_the_node_does_and_every_sync_is_needed() {
         assert!(impatient(&stage.federation, &["edition", "publish"]).is_some());
     }
     println!("{}", stage.said_yes.count());
-    assert!(node.stop());
+    // Not stopped: a store that is closed in order syncs once more.
+    node.kill();
     // A change that the shim does not see would be here and not there.
     let (now, journal) = (Disk::of(&stage.folder(), WITHOUT).after(Loses::Nothing), stage.shim.journal());
     let after = |disk: &Disk, obeys| {

@@ -13,7 +13,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use accord_edge::clock;
+use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
     id::NodeId,
     log::{
@@ -41,6 +41,8 @@ pub(super) struct Logs {
     witnessing: Mutex<Witnessing>,
     // The own log as it was last closed, with the cosignatures that it has.
     closed: Mutex<Option<SignedCheckpoint>>,
+    // Since when it is so, as far as this start knows.
+    closed_since: Mutex<Stopwatch>,
     // What is kept of logs is read, judged and written by one at a time.
     alone: Mutex<()>,
     // The own log is closed by one at a time.
@@ -55,6 +57,7 @@ impl Logs {
         Ok(Self {
             witnessing: Mutex::new(Witnessing::new(store.held_checkpoints()?, store.forks()?)),
             closed: Mutex::default(),
+            closed_since: Mutex::new(Stopwatch::start()),
             alone: Mutex::default(),
             closing: Mutex::default(),
             is_restored: AtomicBool::new(store.restored()?.is_some()),
@@ -101,10 +104,16 @@ impl Node {
             is_same || known.checkpoint().size > signed.checkpoint().size
         });
         if !is_old {
+            *self.logs.closed_since.lock().unwrap_or_else(PoisonError::into_inner) = Stopwatch::start();
             *closed = Some(signed.clone());
         }
         drop(closed);
         self.log_closed.notify_one();
+    }
+
+    // For how many milliseconds others have had the chance to cosign it.
+    fn closed_for_ms(&self) -> u64 {
+        self.logs.closed_since.lock().unwrap_or_else(PoisonError::into_inner).ms()
     }
 
     /// The own log as it was last closed, with the cosignatures that it has.

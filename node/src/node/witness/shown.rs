@@ -21,6 +21,8 @@ use crate::{
 
 /// How long an owner may take to prove that two sizes are of one log.
 const UNMATCHED_MS: u64 = 60 * MINUTE_MS;
+/// How long others may take to cosign what was closed, until people are told.
+const COSIGNED_WITHIN_MS: u64 = 10 * MINUTE_MS;
 /// How old the last cosignatures may be.
 const FRESH_MS: u64 = DAY_MS;
 
@@ -98,6 +100,7 @@ impl Node {
         }
         let could = needed(witnesses(trust, me, now).count());
         if could > 0
+            && self.closed_for_ms() > COSIGNED_WITHIN_MS
             && let Some(closed) = self.last_closed()
         {
             let fresh = |(_, seconds): &(_, u64)| UnixMs(seconds.saturating_mul(1_000)).plus(FRESH_MS) >= now;
