@@ -17,7 +17,7 @@ pub(crate) const ROLE_OFFICER: u8 = 7;
 pub(crate) const ROLE_OPERATOR: u8 = 8;
 
 /// Every label with its number, as `docs/wire.md` 4 lists those in use.
-pub(crate) const LABELS: [(&str, u16); 19] = [
+pub(crate) const LABELS: [(&str, u16); 20] = [
     ("root", 1),
     ("roster", 2),
     ("member-keys", 3),
@@ -37,6 +37,7 @@ pub(crate) const LABELS: [(&str, u16); 19] = [
     ("receipt", 20),
     ("edition", 21),
     ("view", 22),
+    ("backup", 23),
 ];
 
 /// A label's number.
