@@ -282,6 +282,48 @@ fn sizes_that_never_meet_are_held_against_each_other_by_a_proof_of_the_owner() {
 }
 
 #[test]
+fn an_owner_that_says_no_is_counted_and_one_that_is_down_is_not() {
+    let federation = Federation::new(&[ES, IT, DK]);
+    let mut nodes = federation.start_all();
+    let size = close(&federation, IT);
+    until(&federation, "both hold it", || is_witnessed(&federation, IT, size, 2));
+    // Of one that the owner has never closed it can prove nothing, and says so.
+    let insider = Member::open(&federation.path(), ES, DK);
+    let larger = forged(&federation, IT, size + 640, 9);
+    let told = Told { notes: Bounded::new(vec![larger.bare().unwrap()]).unwrap() };
+    assert!(insider.hear(MessageKind::Tell, encode(&told).unwrap()).is_some());
+    // Whoever has closed its own log looks round at once. A round has ended when the next one shows the log.
+    let rounds = || {
+        for _ in 0..2 {
+            done(&federation.operator(DK, &["coverage", "set", "seizure", "2020", "partial", "--json"]));
+            let own = close(&federation, DK);
+            until(&federation, "it is shown", || {
+                log(&federation, ES)["holds"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|held| held["member"] == DK && held["size"] == own)
+            });
+        }
+        log(&federation, DK)["unmatched"][0].clone()
+    };
+    let said = rounds();
+    assert_eq!(
+        (&said["member"], &said["told_by"], &said["told"]),
+        (&json!(IT), &json!(ES), &json!(size + 640)),
+        "{said}"
+    );
+    assert!(said["refused"].as_u64().unwrap() > 0 && said["asked"] == said["refused"], "{said}");
+    assert_eq!(open_fork(&federation, DK, IT), None, "it takes hours");
+    assert!(!warned(&federation, DK, "UNMATCHED") && !warned(&federation, DK, "FORK"));
+    // Who is not there is not to blame.
+    assert!(nodes.remove(1).stop());
+    let before = rounds();
+    assert_eq!(rounds()["asked"], before["asked"]);
+    nodes.clear();
+}
+
+#[test]
 fn an_older_copy_of_a_node_serves_nobody_until_administrators_of_both_sides_accept_it() {
     let federation = Federation::new(&[ES, IT, DK]);
     let mut nodes = federation.start_all();
