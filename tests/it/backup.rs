@@ -211,7 +211,7 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     });
     italy.kill();
     assert_eq!(restore(&federation, "it.age", "new-it", &[]).code, 0);
-    let _italy = Running::start(&path, "new-it");
+    let italy = Running::start(&path, "new-it");
     settle(&federation);
     let open = || {
         let forks = status(&federation, IT)["log"]["forks"].as_array().unwrap().clone();
@@ -232,6 +232,19 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     until(&federation, "it serves again", || officer.ask(&officer.request(IT, "2021..2024")).word() == "answered");
     assert!(status(&federation, IT)["restored"].is_null());
     done(&federation.operator(IT, &["audit", "verify", "--json"]));
+
+    // A second loss is noticed, too: nothing of a size that was lost is closed again.
+    done(&federation.operator(IT, &["backup", "again.age", "--json"]));
+    let again = done(&federation.operator(IT, &["audit", "close", "--json"]))["size"].clone();
+    assert!(again.as_u64() > closed.as_u64(), "{again} after {closed}");
+    until(&federation, "the other one has seen that", || {
+        status(&federation, ES)["log"]["holds"].as_array().unwrap().iter().any(|held| held["size"] == again)
+    });
+    assert_eq!(open(), None);
+    italy.kill();
+    assert_eq!(restore(&federation, "again.age", "newer-it", &[]).code, 0);
+    let _italy = Running::start(&path, "newer-it");
+    until(&federation, "it is told of its second loss", || open().is_some_and(|second| second != id));
 }
 
 fn settle(federation: &Federation) {

@@ -21,6 +21,9 @@ use super::unmatched::{Unmatched, Without};
 /// How long a member says that its log is shorter than what was seen of it, until that is kept as evidence.
 const BELIEVED_BEHIND_MS: u64 = 20_000;
 
+/// Lost entries in whose place others are put, at most: some days of a busy node.
+const FILLED_MAX: u64 = 1 << 18;
+
 /// A checkpoint of a member's log that its key has signed, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -56,6 +59,13 @@ impl Fork {
     pub fn is_unproven(&self) -> bool {
         let both = claimed(&self.held).zip(claimed(&self.shown));
         both.is_some_and(|(held, shown)| refusal_id(&held, &shown) == self.id)
+    }
+
+    /// The largest size of a log that was accepted as lost; nothing where nothing was, or more than can be filled up again.
+    pub fn lost_up_to(&self) -> Option<u64> {
+        let lost = claimed(&self.held).filter(|_| self.accepted_at != UnixMs(0))?.size;
+        let there = claimed(&self.shown).map_or(0, |shown| shown.size);
+        (lost.saturating_sub(there) <= FILLED_MAX).then_some(lost)
     }
 }
 
@@ -270,6 +280,12 @@ impl Witnessing {
         self.open_fork(&fork.member).is_none() && self.forks.iter().all(|known| known.id != fork.id)
     }
 
+    /// The largest size of a member's own log that its administrators have accepted as lost. The log is never closed in a smaller one
+    /// again, so that what others hold of up to there is of the log that was lost, and what they hold of later ones is not.
+    pub fn lost_up_to(&self, me: &NodeId) -> Option<u64> {
+        self.forks.iter().filter(|fork| fork.member == *me).filter_map(Fork::lost_up_to).max()
+    }
+
     /// Keeps in mind what was kept.
     pub fn hold(&mut self, member: &NodeId, held: Held) {
         self.held.insert(member.clone(), held);
@@ -482,6 +498,32 @@ mod tests {
         known.note_unmatched(&it, told_of(&es, 9));
         known.forget_unmatched(|of, _| of == &es);
         assert!(known.unmatched().is_empty());
+    }
+
+    #[test]
+    fn what_was_accepted_as_lost_has_an_end() {
+        let it: NodeId = "IT-AGENCY".parse().unwrap();
+        let lost = |held, shown, accepted_at| Fork {
+            id: Hash([1; 32]),
+            member: it.clone(),
+            at: UnixMs(1),
+            told_by: "ES-AGENCY".parse().unwrap(),
+            held: note(held, 1),
+            shown: note(shown, 2),
+            accepted_at: UnixMs(accepted_at),
+        };
+        for (what, fork, want) in [
+            ("open", lost(192, 100, 0), None),
+            ("accepted", lost(192, 100, 5), Some(192)),
+            ("rewritten, nothing lost", lost(64, 100, 5), Some(64)),
+            ("as many as can be filled up", lost(100 + FILLED_MAX, 100, 5), Some(100 + FILLED_MAX)),
+            ("signed by a thief of the key", lost(1 << 60, 100, 5), None),
+        ] {
+            assert_eq!(fork.lost_up_to(), want, "{what}");
+            let known = Witnessing::new(BTreeMap::new(), vec![lost(32, 16, 5), fork]);
+            assert_eq!(known.lost_up_to(&it), want.max(Some(32)), "{what}");
+            assert_eq!(known.lost_up_to(&"ES-AGENCY".parse().unwrap()), None);
+        }
     }
 
     #[test]

@@ -190,12 +190,14 @@ impl Node {
             self.witnessing().held_of_own(by, 0, None);
             return Ok(());
         }
-        // What was accepted as lost stays lost: others may hold it for long.
-        let is_accepted = self.witnessing().forks().iter().any(|fork| {
-            fork.member == self.config.member
-                && fork.accepted_at != UnixMs(0)
-                && claimed(&fork.held).is_some_and(|lost| theirs.size <= lost.size)
-        });
+        // What was accepted as lost stays lost: others may hold it for long. What is larger was closed later, and is another loss.
+        let is_accepted = {
+            let (witnessing, me) = (self.witnessing(), &self.config.member);
+            let is_it = |fork: &Fork| claimed(&fork.held).as_ref() == Some(theirs);
+            let mut accepted =
+                witnessing.forks().iter().filter(|fork| fork.member == *me && fork.accepted_at != UnixMs(0));
+            accepted.any(is_it) || witnessing.lost_up_to(me).is_some_and(|lost| theirs.size <= lost)
+        };
         if !is_accepted {
             // Also where no key signs any more.
             let shown = self.checkpoint_with_tree().ok().and_then(|(_, now)| now.bare()).unwrap_or_default();
@@ -212,6 +214,11 @@ impl Node {
         }
         self.witnessing().was_compared(by);
         Ok(())
+    }
+
+    /// The largest size of the own log that was accepted as lost.
+    pub(in crate::node) fn lost_up_to(&self) -> u64 {
+        self.witnessing().lost_up_to(&self.config.member).unwrap_or_default()
     }
 
     /// Who is to be shown the own log: after it was closed everybody, else those who do not hold it as it was last closed.
