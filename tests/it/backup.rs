@@ -247,6 +247,51 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     until(&federation, "it is told of its second loss", || open().is_some_and(|second| second != id));
 }
 
+#[test]
+fn no_edition_of_a_restored_node_has_a_number_of_one_that_it_has_forgotten() {
+    let federation = Federation::new(&[ES, IT]);
+    with_recovery(&federation, IT);
+    let _spain = federation.start(ES);
+    let mut italy = federation.start_settled(IT);
+    let path = federation.path();
+    let publish = |rows_of: &str| {
+        let file = format!("{rows_of}.csv");
+        fs::write(path.join(&file), rows(rows_of, 40)).unwrap();
+        done(&federation.operator(IT, &["import", &file, "--json"]));
+        let said = done(&federation.operator(IT, &["edition", "publish", "--json"]));
+        said["edition"].as_u64().unwrap()
+    };
+    let seen = || {
+        let ask = ["ask", "seizures-year-drug", "--from", IT, "--period", "2021..2024", "--json"];
+        let said = done(&federation.officer(&ask));
+        said["partners"][0]["edition"]["number"].as_u64().unwrap()
+    };
+    let first = seen();
+    done(&federation.operator(IT, &["backup", "it.age", "--json"]));
+    let mut before = vec![first, publish("A"), publish("B")];
+    assert_eq!((before[2], seen()), (first + 2, first + 2));
+    for round in 0..2 {
+        italy.kill();
+        let dir = format!("new-it-{round}");
+        assert_eq!(restore(&federation, "it.age", &dir, &[]).code, 0);
+        italy = Running::start(&path, &dir);
+        until(&federation, "others have said what they hold", || status(&federation, IT)["restored"].is_null());
+        assert_eq!(seen(), first, "what is in the backup has the number that it had");
+        for rows_of in [format!("C{round}"), format!("D{round}")] {
+            let number = publish(&rows_of);
+            assert!(before.iter().all(|old| *old < number), "{number} after {before:?}");
+            assert_eq!(seen(), number);
+            before.push(number);
+        }
+        let listed = done(&federation.operator(IT, &["edition", "list", "--json"]));
+        let listed: Vec<u64> =
+            listed["editions"].as_array().unwrap().iter().map(|one| one["edition"].as_u64().unwrap()).collect();
+        assert_eq!((listed.len(), listed.iter().max()), (3, before.last()), "{listed:?}");
+        assert_eq!(status(&federation, IT)["editions"], json!(3));
+    }
+    done(&federation.operator(IT, &["verify", "--json"]));
+}
+
 fn settle(federation: &Federation) {
     let is_settled = (0..300).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
