@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Actor, Happening, NOT_PROTECTED, Node, Reply, done,
     edition_view::{View, rules_json},
-    editions::{unknown_table, vintages_json},
+    editions::{LoadedEdition, unknown_table, vintages_json},
     failed, notice, only_one,
     unpublished::{NotFilled, not_continued, notices, withdrawn_before},
 };

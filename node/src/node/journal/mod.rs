@@ -10,7 +10,7 @@ use accord_protocol::{
     approval::Approval,
     id::{Hash, NodeId},
     key::PublicKey,
-    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tree},
+    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tick, tree},
     refusal::{Reason, Refusal},
     signed::Document,
 };
@@ -20,7 +20,7 @@ pub use happening::{Actor, Happening};
 
 use super::Node;
 use crate::{
-    domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied, tick},
+    domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied},
     io::{
         journal::{Journal, JournalError},
         store::{Batch, LogTree, NewEntry, StoreError},
