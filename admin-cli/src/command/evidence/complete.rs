@@ -1,12 +1,15 @@
 //! `accord evidence complete`: proofs of partners' logs that the own node has got since, put into a file once they are verified.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use accord_edge::{clock, files};
+use accord_edge::{
+    clock::{self, Stopwatch},
+    files,
+};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     evidence::{Bundle, BundleReply, Level, Report, Statement, verify},
-    id::{from_hex, to_hex},
+    id::{NodeId, from_hex, to_hex},
     message::{MessageKind, Notice, PersonReply, RequestsCall},
     signed::{Document, Label},
     text::with_causes,
@@ -27,6 +30,9 @@ use crate::{
     output::{Failure, Outcome},
     profile::Profile,
 };
+
+/// From when on a partner that gave no proof is taken for one that does not answer.
+const SILENT_MS: u64 = 4_000;
 
 /// `accord evidence complete`
 #[derive(Debug, Args)]
@@ -106,7 +112,7 @@ impl Complete {
         }
         let found = block_on(async {
             let client = Client::connect(&profile, global).await?;
-            let found = fetch(&client, &before, |statement| !is_fully_proved(statement)).await?;
+            let found = fetch(&client, &before, |statement| !is_fully_proved(statement), &mut BTreeSet::new()).await?;
             client.close().await;
             Ok(found)
         })?;
@@ -123,24 +129,32 @@ impl Complete {
     }
 }
 
-/// Asks the own node for the proof of each reply of which one is wanted.
+/// Asks the own node for the proof of each reply of which one is wanted. Partners that keep it waiting come to be `silent`, and are not
+/// asked about the rest.
 pub(super) async fn fetch(
     client: &Client,
     report: &Report,
     is_wanted: impl Fn(&Statement) -> bool,
+    silent: &mut BTreeSet<NodeId>,
 ) -> anyhow::Result<Vec<Found>> {
     let mut all = Vec::new();
     for statement in &report.statements {
-        if !is_wanted(statement) {
-            all.push(Found::default());
+        if !is_wanted(statement) || silent.contains(&statement.who) {
+            let why = is_wanted(statement).then(|| format!("{} has just not answered in time", statement.who));
+            all.push(Found { proof: None, why });
             continue;
         }
+        let watch = Stopwatch::start();
         let call = RequestsCall::Proof { member: statement.who.to_string(), subject: statement.subject.to_string() };
         let reply: PersonReply<Value> = client.call(MessageKind::Requests, &call).await?;
         let said = result_of(reply)?;
         let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
         let plain = |why: String| why.chars().filter(|letter| !letter.is_control()).take(200).collect();
-        all.push(Found { proof: text("proof"), why: text("why").map(plain) });
+        let found = Found { proof: text("proof"), why: text("why").map(plain) };
+        if found.proof.is_none() && watch.ms() > SILENT_MS {
+            silent.insert(statement.who.clone());
+        }
+        all.push(found);
     }
     Ok(all)
 }

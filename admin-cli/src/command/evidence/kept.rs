@@ -1,5 +1,7 @@
 //! The evidence of answers that are kept: proofs that can be had by now are put into it without being asked for one by one.
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use accord_edge::{clock, files};
 use accord_protocol::{
     evidence::{Bundle, Report, Statement, verify},
@@ -43,7 +45,8 @@ struct Open {
     report: Report,
 }
 
-/// Asks the own node for the proofs that kept evidence lacks, and puts in what holds. Without any that could be had, no node is asked.
+/// Asks the own node for the proofs that kept evidence lacks, and puts in what holds. Where all is proved as well as
+/// can be, no node is asked.
 pub(in crate::command) fn complete_kept(profile: &Profile, global: &Global) -> anyhow::Result<Vec<Completed>> {
     let now = clock::now();
     let federation = *profile.trust()?.0.federation();
@@ -53,9 +56,9 @@ pub(in crate::command) fn complete_kept(profile: &Profile, global: &Global) -> a
     }
     let found = block_on(async {
         let client = Client::connect(profile, global).await?;
-        let mut found = Vec::new();
+        let (mut found, mut silent) = (Vec::new(), BTreeSet::new());
         for one in &open {
-            found.push(fetch(&client, &one.report, |statement| is_due(statement, now)).await?);
+            found.push(fetch(&client, &one.report, is_provable, &mut silent).await?);
         }
         client.close().await;
         Ok(found)
@@ -75,7 +78,7 @@ pub(in crate::command) fn complete_kept(profile: &Profile, global: &Global) -> a
     Ok(all)
 }
 
-fn evidence_of(answer: &Kept) -> std::path::PathBuf {
+fn evidence_of(answer: &Kept) -> PathBuf {
     answer.dir.join("evidence.json")
 }
 
@@ -87,10 +90,15 @@ fn look_into(answer: Kept, federation: &FederationId, now: UnixMs) -> Option<Ope
     }
     let bundle = read(&evidence_of(&answer)).ok()?;
     let report = verify(&bundle, federation, now);
-    let is_open = report.failed.is_empty() && report.statements.iter().any(|statement| is_due(statement, now));
+    let is_open = report.failed.is_empty() && report.statements.iter().any(is_provable);
     is_open.then_some(Open { answer, bundle, report })
 }
 
+// A log may be closed before it has to be: what is not due yet is asked for, too.
+fn is_provable(statement: &Statement) -> bool {
+    !is_fully_proved(statement) && statement.provable_from().is_some()
+}
+
 fn is_due(statement: &Statement, now: UnixMs) -> bool {
-    !is_fully_proved(statement) && statement.provable_from().is_some_and(|from| from <= now)
+    is_provable(statement) && statement.provable_from().is_some_and(|from| from <= now)
 }
