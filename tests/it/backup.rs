@@ -237,6 +237,14 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     done(&federation.operator(IT, &["backup", "again.age", "--json"]));
     let again = done(&federation.operator(IT, &["audit", "close", "--json"]))["size"].clone();
     assert!(again.as_u64() > closed.as_u64(), "{again} after {closed}");
+    // The other one sees that this is not the log that it held, and goes on with it once its own administrators accept that.
+    let of_other = || {
+        let forks = status(&federation, ES)["log"]["forks"].as_array().unwrap().clone();
+        forks.iter().find(|fork| fork["accepted_at"].is_null()).map(|fork| fork["id"].as_str().unwrap().to_owned())
+    };
+    until(&federation, "the other one finds another log", || of_other().is_some());
+    federation.suspend(ES, (Way::Lifts, Target::Fork, &of_other().unwrap()), &[1, 2], "other-fork.accord");
+    assert_eq!(federation.publish(ES, &["other-fork.accord"]).code, 0);
     until(&federation, "the other one has seen that", || {
         status(&federation, ES)["log"]["holds"].as_array().unwrap().iter().any(|held| held["size"] == again)
     });

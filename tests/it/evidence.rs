@@ -170,7 +170,8 @@ fn an_officer_completes_evidence_once_the_partners_logs_are_closed() {
 
     // What is kept needs no file to be named.
     let listed = result(&federation.officer(&["history", "list", "--json"]), 0);
-    let (id, kept) = (&listed["answers"][0]["id"], listed["answers"][0]["evidence"].as_str().unwrap());
+    let last = listed["answers"].as_array().unwrap().last().unwrap();
+    let (id, kept) = (&last["id"], last["evidence"].as_str().unwrap());
     let kept = federation.path().join(kept);
     let level = || {
         let verify = ["evidence", "verify", kept.to_str().unwrap(), "--federation", &federation.id, "--json"];
@@ -178,7 +179,8 @@ fn an_officer_completes_evidence_once_the_partners_logs_are_closed() {
     };
     assert_eq!(level(), "signed");
     let collect = || result(&federation.officer(&["history", "collect", "--json"]), 0)["proofs"].clone();
-    assert_eq!(collect(), json!([{ "id": id, "added": 3, "missing": 0 }]));
+    let proofs = collect();
+    assert!(proofs.as_array().unwrap().contains(&json!({ "id": id, "added": 3, "missing": 0 })), "{proofs}");
     assert_eq!(level(), "witnessed");
     let before = std::fs::metadata(&kept).unwrap().modified().unwrap();
     assert_eq!(collect(), json!([]), "nothing is left to be asked for");

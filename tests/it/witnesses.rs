@@ -341,7 +341,10 @@ fn an_owner_that_has_refused_for_hours_is_stopped_until_two_administrators_accep
     assert!(es.stop());
     // What hours of asking come to, by the rules that the node has, is kept here at once.
     let (it, dk): (NodeId, NodeId) = (IT.parse().unwrap(), DK.parse().unwrap());
-    let (store, _) = Store::open(&federation.path().join("ES-AGENCY/node/store"), 16 << 20).unwrap();
+    // In a copy: who opens a store has it until its process ends.
+    let (place, aside) = (federation.path().join("ES-AGENCY/node/store"), federation.path().join("aside"));
+    copy_folder(&place, &aside);
+    let (store, _) = Store::open(&aside, 16 << 20).unwrap();
     let mut known = Witnessing::new(store.held_checkpoints().unwrap(), Vec::new());
     let (checkpoint, note) = (larger.checkpoint().clone(), larger.bare().unwrap());
     let asking = Asking::default();
@@ -352,6 +355,8 @@ fn an_owner_that_has_refused_for_hours_is_stopped_until_two_administrators_accep
     batch.put_fork(&fork);
     store.commit(batch).unwrap();
     drop(store);
+    fs::remove_dir_all(&place).unwrap();
+    copy_folder(&aside, &place);
 
     let _es = federation.start_settled(ES);
     let id = open_fork(&federation, ES, IT).unwrap();

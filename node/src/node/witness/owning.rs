@@ -212,7 +212,13 @@ impl Node {
                 accepted_at: UnixMs(0),
             })?;
         }
-        self.witnessing().was_compared(by);
+        let mut witnessing = self.witnessing();
+        if is_accepted {
+            // It is shown from there on, finds that this is another log, and goes on with it once its administrators accept that too.
+            witnessing.held_of_own(by, theirs.size, None);
+        } else {
+            witnessing.was_compared(by);
+        }
         Ok(())
     }
 
