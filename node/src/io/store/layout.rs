@@ -112,7 +112,7 @@ impl Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 7;
+pub(super) const SCHEMA: u32 = 8;
 /// The oldest that it reads: what came since are kinds of keys that an older store has none of.
 pub(super) const OLDEST_SCHEMA: u32 = 6;
 /// Key of the meta record.

@@ -6,19 +6,25 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, mpsc},
     thread,
+    time::Duration,
 };
+
+use accord_edge::clock::Stopwatch;
 
 use super::{
     Batch, StoreError,
     compact::Database,
     layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
     log::LogTree,
-    manifest::Manifest,
+    manifest::{Manifest, ManifestFile},
     snapshot::{Shelf, Snapshot},
 };
 
 /// Commits merged into one flush, at most.
 const GROUP_MAX: usize = 64;
+/// How long after a commit the next one begins at the earliest, where commits come faster than they become durable: one that is for several
+/// costs hardly more than one for one.
+const GATHER: Duration = Duration::from_millis(2);
 
 type Answer = mpsc::SyncSender<Result<u64, StoreError>>;
 type Sizes = Result<(u64, u64), StoreError>;
@@ -54,7 +60,8 @@ impl Writer {
         let (sender, receiver) = mpsc::channel();
         let counts = meta.counts.into_iter().collect();
         let shelf = Arc::default();
-        let state = State { db, file, dir, sequence: meta.sequence, counts, shown, shelf };
+        let manifest = ManifestFile::new(dir.clone());
+        let state = State { db, file, dir, manifest, sequence: meta.sequence, counts, shown, shelf };
         thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
         Ok(Self { jobs: Mutex::new(sender) })
     }
@@ -89,6 +96,7 @@ struct State {
     db: Database,
     file: File,
     dir: PathBuf,
+    manifest: ManifestFile,
     sequence: u64,
     counts: BTreeMap<u8, u64>,
     shown: Arc<RwLock<LogTree>>,
@@ -98,7 +106,17 @@ struct State {
 impl State {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut broken: Option<StoreError> = None;
-        while let Ok(first) = jobs.recv() {
+        let mut since_last = Stopwatch::start();
+        loop {
+            // Where one waits already when the commit before it is done, more are about to come.
+            let (first, gather) = match jobs.try_recv() {
+                Ok(job) => (job, GATHER),
+                Err(mpsc::TryRecvError::Empty) => match jobs.recv() {
+                    Ok(job) => (job, Duration::ZERO),
+                    Err(mpsc::RecvError) => return,
+                },
+                Err(mpsc::TryRecvError::Disconnected) => return,
+            };
             let (mut batches, mut answers, mut between) = (Vec::new(), Vec::new(), None);
             let mut next = Some(first);
             while let Some(job) = next.take() {
@@ -107,7 +125,8 @@ impl State {
                         batches.push(batch);
                         answers.push(answer);
                         if batches.len() < GROUP_MAX {
-                            next = jobs.try_recv().ok();
+                            let left = gather.saturating_sub(Duration::from_micros(since_last.us()));
+                            next = jobs.recv_timeout(left).ok();
                         }
                     }
                     Job::Compact(answer) => between = Some(Between::Compact(answer)),
@@ -123,6 +142,7 @@ impl State {
                 if let Err(error) = &result {
                     broken = Some(error.clone());
                 }
+                since_last = Stopwatch::start();
                 for answer in answers {
                     // Whoever waited may have been cancelled; the commit stands either way.
                     let _ = answer.send(result.clone());
@@ -202,14 +222,39 @@ impl State {
             entries.extend(padding.into_iter().take(missing));
         }
         tree.append(entries, &mut of_log);
-        // Nothing of the log was there before.
-        pending.extend(of_log.into_iter().map(|(key, value)| (key, Some(value))));
+        let meta = self.apply(pending, of_log, &mut counts, &tree).map_err(|error| error.to_string())?;
+        // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
+        self.db.read(|db| db.flush()).map_err(|error| error.to_string())?;
+        self.file.sync_data().map_err(|error| error.to_string())?;
+        let keys = meta.counts.iter().map(|(_, count)| count).sum();
+        self.manifest.write(&Manifest { schema: SCHEMA, sequence: meta.sequence, keys })?;
+        self.counts = counts;
+        self.sequence = meta.sequence;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
+        Ok(self.sequence)
+    }
+
+    // Writes all of it at once, and the meta record with it.
+    fn apply(
+        &self,
+        pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        of_log: Vec<(Vec<u8>, Vec<u8>)>,
+        counts: &mut BTreeMap<u8, u64>,
+        tree: &LogTree,
+    ) -> Result<Meta, StoreError> {
+        // What a snapshot still has to read is put aside before it is changed, and nothing is read of it in between.
+        let mut kept = self.shelf.lock();
+        if let Some(aside) = kept.as_mut() {
+            let of_log = of_log.iter().map(|(key, _)| key);
+            for key in pending.keys().chain(of_log).map(Vec::as_slice).chain([META_KEY]) {
+                aside.keep(key, || self.db.read(|db| Ok(db.get(key)?.map(|value| value.to_vec()))));
+            }
+        }
         let mut batch = sled::Batch::default();
-        let changed: Vec<Vec<u8>> = pending.keys().cloned().chain([META_KEY.to_vec()]).collect();
+        let kind = |key: &[u8]| key.first().copied().unwrap_or(0);
         for (key, value) in pending {
-            let kind = key.first().copied().unwrap_or(0);
-            let exists = self.db.read(|db| db.contains_key(&key)).map_err(|error| error.to_string())?;
-            let count = counts.entry(kind).or_default();
+            let exists = self.db.read(|db| db.contains_key(&key))?;
+            let count = counts.entry(kind(&key)).or_default();
             if let Some(value) = value {
                 *count += u64::from(!exists);
                 batch.insert(key, value);
@@ -218,29 +263,15 @@ impl State {
                 batch.remove(key);
             }
         }
-        let meta = meta(self.sequence + 1, &counts, &tree);
-        batch.insert(META_KEY, wrap(&to_bytes(&meta)));
-        self.apply(&changed, batch).map_err(|error| error.to_string())?;
-        // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
-        self.db.read(|db| db.flush()).map_err(|error| error.to_string())?;
-        self.file.sync_data().map_err(|error| error.to_string())?;
-        let keys = meta.counts.iter().map(|(_, count)| count).sum();
-        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;
-        self.counts = counts;
-        self.sequence = meta.sequence;
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
-        Ok(self.sequence)
-    }
-
-    // What a snapshot still has to read is put aside before it is changed, and nothing is read of it in between.
-    fn apply(&self, changed: &[Vec<u8>], batch: sled::Batch) -> Result<(), StoreError> {
-        let mut kept = self.shelf.lock();
-        if let Some(aside) = kept.as_mut() {
-            for key in changed {
-                aside.keep(key, || self.db.read(|db| Ok(db.get(key)?.map(|value| value.to_vec()))));
-            }
+        // Nothing of the log was there before, so nothing is looked for.
+        for (key, value) in of_log {
+            *counts.entry(kind(&key)).or_default() += 1;
+            batch.insert(key, value);
         }
-        self.db.read(|db| db.apply_batch(batch))
+        let meta = meta(self.sequence + 1, counts, tree);
+        batch.insert(META_KEY, wrap(&to_bytes(&meta)));
+        self.db.read(|db| db.apply_batch(batch))?;
+        Ok(meta)
     }
 }
 
