@@ -249,7 +249,8 @@ fn verified(Verified { report, says_destroyed }: &Verified, trust: &Trust, folde
     }
     let mut outcome = Outcome::done(
         json!({
-            "verified": true, "member": report.member.as_str(), "size": report.size, "destroyed": report.destroyed, "root": report.root.to_string(),
+            "verified": true, "member": report.member.as_str(), "size": report.size, "destroyed": report.destroyed,
+            "says_destroyed": says_destroyed, "root": report.root.to_string(),
             "details": report.details, "details_gone": gone, "kinds": kinds, "first": times.as_ref().map(|times| &times.0), "last": times.as_ref().map(|times| &times.1),
             "checkpoints": report.checkpoints.iter().map(|signed| signed.checkpoint().size).collect::<Vec<_>>(),
             "clock_set_back": report.set_back, "witnesses": seen, "folder": folder,
