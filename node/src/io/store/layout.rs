@@ -73,6 +73,8 @@ accord_protocol::codes! {
         LogTile = 0x54 "log-tile",
         /// Which entries are about a signed thing: `S`, subject, number.
         LogSubject = 0x53 "log-subject",
+        /// How many entries of the log were destroyed.
+        LogDestroyed = 0x44 "log-destroyed",
         /// Parts of checkpoints of the log: `C`, size, part.
         LogCheckpoint = 0x43 "log-checkpoint",
         /// Checkpoints of others' logs: `H`, member, `/`, size.

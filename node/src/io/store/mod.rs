@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod compact;
 mod contradictions;
+mod destroyed;
 mod greetings;
 mod held;
 mod layout;
@@ -34,6 +35,7 @@ use std::{
 pub use agreements::{AgreementEntry, Course};
 pub use check::{Checked, Flaw, Holding};
 pub use contradictions::ContradictionEntry;
+pub use destroyed::{Destroyed, Place, Said};
 pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use log::{LogNodes, LogTree, NewEntry};

@@ -231,9 +231,13 @@ impl Node {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
         // What somebody put into the folder while no node ran is in force from now on.
+        let destroyed = self.store.destroyed()?.entries;
         for document in &standing.held.documents {
             let happening = self.document_happening(document, &Actor::Node);
             if self.store.about(&happening.subject)?.is_empty() {
+                // It may have had an entry that was destroyed: what is in force always has one.
+                let happening =
+                    if destroyed > 0 { happening.with("log_begins_at", json!(destroyed)) } else { happening };
                 self.enter(&mut batch, &happening)?;
             }
         }
