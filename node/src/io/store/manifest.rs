@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use accord_edge::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 
+use super::failure::Failure;
+
 /// What the store must hold at least.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,13 +34,8 @@ impl Manifest {
     }
 
     /// Replaces it, durably.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), String> {
-        let text = serde_json::to_vec(self).map_err(|error| error.to_string())?;
-        files::write_atomically(&path(dir), &text).map_err(|error| {
-            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": ")
-        })
+    pub(super) fn write(&self, dir: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_vec(self).map_err(Failure::other)?;
+        Ok(files::write_atomically(&path(dir), &text)?)
     }
 }
