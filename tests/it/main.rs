@@ -21,6 +21,7 @@ mod evidence;
 mod exchange;
 mod faults;
 mod federation;
+mod full_disk;
 mod handling;
 mod imports;
 mod inbox;

@@ -26,7 +26,7 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-use super::store::NewEntry;
+use super::store::{NewEntry, is_full};
 
 /// Bytes of a key's name.
 const NAME: usize = 12;
@@ -105,6 +105,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl JournalError {
+    /// The folder where there was no room, if that is why.
+    pub fn lacks_room(&self) -> Option<&Path> {
+        match self {
+            Self::File(FileError::Io { path, source, .. }) | Self::Io { path, source } if is_full(source) => {
+                path.parent()
+            }
+            Self::File(_) | Self::Io { .. } | Self::Random(_) | Self::Changed | Self::Length { .. } => None,
+        }
+    }
 }
 
 /// Keys of months, and what seals with them.

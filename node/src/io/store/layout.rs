@@ -152,7 +152,13 @@ impl Batch {
     /// Bytes of all values.
     pub fn bytes(&self) -> u64 {
         let puts = self.puts.iter().map(|(key, value)| (key.len() + value.len()) as u64);
-        puts.chain(self.entries.iter().map(|entry| (ENTRY_BYTES + entry.sealed.len()) as u64)).sum()
+        let entries = self.entries.iter().chain(&self.padding);
+        puts.chain(entries.map(|entry| (ENTRY_BYTES + entry.sealed.len()) as u64)).sum()
+    }
+
+    /// Bytes of the keys that are removed.
+    pub(super) fn bytes_of_removals(&self) -> u64 {
+        self.deletes.iter().map(|key| key.len() as u64).sum()
     }
 
     /// Whether there is nothing to do.

@@ -10,8 +10,9 @@ use std::{
 };
 
 use accord_edge::files::{self, FileError};
-use accord_protocol::text::with_causes;
 use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
 
 /// Bytes of a line: what a disk writes whole or not at all, usually.
 const LINE: usize = 512;
@@ -85,8 +86,8 @@ impl Manifest {
     }
 
     /// Replaces it whole, durably.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), String> {
-        files::write_atomically(&path(dir), &self.line().repeat(2)).map_err(|error| with_causes(&error))
+    pub(super) fn write(&self, dir: &Path) -> Result<(), Failure> {
+        Ok(files::write_atomically(&path(dir), &self.line().repeat(2))?)
     }
 }
 
@@ -105,16 +106,15 @@ impl ManifestFile {
     }
 
     /// Writes what is acknowledged now; durable when it returns. After a fault it must not be written again.
-    pub(super) fn write(&mut self, manifest: &Manifest) -> Result<(), String> {
+    pub(super) fn write(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         if let Some(file) = &self.file {
             let at = if manifest.sequence.is_multiple_of(2) { 0 } else { LINE as u64 };
-            let written = file.write_all_at(&manifest.line(), at).and_then(|()| file.sync_data());
-            return written.map_err(|error| format!("manifest.json: {error}"));
+            file.write_all_at(&manifest.line(), at)?;
+            return Ok(file.sync_data()?);
         }
         // Whatever state the lines are in: from here on each one is whole while the other is written.
         manifest.write(&self.dir)?;
-        let file = OpenOptions::new().write(true).open(path(&self.dir));
-        self.file = Some(file.map_err(|error| format!("manifest.json: {error}"))?);
+        self.file = Some(OpenOptions::new().write(true).open(path(&self.dir))?);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use bincode::{Decode, Encode};
 
 use super::{
     Batch, KeyKind, Store, StoreError, bad_checksum,
+    compact::Handle,
     destroyed::Destroyed,
     layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, key, to_bytes, unwrap, wrap},
     log::{TILE, tile_key},
@@ -185,7 +186,7 @@ fn is_leaves(key: &[u8], behind: u64) -> bool {
 /// A new store that is being filled.
 #[derive(Debug)]
 pub struct Filling {
-    db: sled::Db,
+    db: Handle,
     dir: PathBuf,
     batch: sled::Batch,
     waiting: usize,
@@ -201,7 +202,7 @@ impl Filling {
     /// Begins one in a folder that does not exist.
     pub fn begin(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         files::make_dir(dir).map_err(fault)?;
-        let db = open_sled(&dir.join("sled"), cache_bytes).map_err(StoreError::Broken)?;
+        let db = open_sled(&dir.join("sled"), cache_bytes).map_err(fault)?;
         Ok(Self { db, dir: dir.to_owned(), batch: sled::Batch::default(), waiting: 0, put: 0, meta: None })
     }
 
@@ -227,7 +228,7 @@ impl Filling {
     fn apply(&mut self) -> Result<(), StoreError> {
         self.waiting = 0;
         let batch = std::mem::take(&mut self.batch);
-        let db = &self.db;
+        let db = self.db.db().map_err(fault)?;
         // sled panics in places where it should return an error.
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.apply_batch(batch)))
             .map_err(|_| fault("sled stopped unexpectedly"))?
@@ -245,19 +246,20 @@ impl Filling {
         meta.schema = SCHEMA;
         self.insert(META_KEY, wrap(&to_bytes(&meta)))?;
         self.apply()?;
-        let Self { db, dir, put, .. } = self;
+        let Self { db: handle, dir, put, .. } = self;
+        let db = handle.db().map_err(fault)?;
         let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.flush()));
         flushed.map_err(|_| fault("sled stopped unexpectedly"))?.map_err(fault)?;
         if db.len() != put {
             return Err(fault(format!("the new database holds {} entries instead of {put}", db.len())));
         }
-        drop(db);
+        drop(handle);
         // As with every commit: sled's own flush does not reach the disk.
         let sled = dir.join("sled");
         File::open(sled.join("db")).and_then(|file| file.sync_data()).map_err(fault)?;
         files::sync_dir(&sled).map_err(fault)?;
         let keys = meta.counts.iter().map(|(_, count)| count).sum();
-        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&dir).map_err(StoreError::Broken)?;
+        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&dir).map_err(fault)?;
         files::sync_dir(&dir).map_err(fault)
     }
 }
