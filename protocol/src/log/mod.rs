@@ -10,6 +10,7 @@ pub mod entry;
 pub mod note;
 pub mod passing;
 pub mod proof;
+pub mod tick;
 pub mod tree;
 
 pub use checkpoint::{Checkpoint, NotACheckpoint, SignedCheckpoint, log_origin, witness_name};

@@ -48,6 +48,14 @@ pub struct Block {
     pub reasons: Vec<u8>,
 }
 
+/// The number of the edition after `latest`. A node that was restored from a backup has forgotten numbers that others may hold editions of;
+/// it goes on at the second at which it `first_started` after that: no node publishes an edition each second for years, and of what
+/// is published after one restoration nothing meets what is published after the next.
+pub fn next_number(latest: Option<u64>, first_started: Option<UnixMs>) -> u64 {
+    let beyond_forgotten = first_started.map_or(1, |at| at.0 / 1_000);
+    latest.map_or(1, |latest| latest.saturating_add(1)).max(beyond_forgotten)
+}
+
 /// States of a kind and year that were published and are protected together, at most.
 pub const VINTAGES_KEPT_MAX: usize = 8;
 
@@ -496,4 +504,25 @@ pub fn gather(done: Vec<Made>) -> Filled {
 /// The reason stored for a number.
 pub fn reason(byte: u8) -> Option<Reason> {
     Reason::from_number(byte & !KNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_ascend_and_a_restored_node_takes_none_that_it_may_have_forgotten() {
+        let (first, second) = (UnixMs(1_780_000_000_000), UnixMs(1_780_000_090_999));
+        for (what, latest, first_started, want) in [
+            ("the first edition", None, None, 1),
+            ("the next one", Some(7), None, 8),
+            ("the first of a restored node", None, Some(first), 1_780_000_000),
+            ("the next one of a restored node", Some(7), Some(first), 1_780_000_000),
+            ("and the one after that", Some(1_780_000_000), Some(first), 1_780_000_001),
+            ("restored again, from the same backup", Some(7), Some(second), 1_780_000_090),
+            ("the clock is behind", Some(7), Some(UnixMs(0)), 8),
+        ] {
+            assert_eq!(next_number(latest, first_started), want, "{what}");
+        }
+    }
 }
