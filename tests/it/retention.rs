@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use accord_edge::keyring::KeyRing;
 use accord_node::io::{
-    journal::Journal,
+    journal::{Journal, Month},
     keys::{Credential, NodeKeys},
     store::{Batch, Store},
 };
@@ -192,6 +192,12 @@ fn entries_are_destroyed_once_others_have_seen_them_and_everything_else_is_prove
     assert_eq!(last["detail"]["entries"], json!({ "from": 0, "up_to": DESTROYED, "kept_months": 24 }));
     assert_eq!(last["detail"]["actor"], "node");
     let seq = last["seq"].as_u64().unwrap();
+    // The eight that are left of the old ones go with those that follow, not before.
+    let next = done(&stage.operator(&["retention", "show"]))["entries"]["next_over"].clone();
+    let with = stage.shown(&["--from", "255", "--kind", "padding"]);
+    assert_eq!(with[0]["seq"], 255);
+    let at: UnixMs = with[0]["time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(next, Month::of(at).plus(25).begins().to_string());
     let text = federation.operator(IT, &["retention", "show"]).stdout;
     assert!(text.contains(&format!("destroyed {DESTROYED}, from the first on, as entry {seq} of ")), "{text}");
     assert!(federation.operator(IT, &["status"]).stdout.contains("(the first 192 are destroyed), last closed at"));

@@ -5,7 +5,10 @@ use accord_protocol::{log::EventKind, message::Notice};
 use serde_json::{Value, json};
 
 use crate::{
-    domain::retention::{Over, over},
+    domain::{
+        retention::{Over, over},
+        tick::PAD_TO,
+    },
     io::{
         journal::Month,
         store::{Destroyed, Said, StoreError},
@@ -56,9 +59,10 @@ impl Node {
         let up_to = over.map_or(destroyed.entries, |over| over.up_to);
         let waits = over.is_some_and(|over| over.waits);
         let months = self.config.entries_months;
-        let first_kept = self.store.entries(up_to).next().transpose()?;
-        // A month of entries is over when the months for which they are kept have passed after its end.
-        let next = months.zip(first_kept).filter(|_| !waits);
+        // They go in steps: with the last of one. A month of entries is over when the months for which they are kept have passed after
+        // its end.
+        let last_of_step = self.store.entry(up_to + PAD_TO - 1)?;
+        let next = months.zip(last_of_step).filter(|_| !waits);
         let next = next.map(|(months, entry)| Month::of(entry.time).plus(months + 1).begins().to_string());
         let shown = json!({
             "kept_months": months, "destroyed": destroyed.entries, "said_by": said_of(&destroyed).map(|said| said.by),
