@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::{Running, program, root};
@@ -146,6 +148,15 @@ impl Shim {
     pub fn heal(&self) -> u64 {
         self.set(CLASS, 0);
         self.number(FAILED)
+    }
+
+    /// Lets nothing fail any more after a while, for whoever waits for that.
+    pub fn heal_after(&self, wait: Duration) -> JoinHandle<()> {
+        let numbers = self.numbers.try_clone().unwrap();
+        thread::spawn(move || {
+            thread::sleep(wait);
+            numbers.write_all_at(&0u64.to_ne_bytes(), CLASS).unwrap();
+        })
     }
 
     /// What was written down since the start.

@@ -2,7 +2,8 @@
 //!
 //! The real node runs under `tests/faults/shim.c`. First each kind of work is done undisturbed and its calls are counted; then one of
 //! them fails with EIO, or all from one on with ENOSPC, and the work is done again. It must end in time, with an error that says so or
-//! with an acknowledgement that holds; the node may refuse more work until it is restarted, and may not panic. Then it is killed, what
+//! with an acknowledgement that holds; the node may not panic. After EIO it may refuse more work until it is restarted; after ENOSPC it
+//! goes on by itself, and a start waits for room instead of failing. Then it is killed, what
 //! was not synced is lost (`tests/harness/disk.rs`), it starts, everything verifies, and the same work goes through. ACCORD_FAULTS
 //! faults (default 20) from ACCORD_SEED, of each kind of work and class of call before the next of the same; all of them, in about an
 //! hour: `ACCORD_FAULTS=100000 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(faults::)'`.
@@ -225,6 +226,19 @@ impl Stage {
         Ok(())
     }
 
+    // The same until it goes through: the node opens its store again meanwhile.
+    fn work_by_itself(&mut self, work: Work, when: &str) -> Result<(), String> {
+        let mut done = self.work(work, when);
+        for _ in 0..100 {
+            if done.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            done = self.work(work, when);
+        }
+        done
+    }
+
     // Calls of each class that some undisturbed work makes.
     fn count(&mut self, work: Work) -> [u64; 8] {
         let mut calls = [0; 8];
@@ -288,7 +302,14 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
         let when = format!("fault {number} of seed {seed}: {work:?}, {class:?} after {after}, {fault:?}");
         stage.prepare(work, &when);
         stage.shim.fail(class, after, fault);
+        // A start on a disk that is full waits until there is room.
+        let waits = (work, fault) == (Work::Start, Fault::Full);
+        let healing = waits.then(|| stage.shim.heal_after(Duration::from_secs(2)));
         let done = stage.work(work, &when);
+        if let Some(healing) = healing {
+            healing.join().unwrap();
+            assert!(done.is_ok(), "{when}: {done:?}");
+        }
         let calls_failed = stage.shim.heal();
         failed += u64::from(calls_failed > 0);
         if let Err(error) = &done {
@@ -296,8 +317,13 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
             refused += 1;
             *words.entry(format!("{work:?}: {}", error.chars().take(110).collect::<String>())).or_default() += 1;
             if stage.node.is_some() {
-                // It may take no more of this until it is restarted, if it says so.
-                went_on += u64::from(stage.work(work, &when).is_ok());
+                let again = match fault {
+                    // It may take no more of this until it is restarted, if it says so.
+                    Fault::Broken => stage.work(work, &when),
+                    Fault::Full => stage.work_by_itself(work, &when),
+                };
+                assert!(again.is_ok() || fault == Fault::Broken, "{when}: {again:?}: {}", stage.log(&when));
+                went_on += u64::from(again.is_ok());
             }
         }
         stage.cut(&when);

@@ -82,7 +82,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         return 3;
     }
     match error.downcast_ref::<BackupError>() {
-        Some(BackupError::File(_) | BackupError::Io(_) | BackupError::Store(StoreError::Broken(_))) => return 4,
+        Some(
+            BackupError::File(_)
+            | BackupError::Io(_)
+            | BackupError::Store(StoreError::Broken(_) | StoreError::DiskFull { .. }),
+        ) => return 4,
         Some(_) => return 3,
         None => {}
     }

@@ -8,7 +8,7 @@
 //! now is for [`learning`], [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and
 //! [`catching_up`] see to it that a node knows the trust documents that the others know. [`ledger`] says what of it becomes entries of the
 //! audit log; [`witnessing`] what becomes of the checkpoints that others show of theirs,
-//! and [`unmatched`] of those that their owners do not prove.
+//! [`unmatched`] of those that their owners do not prove, [`retention`] which entries may be destroyed.
 
 pub mod access;
 pub mod admission;
@@ -38,6 +38,7 @@ pub mod provide;
 pub mod quota;
 pub mod rates;
 pub mod record;
+pub mod retention;
 pub mod revision;
 pub mod round;
 pub mod standstill;

@@ -5,6 +5,7 @@ mod answering;
 mod audit;
 mod backup;
 mod contradictions;
+mod disk;
 mod edition_diff;
 mod edition_view;
 mod editions;
@@ -77,7 +78,7 @@ use crate::{
         import::empty_spool,
         journal::{Journal, JournalError},
         keys::{Credential, NodeKeys, Voice},
-        store::{Store, StoreError},
+        store::{Store, StoreError, is_full},
     },
 };
 use editions::LoadedEdition;
@@ -128,8 +129,8 @@ pub struct Node {
     pub log_closed: tokio::sync::Notify,
     // Refusals that are only counted.
     ledger: Mutex<Ledger>,
-    // The start is not in the log yet: there was no room.
-    unentered_start: AtomicBool,
+    // How much of the start is in the store: it may lack room.
+    start: Mutex<disk::Start>,
     // Time of the last entry of the log before this start.
     last_entry_before: Option<UnixMs>,
     // What an interrupted retention has left was looked for since the start.
@@ -171,6 +172,8 @@ pub struct Node {
     offered: Mutex<agreements::Offered>,
     // One backup at a time.
     backing_up: Mutex<()>,
+    // One run of retention at a time.
+    retaining: Mutex<()>,
     // When the node first started after its store was restored: what was asked before may have been answered by what was lost.
     not_before: Option<UnixMs>,
     /// One change of records or coverage at a time.
@@ -248,6 +251,18 @@ pub enum StartError {
     File(#[from] files::FileError),
 }
 
+impl StartError {
+    /// Whether there was no room on the disk for what a start must write.
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::DiskFull { .. } | StoreError::Interrupted(_)),
+            Self::Journal(error) => error.lacks_room().is_some(),
+            Self::File(files::FileError::Io { source, .. }) => is_full(source),
+            Self::File(_) | Self::Config(_) | Self::Identity(_) => false,
+        }
+    }
+}
+
 impl Node {
     /// Opens everything that a node needs, in the order in which a fault is cheapest to find.
     pub fn open(config: Config, credential: Credential) -> Result<Self, StartError> {
@@ -266,6 +281,7 @@ impl Node {
         let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
         let node = Self {
             backing_up: Mutex::default(),
+            retaining: Mutex::default(),
             not_before: backup::not_before(&store)?,
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),
@@ -317,7 +333,7 @@ impl Node {
             promises: Mutex::default(),
             log_closed: tokio::sync::Notify::new(),
             ledger: Mutex::default(),
-            unentered_start: AtomicBool::new(false),
+            start: Mutex::default(),
             last_entry_before,
             has_swept: AtomicBool::new(false),
             readings: Mutex::default(),
@@ -331,8 +347,6 @@ impl Node {
     fn take_up(&self) -> Result<(), StartError> {
         self.choose_voice();
         self.enter_start_or_later()?;
-        self.mark_documents()?;
-        self.settle_forks()?;
         self.take_up_closed()?;
         self.take_up_promises()?;
         self.forget_replies()?;
@@ -406,6 +420,10 @@ impl Node {
         Ok(Alone { _publishing: only_one(&self.publishing, &watch)?, _importing: only_one(&self.importing, &watch)? })
     }
 
+    fn start(&self) -> MutexGuard<'_, disk::Start> {
+        self.start.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -452,6 +470,9 @@ fn failed(exit: u8, code: &str, message: impl Into<String>, next: &str) -> Reply
 pub(crate) fn store_failed(error: &StoreError) -> Reply {
     let (code, next) = match error {
         StoreError::DiskFull { .. } => ("DISK-FULL", "free space on the node's disk, then try again"),
+        StoreError::Interrupted(_) => {
+            ("DISK-FULL", "free space on the node's disk, then look whether it was done before you try again")
+        }
         StoreError::Busy { .. }
         | StoreError::Damaged { .. }
         | StoreError::TooOld(_)

@@ -19,6 +19,8 @@ impl Node {
         let (imports, editions) = (self.store.imports().count(), self.store.editions().count());
         let edition = self.current_number().and_then(|number| self.loaded_edition(number).ok().flatten());
         let mut warnings = self.standstill_warnings();
+        let (read_only, why) = self.read_only_json();
+        warnings.extend(why);
         let (mark, behind) = self.clock_state(now);
         if !trust.roster_is_current(now) {
             warnings.push(super::notice(
@@ -54,6 +56,7 @@ impl Node {
         warnings.extend(was_restored(&restored));
         let mut reply = done(json!({
             "restored": restored,
+            "read_only": read_only,
             "log": self.log_json(),
             "panics": panics,
             "door": self.door.counts(),

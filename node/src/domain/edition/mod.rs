@@ -7,7 +7,7 @@ mod work;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use accord_protocol::{
@@ -71,12 +71,69 @@ pub struct Frozen {
     pub catalogue: Arc<Catalogue>,
     /// Its blocks by table and year.
     pub blocks: HashMap<(u16, u16), Block>,
+    country: String,
+    // Where the cells of a block stand; made when they are first asked for.
+    layouts: HashMap<(u16, u16), OnceLock<Layout>>,
 }
 
 impl Frozen {
+    /// An edition of a provider in `country`.
+    pub fn new(
+        country: &str,
+        header: EditionHeader,
+        catalogue: Arc<Catalogue>,
+        blocks: HashMap<(u16, u16), Block>,
+    ) -> Self {
+        let layouts = blocks.keys().map(|place| (*place, OnceLock::new())).collect();
+        Self { header, catalogue, blocks, country: country.to_owned(), layouts }
+    }
+
     /// A table's cells of a year.
     pub fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
         self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
+    }
+
+    /// Selects a slice of one of its catalogue's tables.
+    ///
+    /// The same bytes for everybody: nothing here looks at who asks or at what a cell holds.
+    ///
+    /// # Errors
+    /// A country that the catalogue's lists do not have.
+    pub fn select(&self, table: &Table, selection: &Selection) -> Result<Vec<u8>, ListError> {
+        let width = table.width() * CELL_LEN;
+        let mut slice = Vec::with_capacity(selection.slice_len());
+        for position in 0..selection.cells() {
+            let numbers = selection.numbers_at(position);
+            let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
+            let cell = self.placed(table, year)?.and_then(|(layout, cells)| {
+                let index = layout.index(&selection.levels, &numbers)?;
+                cells.get(index * width..(index + 1) * width)
+            });
+            for measure in &selection.measures {
+                let numbers = table.numbers_of(*measure);
+                match cell.and_then(|cell| cell.get(numbers.start * CELL_LEN..numbers.end * CELL_LEN)) {
+                    Some(bytes) => slice.extend_from_slice(bytes),
+                    // Outside every block of the edition: not covered.
+                    None => numbers.for_each(|_| slice.extend(Released::NOT_AVAILABLE.to_bytes())),
+                }
+            }
+        }
+        Ok(slice)
+    }
+
+    // A table's cells of a year and where they stand, if the edition has that block.
+    fn placed(&self, table: &Table, year: u16) -> Result<Option<(&Layout, &[u8])>, ListError> {
+        let place = (table.id, year);
+        let (Some(cells), Some(layout)) = (self.block(table.id, year), self.layouts.get(&place)) else {
+            return Ok(None);
+        };
+        let layout = if let Some(made) = layout.get() {
+            made
+        } else {
+            let new = Layout::new(table, &self.country, year)?;
+            layout.get_or_init(|| new)
+        };
+        Ok(Some((layout, cells)))
     }
 
     /// Whether it holds the same tables and years: the cells alone do not say which year they are of.
@@ -442,40 +499,6 @@ pub fn gather(done: Vec<Made>) -> Filled {
     }
     filled.shares = shares.into_values().collect();
     filled
-}
-
-/// Selects a slice from blocks of an edition. `block` gives a table's cells of a year, if the edition has that block.
-///
-/// The same bytes for everybody: nothing here looks at who asks or at what a cell holds.
-pub fn select<'a>(
-    table: &Table,
-    country: &str,
-    selection: &Selection,
-    block: impl Fn(u16) -> Option<&'a [u8]>,
-) -> Result<Vec<u8>, ListError> {
-    let width = table.width() * CELL_LEN;
-    let mut layouts: BTreeMap<u16, Layout> = BTreeMap::new();
-    let mut slice = Vec::with_capacity(selection.slice_len());
-    for position in 0..selection.cells() {
-        let numbers = selection.numbers_at(position);
-        let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
-        if let std::collections::btree_map::Entry::Vacant(e) = layouts.entry(year) {
-            e.insert(Layout::new(table, country, year)?);
-        }
-        let cell = layouts
-            .get(&year)
-            .and_then(|layout| layout.index(&selection.levels, &numbers))
-            .and_then(|index| block(year)?.get(index * width..(index + 1) * width));
-        for measure in &selection.measures {
-            let numbers = table.numbers_of(*measure);
-            match cell.and_then(|cell| cell.get(numbers.start * CELL_LEN..numbers.end * CELL_LEN)) {
-                Some(bytes) => slice.extend_from_slice(bytes),
-                // Outside every block of the edition: not covered.
-                None => numbers.for_each(|_| slice.extend(Released::NOT_AVAILABLE.to_bytes())),
-            }
-        }
-    }
-    Ok(slice)
 }
 
 /// The reason stored for a number.

@@ -12,18 +12,32 @@ use std::{
 
 use accord_edge::files;
 
-use super::{StoreError, open::open_sled};
+use super::{StoreError, failure::Failure, open::open_sled};
+
+/// Why a store that is closed under its users, or did not open again after a compaction, says no.
+const CLOSED: &str = "its database is closed";
 
 /// Entries copied in one batch.
 const COPY_BATCH: usize = 1_000;
 
 // sled syncs its file when it is dropped, and panics where that fails: no error may become a crash by that.
 #[derive(Debug)]
-struct Handle(Option<sled::Db>);
+pub(super) struct Handle(Option<sled::Db>);
+
+impl Handle {
+    pub(super) fn new(db: sled::Db) -> Self {
+        Self(Some(db))
+    }
+
+    /// The database behind it.
+    pub(super) fn db(&self) -> Result<&sled::Db, Failure> {
+        self.0.as_ref().ok_or_else(|| Failure::other(CLOSED))
+    }
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let db = self.0.take();
+        let Some(db) = self.0.take() else { return };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(db))).is_err() {
             tracing::error!("the database could not be closed in order; what was acknowledged is on the disk");
         }
@@ -39,18 +53,31 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn new(db: sled::Db, path: PathBuf, cache_bytes: u64) -> Self {
-        Self { open: Arc::new(RwLock::new(Handle(Some(db)))), path, cache_bytes }
+    pub(super) fn new(db: Handle, path: PathBuf, cache_bytes: u64) -> Self {
+        Self { open: Arc::new(RwLock::new(db)), path, cache_bytes }
     }
 
     /// One read of the database.
     pub(super) fn read<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let db = open
-            .0
-            .as_ref()
-            .ok_or_else(|| StoreError::Broken("it could not be opened again after a compaction".into()))?;
-        work(db).map_err(|error| StoreError::Read(error.to_string()))
+        work(open.db()?).map_err(|error| StoreError::Read(error.to_string()))
+    }
+
+    /// One change of the database.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, Failure> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(work(open.db()?)?)
+    }
+
+    /// Whether it can be read and written.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
+    /// Closes it for everybody.
+    pub(super) fn close(&self) {
+        let db = self.open.write().unwrap_or_else(PoisonError::into_inner).0.take();
+        drop(Handle(db));
     }
 
     /// Bytes on disk.
@@ -59,17 +86,23 @@ impl Database {
     }
 
     /// Replaces the database by a copy; called by the one writer. Returns bytes on disk before and after.
-    pub(super) fn compact(&self) -> Result<(u64, u64), String> {
+    pub(super) fn compact(&self) -> Result<(u64, u64), Failure> {
         let fresh = beside(&self.path);
         let before = size_of(&self.path);
         remove(&fresh)?;
-        self.copy_to(&fresh)?;
+        if let Err(failure) = self.copy_to(&fresh) {
+            // Half a copy would keep the room that it lacks.
+            if let Err(error) = remove(&fresh) {
+                tracing::warn!(%error, "half a copy stays until the next start");
+            }
+            return Err(failure);
+        }
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // The only handle: with it the files of the old database are closed.
         drop(open.0.take());
         let swapped = swap(&fresh, &self.path);
         // Whichever of the two has the name now is whole.
-        open.0 = Some(open_sled(&self.path, self.cache_bytes)?);
+        *open = open_sled(&self.path, self.cache_bytes)?;
         drop(open);
         swapped?;
         // What cannot be removed now is removed at the next start.
@@ -79,35 +112,32 @@ impl Database {
         Ok((before, size_of(&self.path)))
     }
 
-    fn copy_to(&self, fresh: &Path) -> Result<(), String> {
-        let text = |error: sled::Error| error.to_string();
-        let copy = open_sled(fresh, self.cache_bytes)?;
+    fn copy_to(&self, fresh: &Path) -> Result<(), Failure> {
+        let handle = open_sled(fresh, self.cache_bytes)?;
+        let copy = handle.db()?;
         let mut next: Vec<u8> = Vec::new();
         let mut copied = 0usize;
         loop {
-            let page = self
-                .read(|db| db.range(next.clone()..).take(COPY_BATCH).collect::<Result<Vec<_>, _>>())
-                .map_err(|error| error.to_string())?;
+            let page = self.read(|db| db.range(next.clone()..).take(COPY_BATCH).collect::<Result<Vec<_>, _>>())?;
             let Some((last, _)) = page.last() else { break };
             next = [last.as_ref(), &[0]].concat();
             copied += page.len();
             let mut batch = sled::Batch::default();
             for (key, value) in page {
-                super::unwrap(&value).ok_or_else(|| super::bad_checksum(&key).to_string())?;
+                super::unwrap(&value).ok_or_else(|| super::bad_checksum(&key))?;
                 batch.insert(key, value);
             }
-            copy.apply_batch(batch).map_err(text)?;
+            copy.apply_batch(batch)?;
         }
-        copy.flush().map_err(text)?;
+        copy.flush()?;
         let count = copy.len();
-        drop(copy);
+        drop(handle);
         if count != copied {
-            return Err(format!("the copy holds {count} entries instead of {copied}"));
+            return Err(Failure::other(format!("the copy holds {count} entries instead of {copied}")));
         }
         // As with every commit: sled's own flush does not reach the disk.
-        let file = fs::File::open(fresh.join("db")).map_err(|error| error.to_string())?;
-        file.sync_data().map_err(|error| error.to_string())?;
-        files::sync_dir(fresh).map_err(|error| error.to_string())
+        fs::File::open(fresh.join("db"))?.sync_data()?;
+        Ok(files::sync_dir(fresh)?)
     }
 }
 
@@ -117,22 +147,22 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Removes what a compaction that was interrupted has left.
-pub(super) fn remove_left_over(path: &Path) -> Result<(), String> {
+pub(super) fn remove_left_over(path: &Path) -> Result<(), Failure> {
     remove(&beside(path))
 }
 
-fn swap(fresh: &Path, path: &Path) -> Result<(), String> {
+fn swap(fresh: &Path, path: &Path) -> Result<(), Failure> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    renameat_with(CWD, fresh, CWD, path, RenameFlags::EXCHANGE).map_err(|error| error.to_string())?;
+    renameat_with(CWD, fresh, CWD, path, RenameFlags::EXCHANGE).map_err(std::io::Error::from)?;
     let parent = path.parent().unwrap_or(path);
-    files::sync_dir(parent).map_err(|error| error.to_string())
+    Ok(files::sync_dir(parent)?)
 }
 
-fn remove(folder: &Path) -> Result<(), String> {
+fn remove(folder: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{}: {error}", folder.display())),
+        Err(source) => Err(files::at("remove", folder)(source).into()),
     }
 }
 

@@ -73,6 +73,8 @@ accord_protocol::codes! {
         LogTile = 0x54 "log-tile",
         /// Which entries are about a signed thing: `S`, subject, number.
         LogSubject = 0x53 "log-subject",
+        /// How many entries of the log were destroyed.
+        LogDestroyed = 0x44 "log-destroyed",
         /// Parts of checkpoints of the log: `C`, size, part.
         LogCheckpoint = 0x43 "log-checkpoint",
         /// Checkpoints of others' logs: `H`, member, `/`, size.
@@ -112,7 +114,7 @@ impl Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 7;
+pub(super) const SCHEMA: u32 = 8;
 /// The oldest that it reads: what came since are kinds of keys that an older store has none of.
 pub(super) const OLDEST_SCHEMA: u32 = 6;
 /// Key of the meta record.
@@ -150,7 +152,13 @@ impl Batch {
     /// Bytes of all values.
     pub fn bytes(&self) -> u64 {
         let puts = self.puts.iter().map(|(key, value)| (key.len() + value.len()) as u64);
-        puts.chain(self.entries.iter().map(|entry| (ENTRY_BYTES + entry.sealed.len()) as u64)).sum()
+        let entries = self.entries.iter().chain(&self.padding);
+        puts.chain(entries.map(|entry| (ENTRY_BYTES + entry.sealed.len()) as u64)).sum()
+    }
+
+    /// Bytes of the keys that are removed.
+    pub(super) fn bytes_of_removals(&self) -> u64 {
+        self.deletes.iter().map(|key| key.len() as u64).sum()
     }
 
     /// Whether there is nothing to do.

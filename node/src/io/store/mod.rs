@@ -9,6 +9,8 @@ mod check;
 mod clock;
 mod compact;
 mod contradictions;
+mod destroyed;
+mod failure;
 mod greetings;
 mod held;
 mod layout;
@@ -17,6 +19,7 @@ mod manifest;
 mod open;
 mod records;
 mod restoring;
+mod room;
 mod seen;
 mod snapshot;
 mod tables;
@@ -34,11 +37,13 @@ use std::{
 pub use agreements::{AgreementEntry, Course};
 pub use check::{Checked, Flaw, Holding};
 pub use contradictions::ContradictionEntry;
+pub use destroyed::{Destroyed, Place, Said};
 pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use log::{LogNodes, LogTree, NewEntry};
 pub use records::{BLOCK_LINES_MAX, Declaration, ErasureEntry, ImportEntry, Packer, Stored, Undone};
 pub use restoring::{Counted, Filling, Restored, Tally};
+pub use room::{Shortage, is_full, shortage};
 pub use seen::PromiseEntry;
 pub use snapshot::{Page, Snapshot};
 pub use tables::{EditionDetail, EditionEntry};
@@ -46,12 +51,11 @@ pub use withdrawals::WithdrawnEntry;
 
 use compact::Database;
 use layout::{SCHEMA, unwrap};
+use open::Lock;
+use room::Room;
 use writer::Writer;
 
-/// Free space below which nothing is accepted any more, in bytes: what the store needs to finish what it has begun.
-pub const BALLAST: u64 = 32 << 20;
-
-/// Largest commit that may use three quarters of that, in bytes.
+/// Largest commit that may use what is kept for what is essential, in bytes.
 const ESSENTIAL_MAX: u64 = 256 << 10;
 
 /// Entries taken from the database at once in a scan.
@@ -96,14 +100,22 @@ pub enum StoreError {
     TooNew(u32),
     /// No room.
     #[error(
-        "the disk is nearly full: {free} bytes free, {needed} needed; free some space, then try again - nothing was changed"
+        "the disk of {} is nearly full: {free} bytes free, {needed} needed; free some space, then try again - nothing was changed",
+        path.display()
     )]
     DiskFull {
+        /// The folder.
+        path: PathBuf,
         /// Bytes free.
         free: u64,
         /// Bytes needed.
         needed: u64,
     },
+    /// There was no room in the middle of a write; the store takes no more until it is opened again.
+    #[error(
+        "the disk was full while this was written ({0}): it may be stored or not; the node opens its store again by itself"
+    )]
+    Interrupted(String),
     /// Writing failed; the store takes no more writes until the node is restarted.
     #[error("the store cannot write any more ({0}); restart the node once the cause is gone")]
     Broken(String),
@@ -116,10 +128,14 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     db: Database,
-    dir: PathBuf,
     writer: Arc<Writer>,
     sequence: Arc<AtomicU64>,
     tree: Arc<RwLock<LogTree>>,
+    room: Arc<Room>,
+    // Why it takes no more writes, if so.
+    broken: tokio::sync::watch::Receiver<Option<StoreError>>,
+    // Nobody else opens it before the last of these is gone.
+    _lock: Arc<Lock>,
 }
 
 impl Store {
@@ -130,10 +146,11 @@ impl Store {
 
     /// Commits a batch; returns its sequence number once it is durable.
     pub fn commit(&self, batch: Batch) -> Result<u64, StoreError> {
-        // Taking something away needs no room to be asked for; it is what makes room.
-        if batch.bytes() > 0 {
-            let reserve = if batch.is_essential && batch.bytes() <= ESSENTIAL_MAX { BALLAST / 4 } else { BALLAST };
-            self.room_beside(batch.bytes(), reserve)?;
+        match batch.bytes() {
+            // Taking something away is what makes room.
+            0 => self.room.for_removals(batch.bytes_of_removals())?,
+            bytes if batch.is_essential && bytes <= ESSENTIAL_MAX => self.room.for_essentials(bytes)?,
+            bytes => self.room.for_work(bytes)?,
         }
         let sequence = self.writer.commit(batch)?;
         self.sequence.fetch_max(sequence, Ordering::Relaxed);
@@ -210,14 +227,31 @@ impl Store {
 
     /// Refuses work for which there is no room.
     pub fn room(&self, bytes: u64) -> Result<(), StoreError> {
-        self.room_beside(bytes, BALLAST)
+        self.room.for_work(bytes)
     }
 
-    fn room_beside(&self, bytes: u64, reserve: u64) -> Result<(), StoreError> {
-        let stat = rustix::fs::statvfs(&self.dir).map_err(|error| StoreError::Read(error.to_string()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        // sled writes each value once to its log and may rewrite its segment.
-        let needed = bytes.saturating_mul(3).saturating_add(reserve);
-        if free < needed { Err(StoreError::DiskFull { free, needed }) } else { Ok(()) }
+    /// Looks whether there is room, and goes on where there is again; why the store is read-only, if it is.
+    pub fn look_at_room(&self) -> Result<Option<Shortage>, StoreError> {
+        self.room.look()
+    }
+
+    /// Why it takes no more writes, if so.
+    pub fn broken(&self) -> Option<StoreError> {
+        self.broken.borrow().clone()
+    }
+
+    /// Waits until there was no room in the middle of a write.
+    pub async fn interrupted(&self) {
+        let mut broken = self.broken.clone();
+        let interrupted = |why: &Option<StoreError>| matches!(why, Some(StoreError::Interrupted(_)));
+        if broken.wait_for(interrupted).await.is_err() {
+            // Its writer has stopped, and will not say anything any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Closes the database under whoever still uses it: nothing can be read or committed any more.
+    pub fn close(&self) {
+        self.db.close();
     }
 }

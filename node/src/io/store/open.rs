@@ -1,54 +1,115 @@
-//! The guarded open: a lock, a left-over cleaned up, panics caught, every checksum and count compared.
+//! The guarded open: a lock, room, left-overs cleaned up, panics caught, every checksum and count compared.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
 };
 
 use accord_edge::files;
+use rustix::fs::{Advice, fadvise};
 
 use super::{
     KeyKind, Store, StoreError,
-    compact::{Database, remove_left_over},
+    compact::{Database, Handle, remove_left_over},
+    failure::Failure,
     layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, unwrap},
     log::LogTree,
     manifest::Manifest,
     records::{Stored, load},
+    room::{Room, shortage},
     writer::Writer,
 };
 
-/// Locks held by this process, so that they last as long as it does.
-static LOCKS: OnceLock<Mutex<Vec<File>>> = OnceLock::new();
+/// Locks of folders that this process has opened. It keeps them for as long as it lasts, also while a store is closed and opened again.
+static LOCKS: Mutex<BTreeMap<PathBuf, Locked>> = Mutex::new(BTreeMap::new());
+
+/// How often it is looked whether the last handle of a database that was closed is gone, and the pause in between.
+const LET_GO_TRIES: u32 = 400;
+const LET_GO_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+struct Locked {
+    file: File,
+    is_open: bool,
+}
+
+/// The lock of a folder, while a store is open there.
+#[derive(Debug)]
+pub(super) struct Lock {
+    dir: PathBuf,
+}
+
+fn damaged(dir: &Path, what: &str, expected: impl Into<String>, found: impl Into<String>) -> StoreError {
+    StoreError::Damaged { path: dir.to_owned(), what: what.to_owned(), expected: expected.into(), found: found.into() }
+}
 
 pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), StoreError> {
-    let damaged = |what: &str, expected: String, found: String| StoreError::Damaged {
-        path: dir.to_owned(),
-        what: what.to_owned(),
-        expected,
-        found,
-    };
-    files::make_dir(dir).map_err(|error| StoreError::Read(error.to_string()))?;
-    lock(dir)?;
+    let failed =
+        |failure: Failure| if failure.is_full() { shortage(dir) } else { StoreError::Read(failure.to_string()) };
+    files::make_dir(dir).map_err(|error| failed(error.into()))?;
+    let lock = Arc::new(Lock::take(dir)?);
+    let room = Arc::new(Room::new(dir));
+    room.for_opening()?;
+    lock.sign();
     let manifest =
-        Manifest::read(dir).map_err(|error| damaged("the manifest cannot be read", "a manifest".into(), error))?;
+        Manifest::read(dir).map_err(|error| damaged(dir, "the manifest cannot be read", "a manifest", error))?;
     let path = dir.join("sled");
     let is_new = manifest.is_none();
     if !is_new && !path.join("db").exists() {
-        return Err(damaged("the database file is missing", "sled/db".into(), "nothing".into()));
+        return Err(damaged(dir, "the database file is missing", "sled/db", "nothing"));
     }
-    remove_half_snapshots(&path)?;
-    remove_left_over(&path).map_err(StoreError::Read)?;
-    let db = open_sled(&path, cache_bytes)
-        .map_err(|error| damaged("the database does not open", "an intact database".into(), error))?;
-
+    prepare(&path).map_err(failed)?;
+    let mut opened = open_sled(&path, cache_bytes);
+    if opened.as_ref().is_err_and(Failure::is_full) {
+        // There was less room than there seemed to be.
+        room.release();
+        prepare(&path).map_err(failed)?;
+        opened = open_sled(&path, cache_bytes);
+    }
+    let db = opened.map_err(|failure| {
+        if failure.is_full() {
+            return shortage(dir);
+        }
+        damaged(dir, "the database does not open", "an intact database", failure.to_string())
+    })?;
     let db = Database::new(db, path.clone(), cache_bytes);
+    let meta = checked(dir, &db, manifest.as_ref())?;
+    let file = File::open(path.join("db")).map_err(|error| failed(error.into()))?;
+    if is_new {
+        // The names of the new files must survive a power cut too.
+        for folder in [&path, &dir.to_path_buf()] {
+            files::sync_dir(folder).map_err(|error| failed(error.into()))?;
+        }
+    }
+    let sequence = Arc::new(AtomicU64::new(meta.sequence));
+    let (log_size, log_root) = (meta.log_size, meta.log_root);
+    let tree = Arc::<RwLock<LogTree>>::default();
+    let place = (dir.to_owned(), Arc::clone(&room));
+    let (writer, broken) = Writer::start(db.clone(), file, place, meta, Arc::clone(&tree))
+        .map_err(|error| StoreError::Read(error.to_string()))?;
+    let writer = Arc::new(writer);
+    let store = Store { db, writer, sequence, tree, room, broken, _lock: lock };
+    let read = store.read_tree(log_size)?;
+    if read.root() != log_root {
+        let (expected, found) = (format!("root {log_root} over {log_size} entries"), format!("root {}", read.root()));
+        return Err(damaged(dir, "the audit log was changed", expected, found));
+    }
+    *store.tree.write().unwrap_or_else(PoisonError::into_inner) = read;
+    let stored = load(&store)?;
+    // The ballast is made where it is missing; without it the store is read-only.
+    store.look_at_room()?;
+    Ok((store, stored))
+}
 
+// What the database says of itself, if nothing that was acknowledged is missing.
+fn checked(dir: &Path, db: &Database, manifest: Option<&Manifest>) -> Result<Meta, StoreError> {
     let scan = db
         .read(|db| Ok(Scan::of(db)))?
-        .map_err(|(key, error)| damaged(&format!("a value cannot be read ({key})"), "an intact value".into(), error))?;
+        .map_err(|(key, error)| damaged(dir, &format!("a value cannot be read ({key})"), "an intact value", error))?;
     let meta = scan.meta.unwrap_or_else(Meta::of_nothing);
     if meta.schema > SCHEMA {
         return Err(StoreError::TooNew(meta.schema));
@@ -56,10 +117,11 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     if meta.schema < OLDEST_SCHEMA {
         return Err(StoreError::TooOld(meta.schema));
     }
-    if let Some(manifest) = &manifest
+    if let Some(manifest) = manifest
         && meta.sequence < manifest.sequence
     {
         return Err(damaged(
+            dir,
             "acknowledged commits are missing",
             format!("commit {}", manifest.sequence),
             format!("commit {}", meta.sequence),
@@ -67,8 +129,8 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
     }
     // A crash before the first manifest leaves an empty database; anything in it means that the manifest was lost, and with it
     // the knowledge of what was acknowledged.
-    if is_new && meta.sequence > 1 {
-        return Err(damaged("the manifest is missing", "manifest.json".into(), format!("commit {}", meta.sequence)));
+    if manifest.is_none() && meta.sequence > 1 {
+        return Err(damaged(dir, "the manifest is missing", "manifest.json", format!("commit {}", meta.sequence)));
     }
     let expected: BTreeMap<u8, u64> = meta.counts.iter().copied().collect();
     if expected != scan.counts {
@@ -81,57 +143,104 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Store, Stored), Stor
                 .collect();
             if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
         };
-        return Err(damaged("entries are missing or too many", words(&expected), words(&scan.counts)));
+        return Err(damaged(dir, "entries are missing or too many", words(&expected), words(&scan.counts)));
     }
-    let file = File::open(path.join("db")).map_err(|error| StoreError::Read(error.to_string()))?;
-    if is_new {
-        // The names of the new files must survive a power cut too.
-        for folder in [&path, &dir.to_path_buf()] {
-            files::sync_dir(folder).map_err(|error| StoreError::Read(error.to_string()))?;
-        }
-    }
-    let sequence = Arc::new(AtomicU64::new(meta.sequence));
-    let (log_size, log_root) = (meta.log_size, meta.log_root);
-    let tree = Arc::<RwLock<LogTree>>::default();
-    let writer = Writer::start(db.clone(), file, dir.to_owned(), meta, Arc::clone(&tree))
-        .map_err(|error| StoreError::Read(error.to_string()))?;
-    let store = Store { db, dir: dir.to_owned(), writer: Arc::new(writer), sequence, tree };
-    let read = store.read_tree(log_size)?;
-    if read.root() != log_root {
-        let (expected, found) = (format!("root {log_root} over {log_size} entries"), format!("root {}", read.root()));
-        return Err(damaged("the audit log was changed", expected, found));
-    }
-    *store.tree.write().unwrap_or_else(PoisonError::into_inner) = read;
-    let stored = load(&store)?;
-    Ok((store, stored))
+    Ok(meta)
 }
 
-fn lock(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join("lock");
-    let fault = |error: std::io::Error| StoreError::Read(format!("{}: {error}", path.display()));
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fault)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut by = String::new();
-            // The process id is a help for people; without it the message is still right.
-            let _ = (&mut file).take(64).read_to_string(&mut by);
-            let by = if by.is_empty() { "another process".to_owned() } else { format!("process {}", by.trim()) };
-            return Err(StoreError::Busy { path: dir.to_owned(), by });
+fn locks() -> MutexGuard<'static, BTreeMap<PathBuf, Locked>> {
+    LOCKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("lock");
+        let fault = |error: io::Error| match Failure::from(files::at("lock", &path)(error)) {
+            failure if failure.is_full() => shortage(dir),
+            failure => StoreError::Read(failure.to_string()),
+        };
+        let busy = |by: String| StoreError::Busy { path: dir.to_owned(), by: format!("process {by}") };
+        let known = fs::canonicalize(dir).map_err(fault)?;
+        let mut locks = locks();
+        if let Some(locked) = locks.get_mut(&known) {
+            if std::mem::replace(&mut locked.is_open, true) {
+                return Err(busy(std::process::id().to_string()));
+            }
+            return Ok(Self { dir: known });
         }
-        Err(TryLockError::Error(error)) => return Err(fault(error)),
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut by = String::new();
+                // The process id is a help for people; without it the message is still right.
+                let _ = (&mut file).take(64).read_to_string(&mut by);
+                let by = if by.is_empty() { "of another number".to_owned() } else { by.trim().to_owned() };
+                return Err(busy(by));
+            }
+            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        }
+        locks.insert(known.clone(), Locked { file, is_open: true });
+        Ok(Self { dir: known })
     }
-    file.set_len(0).map_err(fault)?;
-    file.write_all(std::process::id().to_string().as_bytes()).map_err(fault)?;
-    if let Ok(mut locks) = LOCKS.get_or_init(|| Mutex::new(Vec::new())).lock() {
-        locks.push(file);
+
+    // Writes down who has it: a help for people, and none if that fails.
+    fn sign(&self) {
+        let id = std::process::id().to_string();
+        if let Some(Locked { file, .. }) = locks().get_mut(&self.dir) {
+            let signed = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
+            if let Err(error) = signed {
+                tracing::warn!(%error, "the lock of the store does not say which process has it");
+            }
+        }
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(locked) = locks().get_mut(&self.dir) {
+            locked.is_open = false;
+        }
+    }
+}
+
+// Waits until no handle of before is left, and removes what an interrupted open or compaction has left behind.
+fn prepare(path: &Path) -> Result<(), Failure> {
+    let db = path.join("db");
+    if db.exists() {
+        let file = File::open(&db)?;
+        wait_until_let_go(&file)?;
+        read_from_disk(&file)?;
+    }
+    remove_half_snapshots(path)?;
+    remove_left_over(path)
+}
+
+// sled's own lock goes with the last of its handles, which its threads may keep for a moment after it was closed in this process.
+fn wait_until_let_go(file: &File) -> Result<(), Failure> {
+    for _ in 0..LET_GO_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file.unlock()?),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LET_GO_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(Failure::other("something still holds the database that was closed"))
+}
+
+// After a sync that failed the kernel may remember what the disk does not hold, and not write it again: what is checked is to come
+// from the disk.
+fn read_from_disk(file: &File) -> Result<(), Failure> {
+    file.sync_data()?;
+    // A file system that keeps nothing in memory has nothing to forget.
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
     Ok(())
 }
 
 /// A kill while sled writes a snapshot leaves `snap.*.generating`, which blocks every later open although nothing is lost
 /// (spacejam/sled issue 1527). sled renames a snapshot only when it is whole, so the half one is safe to delete.
-fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
+fn remove_half_snapshots(path: &Path) -> Result<(), Failure> {
     let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
     let half: Vec<PathBuf> = entries
         .filter_map(Result::ok)
@@ -144,7 +253,7 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
         .collect();
     for path in half {
         tracing::warn!(file = %path.display(), "removing a half-written snapshot");
-        fs::remove_file(&path).map_err(|error| StoreError::Read(format!("{}: {error}", path.display())))?;
+        fs::remove_file(&path).map_err(files::at("remove", &path))?;
     }
     Ok(())
 }
@@ -155,25 +264,20 @@ fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
 /// folder: after a power cut the overwriting could have lasted and the new name not, and sled finds nothing behind the gap. So the
 /// folder is synced before anything else reaches the disk. Nor does sled sync the settings of a new database, without which it does not
 /// open again.
-pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+pub(super) fn open_sled(path: &Path, cache_bytes: u64) -> Result<Handle, Failure> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
     let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
-        .map_err(|_| "sled panicked while opening".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let synced =
-        File::open(path.join("conf")).and_then(|file| file.sync_all()).and_then(|()| File::open(path)?.sync_all());
-    match synced {
-        Ok(()) => Ok(db),
-        Err(error) => {
-            // Dropped, it would try to sync once more, and panic where that fails, too.
-            std::mem::forget(db);
-            Err(format!("the folder of the database cannot be synced: {error}"))
-        }
-    }
+        .map_err(|_| Failure::other("sled panicked while opening"))??;
+    let handle = Handle::new(db);
+    File::open(path.join("conf"))
+        .and_then(|file| file.sync_all())
+        .and_then(|()| File::open(path)?.sync_all())
+        .map_err(files::at("sync", path))?;
+    Ok(handle)
 }
 
 #[derive(Default)]

@@ -16,7 +16,10 @@ use bincode::{Decode, Encode};
 
 use super::{
     Batch, KeyKind, Store, StoreError, bad_checksum,
+    compact::Handle,
+    destroyed::Destroyed,
     layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, key, to_bytes, unwrap, wrap},
+    log::{TILE, tile_key},
     manifest::Manifest,
     open::open_sled,
     tables::decoded,
@@ -73,6 +76,8 @@ impl Store {
 pub struct Tally {
     meta: Option<Meta>,
     counts: BTreeMap<u8, u64>,
+    // Entries of the log that were destroyed: what is left of them is in tiles.
+    destroyed: u64,
     log: Frontier,
     last: Vec<u8>,
     lines: u64,
@@ -120,6 +125,18 @@ impl Tally {
             Some(KeyKind::Block) => self.lines += decoded::<Vec<Line>>(value, "a block of records")?.len() as u64,
             Some(KeyKind::Import) => self.imports += 1,
             Some(KeyKind::Edition) => self.editions += 1,
+            // Keys come in their order: this before the tiles, and those before the entries.
+            Some(KeyKind::LogDestroyed) => {
+                self.destroyed = decoded::<Destroyed>(value, "how many entries are destroyed")?.entries;
+            }
+            Some(KeyKind::LogTile) => {
+                let (leaves, rest) = value.as_chunks::<32>();
+                if is_leaves(key, self.log.size()) && self.log.size() < self.destroyed && rest.is_empty() {
+                    for leaf in leaves {
+                        self.log.push(Hash(*leaf));
+                    }
+                }
+            }
             Some(KeyKind::LogEntry) => {
                 let entry = Entry::from_bytes(value).map_err(|_| StoreError::Read("an entry of the log".into()))?;
                 if entry.seq != self.log.size() {
@@ -161,10 +178,15 @@ impl Tally {
     }
 }
 
+// Whether a tile's key is that of the leaves behind so many.
+fn is_leaves(key: &[u8], behind: u64) -> bool {
+    key == tile_key(0, behind / TILE as u64)
+}
+
 /// A new store that is being filled.
 #[derive(Debug)]
 pub struct Filling {
-    db: sled::Db,
+    db: Handle,
     dir: PathBuf,
     batch: sled::Batch,
     waiting: usize,
@@ -180,7 +202,7 @@ impl Filling {
     /// Begins one in a folder that does not exist.
     pub fn begin(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         files::make_dir(dir).map_err(fault)?;
-        let db = open_sled(&dir.join("sled"), cache_bytes).map_err(StoreError::Broken)?;
+        let db = open_sled(&dir.join("sled"), cache_bytes).map_err(fault)?;
         Ok(Self { db, dir: dir.to_owned(), batch: sled::Batch::default(), waiting: 0, put: 0, meta: None })
     }
 
@@ -206,7 +228,7 @@ impl Filling {
     fn apply(&mut self) -> Result<(), StoreError> {
         self.waiting = 0;
         let batch = std::mem::take(&mut self.batch);
-        let db = &self.db;
+        let db = self.db.db().map_err(fault)?;
         // sled panics in places where it should return an error.
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.apply_batch(batch)))
             .map_err(|_| fault("sled stopped unexpectedly"))?
@@ -224,19 +246,20 @@ impl Filling {
         meta.schema = SCHEMA;
         self.insert(META_KEY, wrap(&to_bytes(&meta)))?;
         self.apply()?;
-        let Self { db, dir, put, .. } = self;
+        let Self { db: handle, dir, put, .. } = self;
+        let db = handle.db().map_err(fault)?;
         let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.flush()));
         flushed.map_err(|_| fault("sled stopped unexpectedly"))?.map_err(fault)?;
         if db.len() != put {
             return Err(fault(format!("the new database holds {} entries instead of {put}", db.len())));
         }
-        drop(db);
+        drop(handle);
         // As with every commit: sled's own flush does not reach the disk.
         let sled = dir.join("sled");
         File::open(sled.join("db")).and_then(|file| file.sync_data()).map_err(fault)?;
         files::sync_dir(&sled).map_err(fault)?;
         let keys = meta.counts.iter().map(|(_, count)| count).sum();
-        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&dir).map_err(StoreError::Broken)?;
+        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&dir).map_err(fault)?;
         files::sync_dir(&dir).map_err(fault)
     }
 }
@@ -311,6 +334,46 @@ mod tests {
         copy.commit(batch).unwrap();
         assert_eq!((copy.restored().unwrap(), copy.not_before().unwrap()), (None, Some(UnixMs(9))));
         assert!(copy.check().flaws.is_empty());
+    }
+
+    #[test]
+    fn a_log_whose_first_entries_were_destroyed_is_counted_by_their_hashes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        let said = crate::io::store::Said { by: 600, at: UnixMs(3) };
+        assert_eq!(store.destroy_next(200, said).unwrap().entries, 192);
+        let good = entries(&store);
+        let counted = tallied(&good).unwrap();
+        assert_eq!((counted.log_size, counted.log_root), (700, store.log_tree().root()));
+        let mark = Restored { made_at: UnixMs(1), log_size: 700, log_root: counted.log_root, restored_at: UnixMs(2) };
+        let second = folder.path().join("second");
+        fill(&second, &good, &mark);
+        let (copy, _) = Store::open(&second, 1 << 20).unwrap();
+        assert_eq!((copy.destroyed().unwrap(), copy.log_tree().root()), (store.destroyed().unwrap(), counted.log_root));
+        assert_eq!(copy.check().flaws, []);
+        assert_eq!(copy.destroy_next(700, said).unwrap().entries, 640, "it goes on where it was");
+
+        let at = |prefix: &[u8]| good.iter().position(|(key, _)| key.starts_with(prefix)).unwrap();
+        let first_tile = at(&tile_key(0, 0));
+        let (destroyed, first) = (at(&[KeyKind::LogDestroyed.number()]), at(&[KeyKind::LogEntry.number()]));
+        for place in [destroyed, first_tile, first_tile + 1, first_tile + 2, first] {
+            let mut bad = good.clone();
+            bad.remove(place);
+            assert!(tallied(&bad).is_err(), "without {place}");
+        }
+        for (place, byte) in [(first_tile, 0), (first_tile + 2, 2_047), (destroyed, 7)] {
+            let mut bad = good.clone();
+            let mut value = unwrap(&bad[place].1).unwrap().to_vec();
+            value[byte] ^= 0x40;
+            bad[place].1 = wrap(&value);
+            assert!(tallied(&bad).is_err(), "changed at {place}");
+        }
+        // The same number of entries as if one had not been destroyed that was.
+        let mut bad = good.clone();
+        let mut tiles = unwrap(&bad[first_tile].1).unwrap().to_vec();
+        tiles.truncate(2_016);
+        bad[first_tile].1 = wrap(&tiles);
+        assert!(tallied(&bad).is_err(), "a hash is missing");
     }
 
     #[test]

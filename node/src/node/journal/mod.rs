@@ -3,8 +3,6 @@
 mod happening;
 mod outward;
 
-use std::sync::atomic::Ordering;
-
 use accord_edge::clock;
 use accord_protocol::{
     approval::Approval,
@@ -13,17 +11,18 @@ use accord_protocol::{
     log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tick, tree},
     refusal::{Reason, Refusal},
     signed::Document,
+    text::with_causes,
 };
 use serde_json::{Value, json};
 
 pub use happening::{Actor, Happening};
 
-use super::Node;
+use super::{Node, disk::Start};
 use crate::{
     domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied},
     io::{
         journal::{Journal, JournalError},
-        store::{Batch, LogTree, NewEntry, StoreError},
+        store::{Batch, LogTree, NewEntry, StoreError, shortage},
     },
 };
 
@@ -34,7 +33,7 @@ const FILLED_AT_ONCE: u64 = 4_096;
 
 impl From<JournalError> for StoreError {
     fn from(error: JournalError) -> Self {
-        Self::Read(accord_protocol::text::with_causes(&error))
+        error.lacks_room().map_or_else(|| Self::Read(with_causes(&error)), shortage)
     }
 }
 
@@ -205,25 +204,31 @@ impl Node {
         checkpoint.sign(&key).map_err(|error| StoreError::Read(error.to_string()))
     }
 
-    /// The same; where there is no room for it the node starts all the same and says so later: it can still be looked at, and nothing
-    /// else is accepted before there is room. Blocks on the store.
+    /// Enters the start, and keeps what documents change with it. Where there is no room for it the node starts all the same and does it
+    /// later: it can still be looked at, and nothing else is accepted before there is room. Blocks on the store.
     pub(super) fn enter_start_or_later(&self) -> Result<(), StoreError> {
-        match self.enter_start() {
+        match self.enter_rest_of_start() {
             Err(error @ StoreError::DiskFull { .. }) => {
                 tracing::error!(%error, "the start cannot be entered in the audit log yet");
-                self.unentered_start.store(true, Ordering::Relaxed);
                 Ok(())
             }
             entered => entered,
         }
     }
 
-    /// Enters the start for which there was no room. Blocks on the store.
-    pub fn enter_late_start(&self) {
-        if self.unentered_start.load(Ordering::Relaxed) && self.enter_start().is_ok() {
-            self.unentered_start.store(false, Ordering::Relaxed);
-            tracing::info!("there is room again: the start is in the audit log");
+    /// Does what is not done yet of a start. Blocks on the store.
+    pub(super) fn enter_rest_of_start(&self) -> Result<(), StoreError> {
+        let mut start = self.start();
+        if *start == Start::Begun {
+            self.enter_start()?;
+            *start = Start::Entered;
         }
+        if *start == Start::Entered {
+            self.mark_documents()?;
+            self.settle_forks()?;
+            *start = Start::Complete;
+        }
+        Ok(())
     }
 
     /// What a start has to say: what it follows, what was changed meanwhile. Blocks on the store.
@@ -251,9 +256,13 @@ impl Node {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
         // What somebody put into the folder while no node ran is in force from now on.
+        let destroyed = self.store.destroyed()?.entries;
         for document in &standing.held.documents {
             let happening = self.document_happening(document, &Actor::Node);
             if self.store.about(&happening.subject)?.is_empty() {
+                // It may have had an entry that was destroyed: what is in force always has one.
+                let happening =
+                    if destroyed > 0 { happening.with("log_begins_at", json!(destroyed)) } else { happening };
                 self.enter(&mut batch, &happening)?;
             }
         }

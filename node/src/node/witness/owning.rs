@@ -8,8 +8,8 @@ use accord_protocol::{
     id::{Hash, NodeId},
     key::PublicKey,
     log::{
-        Checkpoint, NoteSignature, SignedCheckpoint, log_origin,
-        passing::{BareNote, Cosign, CosignOutcome, Cosigned, TOLD_MAX, Told, fork_id, read},
+        Checkpoint, Note, NoteSignature, SignedCheckpoint, log_origin,
+        passing::{BareNote, Cosign, CosignOutcome, Cosigned, TOLD_MAX, Told, fork_id, needed, read},
         tree, witness_name,
     },
     time::UnixMs,
@@ -18,7 +18,7 @@ use accord_protocol::{
 use crate::{
     domain::{
         unmatched::{Asking, Unmatched, Without},
-        witnessing::{Fork, Reconciled, ToProve, Verdict, Witnessing, claimed},
+        witnessing::{Fork, Reconciled, ToProve, Verdict, Witnessing, claimed, cosigners, witnesses},
     },
     io::store::{Batch, StoreError},
     node::Node,
@@ -327,10 +327,35 @@ impl Node {
         Ok(())
     }
 
+    /// The size that others can hold the own log to: the largest that it was closed at with enough cosignatures, or, where nobody could
+    /// cosign it, the largest that it was closed at. 0 while it is not known whether this is the log that others have seen. Blocks on the
+    /// store.
+    pub(in crate::node) fn size_known_to_others(&self) -> Result<u64, StoreError> {
+        let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
+        if self.log_standstill(me).is_some() {
+            return Ok(0);
+        }
+        let trust = standing.trust();
+        let needed = needed(witnesses(trust, me, now).count());
+        let (origin, keys) = (log_origin(trust.federation(), me), trust.all_log_keys(me));
+        let log = self.store.log_tree();
+        let nodes = log.nodes(&self.store);
+        for (size, text) in self.store.checkpoints()?.into_iter().rev().filter(|(size, _)| *size <= log.size()) {
+            let signed = Note::parse(&text).ok().and_then(|note| SignedCheckpoint::verify(note, &origin, keys).ok());
+            let Some(signed) = signed.filter(|signed| signed.checkpoint().size == size) else { continue };
+            if cosigners(trust, me, &signed, now).len() >= needed
+                && tree::root_at(&nodes, size)? == signed.checkpoint().root
+            {
+                return Ok(size);
+            }
+        }
+        Ok(0)
+    }
+
     // An earlier checkpoint with what is under it already.
     fn kept(&self, shown: &SignedCheckpoint) -> Result<SignedCheckpoint, StoreError> {
         let note = self.store.checkpoint(shown.checkpoint().size)?;
-        let note = note.and_then(|text| accord_protocol::log::Note::parse(&text).ok());
+        let note = note.and_then(|text| Note::parse(&text).ok());
         let origin = &shown.checkpoint().origin;
         let kept = note.and_then(|note| SignedCheckpoint::verify(note, origin, &[shown.signer()]).ok());
         Ok(kept.filter(|kept| kept.checkpoint() == shown.checkpoint()).unwrap_or_else(|| shown.clone()))

@@ -84,6 +84,7 @@ impl Node {
         let (waiting, missing) = self.unproven();
         json!({
             "size": tree.size(), "root": tree.root().to_string(),
+            "destroyed": self.store.destroyed().ok().map(|destroyed| destroyed.entries),
             "closed": closed.as_ref().map(|closed| closed.checkpoint().size),
             "state": state, "needed": needed(could.len()),
             "witnesses": cosigned.iter().map(|(member, seconds)| json!({ "member": member.as_str(), "at": UnixMs(seconds.saturating_mul(1_000)).to_string() })).collect::<Vec<_>>(),
