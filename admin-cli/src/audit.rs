@@ -4,7 +4,10 @@ use std::io::{self, BufRead};
 
 use accord_protocol::{
     evidence::Failed,
-    log::copy::{About, Following, Line, Report},
+    log::{
+        EventKind,
+        copy::{About, Following, Leaf, Line, Report},
+    },
     signed::FederationId,
     time::UnixMs,
     trust::Trust,
@@ -19,6 +22,21 @@ struct Who {
     actor: String,
 }
 
+#[derive(Deserialize)]
+struct Retained {
+    entries: Option<RetainedEntries>,
+}
+
+#[derive(Deserialize)]
+struct RetainedEntries {
+    up_to: u64,
+}
+
+/// Up to where the detail of an entry of retention says that entries are destroyed.
+fn destroyed_by(text: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Retained>(text).ok()?.entries.map(|entries| entries.up_to)
+}
+
 /// Who did something, by the text of a detail.
 pub(crate) fn actor_of(text: &str) -> Option<String> {
     let is_object = text.trim_ascii_start().starts_with('{');
@@ -31,12 +49,23 @@ pub(crate) struct Verifier<'a> {
     trust: &'a Trust,
     now: UnixMs,
     following: Option<Following>,
+    // Up to where the log itself says that entries were destroyed, as far as that can be read.
+    said: u64,
     lines: u64,
+}
+
+/// What came of reading a copy.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// What was found.
+    pub(crate) report: Report,
+    /// Whether an entry of retention says that what is destroyed was destroyed by it.
+    pub(crate) says_destroyed: bool,
 }
 
 impl<'a> Verifier<'a> {
     pub(crate) fn new(trust: &'a Trust, now: UnixMs) -> Self {
-        Self { trust, now, following: None, lines: 0 }
+        Self { trust, now, following: None, said: 0, lines: 0 }
     }
 
     /// Takes a line without its newline.
@@ -58,17 +87,28 @@ impl<'a> Verifier<'a> {
             self.following = Some(Following::begin(&about, federation, keys)?);
             return Ok(());
         };
+        if following.awaits_leaf() {
+            let line: Leaf = serde_json::from_slice(line).map_err(unreadable)?;
+            return following.take_leaf(&line);
+        }
         let line: Line = serde_json::from_slice(line).map_err(unreadable)?;
-        following.take(&line, actor_of).map(|_| ())
+        let (entry, detail) = following.take(&line, actor_of)?;
+        if entry.kind == EventKind::Retention {
+            let up_to = detail.and_then(|detail| destroyed_by(&detail.text));
+            self.said = self.said.max(up_to.unwrap_or_default());
+        }
+        Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<Report, Failed> {
+    pub(crate) fn finish(self) -> Result<Verified, Failed> {
         let empty = || Failed { part: "line 1".into(), rule: "the copy is empty".into() };
-        self.following.ok_or_else(empty)?.finish()
+        let report = self.following.ok_or_else(empty)?.finish()?;
+        let says_destroyed = self.said >= report.destroyed;
+        Ok(Verified { report, says_destroyed })
     }
 
     /// Takes a whole file.
-    pub(crate) fn file(mut self, mut file: impl BufRead) -> io::Result<Result<Report, Failed>> {
+    pub(crate) fn file(mut self, mut file: impl BufRead) -> io::Result<Result<Verified, Failed>> {
         let mut line = Vec::new();
         loop {
             line.clear();

@@ -99,6 +99,9 @@ pub fn decode<T: Encode + Decode<()>>(bytes: &[u8], cap: Cap) -> Result<T, Malfo
     Ok(value)
 }
 
+/// What a list that only claims to be long can have reserved.
+const RESERVED_BYTES: usize = 4 << 10;
+
 /// A list with a declared maximum, refused before anything is allocated for a longer one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bounded<T, const MAX: usize>(Vec<T>);
@@ -143,8 +146,8 @@ impl<T: Ord, const MAX: usize> Bounded<T, MAX> {
 
 impl<T: Encode, const MAX: usize> Encode for Bounded<T, MAX> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        (self.0.len() as u64).encode(encoder)?;
-        self.0.iter().try_for_each(|item| item.encode(encoder))
+        // The length as eight bytes, then each item; bytes in one piece.
+        self.0.encode(encoder)
     }
 }
 
@@ -155,8 +158,8 @@ impl<C, T: Decode<C>, const MAX: usize> Decode<C> for Bounded<T, MAX> {
         let Some(length) = length else {
             return Err(DecodeError::Other("list longer than its declared maximum"));
         };
-        // No reservation by the claimed length: memory grows with bytes that were really received.
-        let mut items = Vec::new();
+        // No more is reserved by the claimed length than this: memory grows with bytes that were really received.
+        let mut items = Vec::with_capacity(length.min(RESERVED_BYTES / size_of::<T>().max(1)));
         for _ in 0..length {
             items.push(T::decode(decoder)?);
         }

@@ -16,7 +16,7 @@ use accord_protocol::{
         entry::EntryVersion,
         log_origin,
         note::{Algorithm, key_id},
-        tree::{InMemory, inclusion, root_of},
+        tree::{InMemory, inclusion, leaf_hash, root_of},
         witness_name,
     },
     time::UnixMs,
@@ -183,7 +183,7 @@ mod copies {
     use accord_protocol::{
         evidence::Failed,
         id::to_hex,
-        log::copy::{About, FORMAT, Following, Line},
+        log::copy::{About, FORMAT, FORMAT_DESTROYED, Following, Leaf, Line},
         signed::FederationId,
     };
 
@@ -198,6 +198,7 @@ mod copies {
             federation: FEDERATION.to_string(),
             member: "ES-AGENCY".into(),
             size: all.len() as u64,
+            destroyed: None,
             root: last.checkpoint().root.to_string(),
             checkpoint: last.note().to_string(),
             checkpoints: kept.iter().map(|signed| signed.note().to_string()).collect(),
@@ -295,7 +296,9 @@ mod copies {
         refused(&two, &good, "checkpoint 3");
 
         for change in [
-            |about: &mut About| about.format = "accord-audit-2".into(),
+            |about: &mut About| about.format = "accord-audit-3".into(),
+            |about: &mut About| about.format = FORMAT_DESTROYED.into(),
+            |about: &mut About| about.destroyed = Some(4),
             |about: &mut About| about.federation = Hash([0x12; 32]).to_string(),
             |about: &mut About| about.member = "IT-AGENCY".into(),
             |about: &mut About| about.size = 12,
@@ -308,5 +311,89 @@ mod copies {
         let mut backwards = all;
         backwards[7].prev_size = 2;
         refused(&about(&backwards, &[]), &lines(&backwards), "entry 7");
+    }
+
+    // A copy of which the first entries are hashes.
+    fn without(all: &[Entry], kept: &[SignedCheckpoint], count: usize) -> (About, Vec<Leaf>, Vec<Line>) {
+        let about = About { format: FORMAT_DESTROYED.into(), destroyed: Some(count as u64), ..about(all, kept) };
+        let leaves = all[..count].iter().map(|entry| Leaf { leaf: entry.leaf_hash().to_string() }).collect();
+        (about, leaves, lines(&all[count..]))
+    }
+
+    fn read_without(
+        (about, leaves, lines): &(About, Vec<Leaf>, Vec<Line>),
+    ) -> Result<accord_protocol::log::copy::Report, Failed> {
+        let mut following = Following::begin(about, &FEDERATION, |_| (vec![public(LOG)], vec![public(LOG)]))?;
+        leaves.iter().try_for_each(|leaf| following.take_leaf(leaf))?;
+        for line in lines {
+            following.take(line, actor)?;
+        }
+        following.finish()
+    }
+
+    #[test]
+    fn a_copy_whose_first_entries_were_destroyed_holds_by_their_hashes() {
+        let all = entries(13);
+        let kept = [0usize, 3, 8].map(|size| checkpoint(&all[..size]));
+        let whole = read(&about(&all, &kept), &lines(&all)).unwrap();
+        for count in 1..13usize {
+            let report = read_without(&without(&all, &kept, count)).unwrap();
+            assert_eq!((report.size, report.root, report.destroyed), (13, whole.root, count as u64));
+            assert_eq!((report.details, report.kinds[&EventKind::Answered]), (13 - count as u64, 13 - count as u64));
+            assert_eq!(report.times.unwrap().0, all[count].time, "of the first that is there");
+        }
+    }
+
+    #[test]
+    fn a_hash_stands_only_where_the_first_line_says_so() {
+        let all = entries(13);
+        let kept = [3usize, 8].map(|size| checkpoint(&all[..size]));
+        let good = without(&all, &kept, 5);
+        let refused = |bad: &(About, Vec<Leaf>, Vec<Line>), part: &str| {
+            let failed = read_without(bad).unwrap_err();
+            assert!(failed.part.contains(part), "{part}: {failed:?}");
+        };
+        for at in 0..5 {
+            let mut bad = good.clone();
+            bad.1[at].leaf = leaf_hash(b"another").to_string();
+            refused(&bad, if at < 3 { "checkpoint of 3" } else { "checkpoint of 8" });
+            bad.1[at].leaf = good.1[at].leaf.to_uppercase();
+            refused(&bad, &format!("entry {at}"));
+            bad.1[at].leaf.clear();
+            refused(&bad, &format!("entry {at}"));
+        }
+        // More or fewer of them than it says, and one in the middle.
+        for (count, part) in [(4, "entry 4"), (6, "entry 5")] {
+            let mut bad = good.clone();
+            bad.0.destroyed = Some(count);
+            refused(&bad, part);
+        }
+        let mut following = Following::begin(&good.0, &FEDERATION, |_| (vec![public(LOG)], vec![public(LOG)])).unwrap();
+        assert!(following.take(&lines(&all)[0], actor).unwrap_err().rule.contains("said to be destroyed"));
+        good.1.iter().for_each(|leaf| following.take_leaf(leaf).unwrap());
+        following.take(&good.2[0], actor).unwrap();
+        let middle = Leaf { leaf: all[6].leaf_hash().to_string() };
+        assert_eq!(following.take_leaf(&middle).unwrap_err().part, "entry 6");
+        for count in [None, Some(0), Some(13), Some(14)] {
+            let mut bad = good.clone();
+            bad.0.destroyed = count;
+            refused(&bad, "line 1");
+        }
+        let mut bad = good;
+        bad.0.format = FORMAT.into();
+        refused(&bad, "line 1");
+    }
+
+    #[test]
+    fn lines_have_the_fields_of_what_they_are() {
+        let (about, leaves, lines) = without(&entries(13), &[], 5);
+        let [text, leaf, line] =
+            [serde_json::to_string(&about), serde_json::to_string(&leaves[0]), serde_json::to_string(&lines[0])]
+                .map(Result::unwrap);
+        assert!(text.contains("\"destroyed\":5,") && leaf.starts_with("{\"leaf\":\""), "{text} {leaf}");
+        assert_eq!(serde_json::from_str::<About>(&text).unwrap(), about);
+        assert!(serde_json::from_str::<About>(&text.replace("\"destroyed\":5", "\"destroyed\":null")).is_err());
+        assert!(serde_json::from_str::<Line>(&leaf).is_err() && serde_json::from_str::<Leaf>(&line).is_err());
+        assert!(serde_json::from_str::<Line>(&line.replacen('{', "{\"leaf\":\"00\",", 1)).is_err());
     }
 }

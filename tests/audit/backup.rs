@@ -110,7 +110,8 @@ fn main() {
     assert_eq!(checked.code, 0, "{}", checked.stderr);
     println!("to check it: {} ms", watch.ms());
     let watch = Stopwatch::start();
-    let restored = accord_node(&path, &["restore", "it.age", "new", "--identity", "recovery.txt"]);
+    let restored =
+        accord_node(&path, &["restore", "it.age", "new", "--identity", "recovery.txt", "--federation", &federation.id]);
     assert_eq!(restored.code, 0, "{}", restored.stderr);
     println!("to restore it: {} ms", watch.ms());
     let watch = Stopwatch::start();

@@ -129,6 +129,7 @@ fn verify(store: &Store, journal: &Journal) {
         federation: federation.to_string(),
         member: member.to_string(),
         size: log.size(),
+        destroyed: None,
         root: log.root().to_string(),
         checkpoint: signed.note().to_string(),
         checkpoints: Vec::new(),

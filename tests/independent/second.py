@@ -81,6 +81,9 @@ def audit(arguments):
 def print_copy(result):
     print("VERIFIED")
     print(f"the log of {result['member']}: {result['size']} entries, {result['details']} with what they commit to")
+    if result["destroyed"]:
+        said = "as its entries of retention say" if result["says_destroyed"] else "AND NO ENTRY THAT CAN BE READ SAYS SO"
+        print(f"the first {result['destroyed']} are destroyed, {said}: only their hashes are there")
     print(f"root: {result['root']}")
     print(f"checkpoints: {', '.join(map(str, result['checkpoints']))}")
     for one in result["witnesses"]:

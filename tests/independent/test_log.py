@@ -369,6 +369,20 @@ class Copied:
             "checkpoints": [self.note(one, **how) for one in kept],
         }
 
+    def destroy(self, count):
+        """Leaves of the first entries their hashes."""
+        hashes = [leaf_hash(one).hex() for one in self.entries()[:count]]
+        self.lines[:count] = [{"leaf": one} for one in hashes]
+        self.header |= {"format": "accord-audit-2", "destroyed": count}
+
+    def retention(self, seq, entries):
+        """A line that says what retention has destroyed."""
+        salt, detail = sha256(b"salt").digest(), json.dumps({"actor": "node", "months": [], "entries": entries})
+        commit = sha256(salt + detail.encode()).digest()
+        actor = sha256(salt + b"node").digest()
+        line = self.line(seq, "retention", detail_commit=commit, actor_commit=actor)
+        return line | {"salt": salt.hex(), "detail": detail}
+
     def rows(self):
         return [(json.dumps(one, ensure_ascii=False) + "\n").encode() for one in (self.header, *self.lines)]
 
@@ -429,8 +443,8 @@ class CopyTests(LogCase):
             self.assertEqual(
                 self.verify(copied),
                 {
-                    "verified": True, "member": "IT-TEST", "size": size, "root": root_of(copied.entries()).hex(),
-                    "details": size, "checkpoints": sorted({*kept, size}), "witnesses": [],
+                    "verified": True, "member": "IT-TEST", "size": size, "destroyed": 0, "says_destroyed": True,
+                    "root": root_of(copied.entries()).hex(), "details": size, "checkpoints": sorted({*kept, size}), "witnesses": [],
                 },
             )
 
@@ -439,6 +453,87 @@ class CopyTests(LogCase):
         for seq in (0, 3, 6):
             copied.lines[seq] = {"entry": copied.lines[seq]["entry"]}
         self.assertEqual(self.verify(copied)["details"], 4)
+
+    def test_destroyed(self):
+        """The first entries by their hashes alone: the root and every checkpoint are held to those as to the entries."""
+        for size in (2, 7, 64, 130):
+            kept = [one for one in (0, 1, 2, 64, 128) if one <= size]
+            whole = self.verify(self.copied(size, kept))
+            for count in {1, 2, 3, 63, 64, 65, 128, size - 1} & {*range(1, size)}:
+                copied = self.copied(size, kept)
+                copied.destroy(count)
+                told = {"destroyed": count, "details": size - count, "says_destroyed": False}
+                self.assertEqual(self.verify(copied), whole | told)
+
+    def test_destroyed_and_altered(self):
+        good = self.copied(9, [3, 6])
+        good.destroy(5)
+        rows = good.rows()
+        for at in range(5):
+            leaf = bytes.fromhex(good.lines[at]["leaf"])
+            for altered in alterations(leaf):
+                line = json.dumps({"leaf": altered.hex()}).encode() + b"\n"
+                with self.assertRaises(Refused, msg=altered.hex()):
+                    verify_log([*rows[: at + 1], line, *rows[at + 2 :]], self.trust, self.now)
+            for line, what in (
+                ({"leaf": leaf.hex().upper()}, "not lower-case hex"),
+                ({"leaf": leaf.hex() + "00"}, "33 bytes"),
+                ({"leaf": None}, "str wanted"),
+                ({"leaf": sha256(b"").hexdigest()}, "do not have the root"),
+                ({"leaf": leaf.hex(), "entry": "00"}, "unknown key"),
+                ({}, "is missing"),
+                (self.copied(9).lines[at], "is missing"),
+            ):
+                row = json.dumps(line).encode() + b"\n"
+                self.refused(lambda: self.verdict([*rows[: at + 1], row, *rows[at + 2 :]]), what)
+        # Of an entry that is not among the first, the hash is no line.
+        for at in range(5, 9):
+            copied = self.copied(9, [3, 6])
+            hashes = [leaf_hash(one).hex() for one in copied.entries()]
+            copied.destroy(5)
+            copied.lines[at] = {"leaf": hashes[at]}
+            self.refused(lambda: self.verify(copied), "is missing", f"line {at + 2}")
+        copied = self.copied(9)
+        copied.lines[3] = {"leaf": leaf_hash(copied.entries()[3]).hex()}
+        self.refused(lambda: self.verify(copied), "is missing", "line 5")
+
+    def test_how_many_are_destroyed(self):
+        for count, what in (
+            (0, "destroyed of 9"), (9, "destroyed of 9"), (10, "destroyed of 9"), (-1, "destroyed of 9"), (4, "is missing"),
+            (6, "is missing"), (True, "int wanted"), ("5", "int wanted"), (None, "int wanted"), (5.0, "no whole number"),
+        ):
+            copied = self.copied(9)
+            copied.destroy(5)
+            copied.header["destroyed"] = count
+            self.refused(lambda: self.verify(copied), what)
+        copied = self.copied(9)
+        copied.destroy(5)
+        copied.header["format"] = "accord-audit-1"
+        self.refused(lambda: self.verify(copied), "unknown key", "line 1")
+        del copied.header["destroyed"]
+        self.refused(lambda: self.verify(copied), "is missing", "line 2")
+
+    def test_what_the_log_says_is_destroyed(self):
+        for entries, said in (
+            ([{"from": 0, "up_to": 5}], True),
+            ([{"from": 0, "up_to": 6}], True),
+            ([{"from": 0, "up_to": 5}, {"from": 5, "up_to": 2}], True),
+            ([{"from": 0, "up_to": 4}], False),
+            ([{"from": 0, "up_to": "5"}], False),
+            ([{"from": 0}], False),
+            ([5], False),
+            ([None], False),
+        ):
+            copied = self.copied(9)
+            for seq, one in enumerate(entries, start=7):
+                copied.lines[seq] = copied.retention(seq, one)
+            copied.close()
+            copied.destroy(5)
+            self.assertEqual(self.verify(copied)["says_destroyed"], said, entries)
+            # Without its detail it says nothing, and that harms nothing.
+            for seq in range(7, 9):
+                copied.lines[seq] = {"entry": copied.lines[seq]["entry"]}
+            self.assertFalse(self.verify(copied)["says_destroyed"])
 
     def test_every_kind(self):
         copied = self.copied(0)
@@ -743,7 +838,11 @@ class CopyTests(LogCase):
         good = self.copied().header
         where = "line 1"
         for changes, what in (
-            ({"format": "accord-audit-2"}, "is unknown"),
+            ({"format": "accord-audit-2"}, "is missing"),
+            ({"format": "accord-audit-3"}, "is unknown"),
+            ({"destroyed": 0}, "unknown key"),
+            ({"destroyed": 4}, "unknown key"),
+            ({"destroyed": None}, "unknown key"),
             ({"format": 1}, "is unknown"),
             ({"federation": good["federation"].upper()}, "not lower-case hex"),
             ({"federation": good["federation"][2:]}, "31 bytes"),
@@ -1253,6 +1352,13 @@ class CommandTests(LogCase):
             self.assertEqual(code, 0)
             self.assertIn("VERIFIED\nthe log of IT-TEST: 7 entries, 7 with what they commit to\n", stdout)
             self.assertTrue(stdout.endswith("checkpoints: 4, 7\nunwitnessed\n"), stdout)
+            shortened = self.copied(7, [4])
+            shortened.destroy(5)
+            fill(folder, shortened.rows(), self.fed.documents)
+            code, stdout, _ = self.run_second("audit", folder)
+            self.assertEqual(code, 0)
+            self.assertIn("the first 5 are destroyed, AND NO ENTRY THAT CAN BE READ SAYS SO: only their hashes", stdout)
+            fill(folder, copied.rows(), self.fed.documents)
             about = Path(folder) / "root.accord"
             about.write_bytes(b"ACCORD1\n" + self.fed.documents[0])
             code, stdout, stderr = self.run_second("audit", folder, "--about", str(about))

@@ -46,7 +46,8 @@ fn with_recovery(federation: &Federation, member: &str) {
 }
 
 fn restore(federation: &Federation, file: &str, dir: &str, more: &[&str]) -> Said {
-    accord_node(&federation.path(), &[&["restore", file, dir, "--identity", "recovery.txt"], more].concat())
+    let of_it = ["restore", file, dir, "--identity", "recovery.txt", "--federation", &federation.id];
+    accord_node(&federation.path(), &[&of_it, more].concat())
 }
 
 fn check(federation: &Federation, file: &str, more: &[&str]) -> Said {
@@ -124,7 +125,7 @@ fn what_is_restored_is_what_was_backed_up_and_decides_nothing_that_was_asked_bef
     italy.kill();
     assert!(spain.stop());
 
-    let restored = restore(&federation, "it.age", "new-it", &["--federation", &federation.id, "--member", IT]);
+    let restored = restore(&federation, "it.age", "new-it", &["--member", IT]);
     assert_eq!(restored.code, 0, "{}", restored.stderr);
     for said in ["a backup of IT-AGENCY as of", ", encrypted", "accord-node run new-it", &format!("{size} entries")] {
         assert!(restored.stdout.contains(said), "{said}: {}", restored.stdout);
@@ -210,7 +211,7 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     });
     italy.kill();
     assert_eq!(restore(&federation, "it.age", "new-it", &[]).code, 0);
-    let _italy = Running::start(&path, "new-it");
+    let italy = Running::start(&path, "new-it");
     settle(&federation);
     let open = || {
         let forks = status(&federation, IT)["log"]["forks"].as_array().unwrap().clone();
@@ -231,6 +232,64 @@ fn a_restored_node_whose_log_others_have_seen_grow_further_serves_nobody_before_
     until(&federation, "it serves again", || officer.ask(&officer.request(IT, "2021..2024")).word() == "answered");
     assert!(status(&federation, IT)["restored"].is_null());
     done(&federation.operator(IT, &["audit", "verify", "--json"]));
+
+    // A second loss is noticed, too: nothing of a size that was lost is closed again.
+    done(&federation.operator(IT, &["backup", "again.age", "--json"]));
+    let again = done(&federation.operator(IT, &["audit", "close", "--json"]))["size"].clone();
+    assert!(again.as_u64() > closed.as_u64(), "{again} after {closed}");
+    until(&federation, "the other one has seen that", || {
+        status(&federation, ES)["log"]["holds"].as_array().unwrap().iter().any(|held| held["size"] == again)
+    });
+    assert_eq!(open(), None);
+    italy.kill();
+    assert_eq!(restore(&federation, "again.age", "newer-it", &[]).code, 0);
+    let _italy = Running::start(&path, "newer-it");
+    until(&federation, "it is told of its second loss", || open().is_some_and(|second| second != id));
+}
+
+#[test]
+fn no_edition_of_a_restored_node_has_a_number_of_one_that_it_has_forgotten() {
+    let federation = Federation::new(&[ES, IT]);
+    with_recovery(&federation, IT);
+    let _spain = federation.start(ES);
+    let mut italy = federation.start_settled(IT);
+    let path = federation.path();
+    let publish = |rows_of: &str| {
+        let file = format!("{rows_of}.csv");
+        fs::write(path.join(&file), rows(rows_of, 40)).unwrap();
+        done(&federation.operator(IT, &["import", &file, "--json"]));
+        let said = done(&federation.operator(IT, &["edition", "publish", "--json"]));
+        said["edition"].as_u64().unwrap()
+    };
+    let seen = || {
+        let ask = ["ask", "seizures-year-drug", "--from", IT, "--period", "2021..2024", "--json"];
+        let said = done(&federation.officer(&ask));
+        said["partners"][0]["edition"]["number"].as_u64().unwrap()
+    };
+    let first = seen();
+    done(&federation.operator(IT, &["backup", "it.age", "--json"]));
+    let mut before = vec![first, publish("A"), publish("B")];
+    assert_eq!((before[2], seen()), (first + 2, first + 2));
+    for round in 0..2 {
+        italy.kill();
+        let dir = format!("new-it-{round}");
+        assert_eq!(restore(&federation, "it.age", &dir, &[]).code, 0);
+        italy = Running::start(&path, &dir);
+        until(&federation, "others have said what they hold", || status(&federation, IT)["restored"].is_null());
+        assert_eq!(seen(), first, "what is in the backup has the number that it had");
+        for rows_of in [format!("C{round}"), format!("D{round}")] {
+            let number = publish(&rows_of);
+            assert!(before.iter().all(|old| *old < number), "{number} after {before:?}");
+            assert_eq!(seen(), number);
+            before.push(number);
+        }
+        let listed = done(&federation.operator(IT, &["edition", "list", "--json"]));
+        let listed: Vec<u64> =
+            listed["editions"].as_array().unwrap().iter().map(|one| one["edition"].as_u64().unwrap()).collect();
+        assert_eq!((listed.len(), listed.iter().max()), (3, before.last()), "{listed:?}");
+        assert_eq!(status(&federation, IT)["editions"], json!(3));
+    }
+    done(&federation.operator(IT, &["verify", "--json"]));
 }
 
 fn settle(federation: &Federation) {
@@ -318,7 +377,9 @@ fn what_is_cut_changed_of_somebody_else_or_not_for_this_identity_is_refused_and_
     let before = names(&federation);
 
     let refused = |arguments: &[&str], exit: i32, named: &str| {
-        let said = accord_node(&path, arguments);
+        let named_already = arguments.contains(&"--federation") || arguments.contains(&"--any-federation");
+        let of_it = if named_already { Vec::new() } else { vec!["--federation", federation.id.as_str()] };
+        let said = accord_node(&path, &[arguments, &of_it].concat());
         assert_eq!(said.code, exit, "{arguments:?}: {}{}", said.stdout, said.stderr);
         assert!(said.stderr.contains(named), "{arguments:?}: {}", said.stderr);
         assert_eq!(names(&federation), before, "{arguments:?}");
@@ -332,6 +393,17 @@ fn what_is_cut_changed_of_somebody_else_or_not_for_this_identity_is_refused_and_
     refused(&["restore", "it.age", "new", "--identity", "recovery.txt", "--member", ES], 3, "a backup of IT-AGENCY");
     let of_another = ["restore", "it.age", "new", "--identity", "recovery.txt", "--federation", &zeros];
     refused(&of_another, 3, "from the federation");
+    // Whose word counts is said by whoever restores, and never both.
+    let unnamed = accord_node(&path, &["restore", "it.age", "new", "--identity", "recovery.txt"]);
+    assert_eq!((unnamed.code, names(&federation)), (2, before.clone()), "{}", unnamed.stderr);
+    assert!(
+        unnamed.stderr.contains("--federation ID") && !unnamed.stderr.contains(&federation.id),
+        "{}",
+        unnamed.stderr
+    );
+    let both = ["restore", "it.age", "new", "--federation", &federation.id, "--any-federation"];
+    refused(&both, 2, "cannot be used with");
+    refused(&["restore", "bad.age", "new", "--any-federation"], 3, "no backup of an Accord node");
 
     let steps = std::env::var("ACCORD_DAMAGE_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
     let header = [0, 5, 30, 90, 130, 180, 200, 220];
@@ -444,7 +516,7 @@ fn without_encryption_it_must_be_said_and_the_ring_sealed_and_every_byte_is_the_
 
     let refused = |bytes: &[u8], named: &str| {
         fs::write(path.join("bad.backup"), bytes).unwrap();
-        let said = accord_node(&path, &["restore", "bad.backup", "new"]);
+        let said = accord_node(&path, &["restore", "bad.backup", "new", "--federation", &federation.id]);
         assert_eq!(said.code, 3, "{named}: {}{}", said.stdout, said.stderr);
         assert!(said.stderr.contains(named), "{named}: {}", said.stderr);
         assert!(!names(&federation).iter().any(|name| name.starts_with("new")));
@@ -465,8 +537,9 @@ fn without_encryption_it_must_be_said_and_the_ring_sealed_and_every_byte_is_the_
     bad[at - 1] = b' ';
     refused(&bad, "not what its manifest says");
 
-    let restored = accord_node(&path, &["restore", "IT-AGENCY.backup", "new", "--member", IT]);
+    let restored = accord_node(&path, &["restore", "IT-AGENCY.backup", "new", "--any-federation", "--member", IT]);
     assert!(restored.code == 0 && restored.stdout.contains("NOT ENCRYPTED"), "{}", restored.stderr);
+    assert!(restored.stdout.contains("compare that id"), "{}", restored.stdout);
     let folder = path.join("IT-AGENCY-credentials").display().to_string();
     let _node = Running::start_with(&path, "new", &[("CREDENTIALS_DIRECTORY", &folder)]);
     done(&federation.operator(IT, &["verify", "--json"]));

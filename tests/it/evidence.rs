@@ -167,4 +167,27 @@ fn an_officer_completes_evidence_once_the_partners_logs_are_closed() {
     assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stdout));
     let again = result(&complete(), 0);
     assert_eq!((&again["written"], &again["added"]), (&json!(false), &json!(0)));
+
+    // What is kept needs no file to be named.
+    let listed = result(&federation.officer(&["history", "list", "--json"]), 0);
+    let (id, kept) = (&listed["answers"][0]["id"], listed["answers"][0]["evidence"].as_str().unwrap());
+    let kept = federation.path().join(kept);
+    let level = || {
+        let verify = ["evidence", "verify", kept.to_str().unwrap(), "--federation", &federation.id, "--json"];
+        result(&accord_tests::accord(&federation.path(), &verify), 0)["level"].clone()
+    };
+    assert_eq!(level(), "signed");
+    let collect = || result(&federation.officer(&["history", "collect", "--json"]), 0)["proofs"].clone();
+    assert_eq!(collect(), json!([{ "id": id, "added": 3, "missing": 0 }]));
+    assert_eq!(level(), "witnessed");
+    let before = std::fs::metadata(&kept).unwrap().modified().unwrap();
+    assert_eq!(collect(), json!([]), "nothing is left to be asked for");
+    assert_eq!(std::fs::metadata(&kept).unwrap().modified().unwrap(), before);
+
+    // The file is named before the profile, where both are missing.
+    let missing = accord_tests::accord(
+        &federation.path(),
+        &["--profile", "nobody", "evidence", "complete", "none.json", "--json"],
+    );
+    assert_eq!((missing.code, &missing.json()["error"]["code"]), (2, &json!("FILE")), "{}", missing.stdout);
 }

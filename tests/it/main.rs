@@ -33,6 +33,7 @@ mod load;
 mod policy;
 mod power;
 mod real_file;
+mod retention;
 mod samples;
 mod second_implementation;
 mod simulation;

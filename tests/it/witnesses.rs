@@ -3,16 +3,24 @@
 use std::{fs, path::Path, thread, time::Duration};
 
 use accord_edge::keyring::KeyRing;
+use accord_node::{
+    domain::{
+        unmatched::{Asking, Unmatched, Without},
+        witnessing::Witnessing,
+    },
+    io::store::{Batch, Store},
+};
 use accord_protocol::{
     codec::{Bounded, Cap, decode, encode},
-    id::Hash,
+    id::{Hash, NodeId},
     log::{
         Checkpoint, SignedCheckpoint, log_origin,
-        passing::{Asked, Cosign, CosignOutcome, Cosigned, ProofCall, Told, read},
+        passing::{Asked, Cosign, CosignOutcome, Cosigned, ProofCall, Told, fork_id, read},
     },
     member_keys::KeyRole,
     message::MessageKind,
     suspend::{Target, Way},
+    time::UnixMs,
 };
 use accord_tests::{Federation, Said, member::Member};
 use serde_json::{Value, json};
@@ -279,6 +287,92 @@ fn sizes_that_never_meet_are_held_against_each_other_by_a_proof_of_the_owner() {
     until(&federation, "the owner's proof does not fit", || open_fork(&federation, DK, IT).is_some());
     assert_eq!(log(&federation, DK)["forks"][0]["told_by"], json!(ES));
     nodes.clear();
+}
+
+#[test]
+fn an_owner_that_says_no_is_counted_and_one_that_is_down_is_not() {
+    let federation = Federation::new(&[ES, IT, DK]);
+    let mut nodes = federation.start_all();
+    let size = close(&federation, IT);
+    until(&federation, "both hold it", || is_witnessed(&federation, IT, size, 2));
+    // Of one that the owner has never closed it can prove nothing, and says so.
+    let insider = Member::open(&federation.path(), ES, DK);
+    let larger = forged(&federation, IT, size + 640, 9);
+    let told = Told { notes: Bounded::new(vec![larger.bare().unwrap()]).unwrap() };
+    assert!(insider.hear(MessageKind::Tell, encode(&told).unwrap()).is_some());
+    // Whoever has closed its own log looks round at once. A round has ended when the next one shows the log.
+    let rounds = || {
+        for _ in 0..2 {
+            done(&federation.operator(DK, &["coverage", "set", "seizure", "2020", "partial", "--json"]));
+            let own = close(&federation, DK);
+            until(&federation, "it is shown", || {
+                log(&federation, ES)["holds"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|held| held["member"] == DK && held["size"] == own)
+            });
+        }
+        log(&federation, DK)["unmatched"][0].clone()
+    };
+    let said = rounds();
+    assert_eq!(
+        (&said["member"], &said["told_by"], &said["told"]),
+        (&json!(IT), &json!(ES), &json!(size + 640)),
+        "{said}"
+    );
+    assert!(said["refused"].as_u64().unwrap() > 0 && said["asked"] == said["refused"], "{said}");
+    assert_eq!(open_fork(&federation, DK, IT), None, "it takes hours");
+    assert!(!warned(&federation, DK, "UNMATCHED") && !warned(&federation, DK, "FORK"));
+    // Who is not there is not to blame.
+    assert!(nodes.remove(1).stop());
+    let before = rounds();
+    assert_eq!(rounds()["asked"], before["asked"]);
+    nodes.clear();
+}
+
+#[test]
+fn an_owner_that_has_refused_for_hours_is_stopped_until_two_administrators_accept_that() {
+    let federation = Federation::new(&[ES, IT]);
+    let [es, _it]: [_; 2] = federation.start_all().try_into().unwrap();
+    let size = close(&federation, IT);
+    until(&federation, "it is held", || is_witnessed(&federation, IT, size, 1));
+    let larger = forged(&federation, IT, size + 64, 9);
+    assert!(es.stop());
+    // What hours of asking come to, by the rules that the node has, is kept here at once.
+    let (it, dk): (NodeId, NodeId) = (IT.parse().unwrap(), DK.parse().unwrap());
+    let (store, _) = Store::open(&federation.path().join("ES-AGENCY/node/store"), 16 << 20).unwrap();
+    let mut known = Witnessing::new(store.held_checkpoints().unwrap(), Vec::new());
+    let (checkpoint, note) = (larger.checkpoint().clone(), larger.bare().unwrap());
+    let asking = Asking::default();
+    known.note_unmatched(&it, Unmatched { told_by: dk.clone(), checkpoint, note, since: UnixMs(0), asking });
+    let mut refused = (0..10_000).map(|turn| known.unproven((&it, &dk), Without::Refused, UnixMs(30_000 * turn)));
+    let fork = refused.find_map(|fork| fork).unwrap();
+    let mut batch = Batch::default();
+    batch.put_fork(&fork);
+    store.commit(batch).unwrap();
+    drop(store);
+
+    let _es = federation.start_settled(ES);
+    let id = open_fork(&federation, ES, IT).unwrap();
+    let said = status(&federation, ES);
+    assert_eq!(said["result"]["log"]["forks"][0]["unproven"], true, "{said}");
+    let warning = said["warnings"].as_array().unwrap().iter().find(|warning| warning["code"] == "FORK").unwrap();
+    let words = warning["message"].as_str().unwrap();
+    assert!(words.contains("was asked for hours to prove") && words.contains(&id), "{words}");
+    assert_eq!(ask(&federation, IT), "unreachable");
+    assert_ne!(accept(&federation, ES, &id, &[1]), 0);
+    // To accept that the two are of two pasts is to accept something else.
+    let [held, shown] =
+        [&fork.held, &fork.shown].map(|note| Checkpoint::from_text(read(note).unwrap().text()).unwrap());
+    assert_eq!(accept(&federation, ES, &fork_id(&held, &shown).to_string(), &[1, 2]), 0);
+    assert_eq!(open_fork(&federation, ES, IT), Some(id.clone()));
+    assert_eq!(accept(&federation, ES, &id, &[1, 2]), 0);
+    assert_eq!((ask(&federation, IT).as_str(), open_fork(&federation, ES, IT)), ("answered", None));
+    // The log goes on as it was held.
+    done(&federation.operator(IT, &["coverage", "set", "seizure", "2020", "partial", "--json"]));
+    let size = close(&federation, IT);
+    until(&federation, "it is cosigned as ever", || is_witnessed(&federation, IT, size, 1));
 }
 
 #[test]

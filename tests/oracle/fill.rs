@@ -116,7 +116,7 @@ fn main() {
         }
         let cells = cells(filled.blocks.iter(), &catalogue, country);
         fs::write(folder.join(format!("edition-{edition}.json")), json!({ "cells": cells }).to_string()).unwrap();
-        before = Some(frozen(filled, &catalogue));
+        before = Some(frozen(filled, country, &catalogue));
     }
 }
 
@@ -334,7 +334,7 @@ fn values(table: &Table, measures: u32, numbers: &[Released]) -> Value {
     offered.map(of_measure).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn frozen(filled: Filled, catalogue: &Arc<Catalogue>) -> (Frozen, Vec<Basis>) {
+fn frozen(filled: Filled, country: &str, catalogue: &Arc<Catalogue>) -> (Frozen, Vec<Basis>) {
     let header = EditionHeader {
         preamble: Preamble,
         number: 1,
@@ -348,5 +348,5 @@ fn frozen(filled: Filled, catalogue: &Arc<Catalogue>) -> (Frozen, Vec<Basis>) {
         published_at: UnixMs(0),
     };
     let blocks: HashMap<_, _> = filled.blocks.into_iter().map(|block| ((block.table_id, block.year), block)).collect();
-    (Frozen { header, catalogue: Arc::clone(catalogue), blocks }, filled.bases)
+    (Frozen::new(country, header, Arc::clone(catalogue), blocks), filled.bases)
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, block_on},
-    command::Global,
+    command::{Global, edition::spinner},
     output::{Failure, Outcome},
     profile::Profile,
 };
@@ -73,19 +73,31 @@ impl Backup {
         block_on(async {
             let client = Client::connect(profile, global).await?;
             let call = BackupCall::Make { unencrypted: self.unencrypted };
+            // Of a large store the node makes its copy for minutes, and only then sends it.
+            let progress = if global.shows_progress() {
+                spinner("the node copies and encrypts itself")
+            } else {
+                indicatif::ProgressBar::hidden()
+            };
             let (mut head, mut body, mut digest) = (Vec::new(), Vec::new(), Digest::new(&SHA256));
             let taken = |part: Downloaded<'_>| {
                 match part {
-                    Downloaded::Head(bytes) => head = bytes.to_vec(),
+                    Downloaded::Head(bytes) => {
+                        head = bytes.to_vec();
+                        show_arriving(&progress, bytes);
+                    }
                     Downloaded::Body(bytes) if head.is_empty() => body.extend_from_slice(bytes),
                     Downloaded::Body(bytes) => {
                         digest.update(bytes);
                         file.write_all(bytes)?;
+                        progress.inc(bytes.len() as u64);
                     }
                 }
                 Ok(())
             };
-            client.download(MessageKind::Backup, &call, taken).await?;
+            let downloaded = client.download(MessageKind::Backup, &call, taken).await;
+            progress.finish_and_clear();
+            downloaded?;
             client.close().await;
             let is_there = !head.is_empty();
             let said = if is_there { &head } else { &body };
@@ -100,6 +112,19 @@ impl Backup {
             Ok(reply)
         })
     }
+}
+
+// From now on it is the bytes of the file that are waited for, as many as the node says.
+fn show_arriving(progress: &indicatif::ProgressBar, head: &[u8]) {
+    let said: Option<PersonReply<Value>> = serde_json::from_slice(head).ok();
+    let Some(total) = said.and_then(|said| said.result?.get("bytes")?.as_u64()) else { return };
+    progress.disable_steady_tick();
+    progress.set_style(
+        indicatif::ProgressStyle::with_template("{bytes:>10} of {total_bytes} received")
+            .unwrap_or(indicatif::ProgressStyle::default_bar()),
+    );
+    progress.set_length(total);
+    progress.set_position(0);
 }
 
 fn text(result: &Value, name: &str) -> String {

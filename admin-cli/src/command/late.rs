@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use super::{
     Global,
     edition::field,
+    evidence::complete_kept,
     history::{Kept, keep_as, kept, partners},
     status::{ask_node_with, catch_up},
 };
@@ -36,7 +37,7 @@ use crate::{
 /// Largest evidence that is read back.
 const EVIDENCE_MAX: u64 = 1 << 30;
 
-/// Asks the own node for what was decided, and makes the answers anew that it belongs to.
+/// Asks the own node for what was decided, and makes the answers anew that it belongs to; and for what partners' logs prove meanwhile.
 pub(super) fn collect(profile: &Profile, global: &Global) -> anyhow::Result<Outcome> {
     catch_up(profile, global);
     let mut lines = Vec::new();
@@ -55,12 +56,27 @@ pub(super) fn collect(profile: &Profile, global: &Global) -> anyhow::Result<Outc
             }
         }
     }
-    let text = if lines.is_empty() {
+    let mut text = if lines.is_empty() {
         "nothing new was decided\n".to_owned()
     } else {
         format!("{}\naccord history show ID shows the answer with it\n", lines.join("\n"))
     };
-    let mut outcome = Outcome::done(json!({ "answers": updated }), text);
+    // After that: what was made anew has other replies to prove.
+    let proofs = match complete_kept(profile, global) {
+        Ok(proofs) => proofs,
+        Err(error) => {
+            let message = format!("the evidence of kept answers was not completed: {error:#}");
+            warnings.push(Notice { code: "NOT-COMPLETED".into(), message });
+            Vec::new()
+        }
+    };
+    let better = proofs.iter().filter(|one| one.added > 0).count();
+    if better > 0 {
+        text += &format!("the evidence of {better} answer(s) has proofs of partners' logs now\n");
+    }
+    let proofs: Vec<Value> =
+        proofs.iter().map(|one| json!({ "id": one.id, "added": one.added, "missing": one.missing })).collect();
+    let mut outcome = Outcome::done(json!({ "answers": updated, "proofs": proofs }), text);
     outcome.exit = u8::from(!warnings.is_empty());
     outcome.warnings = warnings;
     Ok(outcome)

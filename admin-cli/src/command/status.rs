@@ -115,7 +115,7 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             )
         };
         format!(
-            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n  audit log {} entries, last closed at {}, {}\n",
+            "{} is running (version {}), node time {}\n  members on {}, people on {}\n  roster {} valid until {}\n  {} record lines in {} imports, store sequence {}\n  edition {edition}\n  policy {}, {} row(s)\n  requests waiting for a person: {} here, {} elsewhere\n  audit log {} entries{}, last closed at {}, {}\n",
             text("/member"),
             text("/version"),
             text("/now"),
@@ -131,6 +131,10 @@ pub(crate) fn show(global: &Global) -> anyhow::Result<Outcome> {
             text("/inbox/waiting"),
             text("/requests/waiting"),
             text("/log/size"),
+            match text("/log/destroyed").as_str() {
+                "" | "0" | "null" => String::new(),
+                count => format!(" (the first {count} are destroyed)"),
+            },
             match text("/log/closed").as_str() {
                 "null" => "none yet".to_owned(),
                 size => size.to_owned(),

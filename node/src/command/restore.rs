@@ -41,6 +41,9 @@ pub(crate) struct Restore {
     source: Source,
     /// The node's new folder, which must not exist.
     dir: PathBuf,
+    /// Take the file's own word for the federation that it is of: whoever made the file up made that up too.
+    #[arg(long, conflicts_with = "federation")]
+    any_federation: bool,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +102,11 @@ impl Restore {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.dir.symlink_metadata().is_ok() {
             return Err(Usage(format!("{} exists already; choose a new folder", self.dir.display())).into());
+        }
+        // Anybody can encrypt to a recipient, and put signed documents of a federation of their own into a backup.
+        if self.source.federation.is_none() && !self.any_federation {
+            let message = "nothing but the federation's id ties a backup to your federation: name it, as you know it from elsewhere (--federation ID, it is in accord trust of any member), or take the file's word (--any-federation)";
+            return Err(Usage(message.into()).into());
         }
         let (identity, expected) = (self.source.identity()?, self.source.expected()?);
         let paths: (&Path, &Path) = (&self.source.file, &self.dir);

@@ -4,10 +4,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration
 
 use accord_edge::{clock, linux};
 use accord_node::{
-    domain::tick::next_tick,
     io::{config::Config, keys::Credential, store::StoreError, transport::Sockets},
     node::{Node, StartError},
 };
+use accord_protocol::log::tick::next_tick;
 use anyhow::Context;
 use clap::Args;
 use tokio::{

@@ -1,6 +1,9 @@
 //! The policy in force, as its administrators signed it, and what it says: denied unless permitted.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use accord_policy::{Ask, Decision, DenyReason, Policy, Reach, Texts, World, reach};
 use accord_protocol::{
@@ -19,6 +22,8 @@ pub struct Access {
     version: u64,
     fault: Option<String>,
     basis: Basis,
+    // Whoever was once permitted anything by it.
+    known: RwLock<BTreeSet<NodeId>>,
 }
 
 // What a policy is read from and for. While all of it is the same, so is what it says.
@@ -54,12 +59,16 @@ impl Access {
     /// The policy that the trust documents hold. Without one, or with one that cannot be read, nobody receives anything.
     pub fn of(trust: &Trust) -> Self {
         let basis = Basis::of(trust);
-        let Some(document) = trust.policy() else { return Self { policy: None, version: 0, fault: None, basis } };
+        let Some(document) = trust.policy() else { return Self::new(None, 0, None, basis) };
         let version = document.policy_version;
         match read(document, trust, false) {
-            Ok(policy) => Self { policy: Some(policy), version, fault: None, basis },
-            Err(refused) => Self { policy: None, version, fault: Some(refused.to_string()), basis },
+            Ok(policy) => Self::new(Some(policy), version, None, basis),
+            Err(refused) => Self::new(None, version, Some(refused.to_string()), basis),
         }
+    }
+
+    const fn new(policy: Option<Policy>, version: u64, fault: Option<String>, basis: Basis) -> Self {
+        Self { policy, version, fault, basis, known: RwLock::new(BTreeSet::new()) }
     }
 
     /// The same with other trust documents. To read a policy takes up to half a second, and most documents change nothing that it
@@ -97,6 +106,19 @@ impl Access {
     /// Whether a member may receive anything at all.
     pub fn anything(&self, member: &NodeId, catalogue: &Catalogue, now: UnixMs) -> bool {
         catalogue.tables().iter().any(|table| self.discoverable(member, table, now) == Ok(true))
+    }
+
+    /// Whether an edition may be read from the disk to decide about a member's request: for nobody whom this policy has never permitted
+    /// anything. What the member receives is decided after that.
+    pub fn may_load(&self, member: &NodeId, catalogue: &Catalogue, now: UnixMs) -> bool {
+        if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(member) {
+            return true;
+        }
+        let may = self.anything(member, catalogue, now);
+        if may {
+            self.known.write().unwrap_or_else(PoisonError::into_inner).insert(member.clone());
+        }
+        may
     }
 
     /// Whether a member may receive anything of a table, at whatever level and for whatever purpose: then its grid is no secret.

@@ -27,7 +27,7 @@ use bincode::{Decode, Encode};
 use super::{
     access::Access,
     deciding,
-    edition::{Frozen, select},
+    edition::Frozen,
     inbox::Held,
     marking::Marking,
     provide::{self, About, Checked, Denied, Peer, Speaker},
@@ -370,7 +370,7 @@ impl Provider<'_> {
         }
         let wanted = if body.edition == 0 { kept.latest() } else { Some(body.edition) };
         // Nothing is loaded for whom nothing is permitted.
-        let may_load = self.is_own(checked) || self.access.anything(&body.requester, self.trust.catalogue(), self.now);
+        let may_load = self.is_own(checked) || self.access.may_load(&body.requester, self.trust.catalogue(), self.now);
         let edition = match wanted {
             Some(number) if may_load => kept.edition(number).map_err(Failure::Inside)?,
             Some(_) | None => None,
@@ -386,7 +386,8 @@ impl Provider<'_> {
         if kept.is_withdrawn(number).map_err(Failure::Inside)? {
             return Err(checked.deny(Refusal::Edition, "withdrawn").into());
         }
-        let slice = select(table, self.me.country(), permitted.selection(), |year| edition.block(table.id, year))
+        let slice = edition
+            .select(table, permitted.selection())
             .map_err(|_| Failure::Inconsistent("the edition does not hold what its layout says"))?;
         let (table, table_id, way) = (table.name.clone(), table.id, permitted.way());
         Ok(Chosen { table, table_id, way, edition: Arc::clone(edition), slice })
@@ -433,10 +434,10 @@ impl Provider<'_> {
                 .catalogue
                 .table_by_id(checked.body.query.table_id)
                 .ok_or(Failure::Inconsistent("an answered table is gone"))?;
-            let country = self.me.country();
-            let selection = Selection::new(&checked.body.query, table, country)
+            let selection = Selection::new(&checked.body.query, table, self.me.country())
                 .map_err(|_| Failure::Inconsistent("an answered query is off the grid"))?;
-            slice = select(table, country, &selection, |year| edition.block(table.id, year))
+            slice = edition
+                .select(table, &selection)
                 .map_err(|_| Failure::Inconsistent("the edition does not hold what its layout says"))?;
         }
         Ok(SignedAnswer {

@@ -6,8 +6,9 @@
 //! [`answering`] (one request to one answer), [`view`] (what a partner may see before it asks),
 //! [`inbox`] and [`deciding`] (what a person decides), [`outbox`] (what waits elsewhere), [`marking`] (how all of it is marked). On the other side, [`round`] hands one request to one partner. Whether any of it happens
 //! now is for [`learning`], [`freshness`], [`clock_mark`] and [`own_keys`] to say; [`standstill`] has the words. [`greeting`] and
-//! [`catching_up`] see to it that a node knows the trust documents that the others know. [`ledger`] and [`tick`] say what of it becomes entries of the
-//! audit log, and when that is closed for witnesses; [`witnessing`] what becomes of the checkpoints that others show of theirs.
+//! [`catching_up`] see to it that a node knows the trust documents that the others know. [`ledger`] says what of it becomes entries of the
+//! audit log; [`witnessing`] what becomes of the checkpoints that others show of theirs,
+//! [`unmatched`] of those that their owners do not prove, [`retention`] which entries may be destroyed.
 
 pub mod access;
 pub mod admission;
@@ -37,10 +38,11 @@ pub mod provide;
 pub mod quota;
 pub mod rates;
 pub mod record;
+pub mod retention;
 pub mod revision;
 pub mod round;
 pub mod standstill;
 pub mod tabulate;
-pub mod tick;
+pub mod unmatched;
 pub mod view;
 pub mod witnessing;

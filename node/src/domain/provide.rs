@@ -10,6 +10,7 @@ use accord_protocol::{
     edition::EditionHeader,
     handling::Handling,
     id::{Hash, NodeId, RequestId},
+    log::tick::provable_after,
     message::SignedBytes,
     officers::Card,
     refusal::{Reason, Refusal},
@@ -23,7 +24,7 @@ use accord_protocol::{
     trust::Trust,
 };
 
-use super::{access::Access, tick::provable_after};
+use super::access::Access;
 
 /// A year, as the code of a period: for a selection whose outcome is of no matter.
 const NO_MATTER_WHEN: u32 = 202_000;

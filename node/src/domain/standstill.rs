@@ -57,6 +57,18 @@ pub enum Standstill {
         /// What names the fork.
         id: Hash,
     },
+    /// The partner does not prove that its log is one.
+    #[error(
+        "{partner} was asked for hours to prove that its audit log as your node holds it and as {told_by} holds it is one, answered, and has not: it may show one log to some and another one to others. No data is exchanged with it until two of your administrators accept that (accord trust accept-fork {id})"
+    )]
+    Unproven {
+        /// Whose.
+        partner: NodeId,
+        /// What names it.
+        id: Hash,
+        /// Who holds the other one.
+        told_by: NodeId,
+    },
     /// The partner's log is shorter than it was.
     #[error(
         "the audit log of {partner} has fewer entries than the {size} that your node has seen of it: no data is exchanged with it until they are there"

@@ -6,7 +6,7 @@ use accord_protocol::{
     id::{Hash, NodeId},
     log::{
         Checkpoint, SignedCheckpoint,
-        passing::{BareNote, Seen, fork_id, judge},
+        passing::{BareNote, Seen, fork_id, judge, read, refusal_id},
         tree::verify_consistency,
         witness_name,
     },
@@ -16,8 +16,13 @@ use accord_protocol::{
 };
 use bincode::{Decode, Encode};
 
+use super::unmatched::{Unmatched, Without};
+
 /// How long a member says that its log is shorter than what was seen of it, until that is kept as evidence.
 const BELIEVED_BEHIND_MS: u64 = 20_000;
+
+/// Lost entries in whose place others are put, at most: some days of a busy node.
+const FILLED_MAX: u64 = 1 << 18;
 
 /// A checkpoint of a member's log that its key has signed, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,21 @@ pub struct Fork {
     pub accepted_at: UnixMs,
 }
 
+impl Fork {
+    /// Whether nothing shows that the two are of two pasts but that the log's owner does not prove that they are of one.
+    pub fn is_unproven(&self) -> bool {
+        let both = claimed(&self.held).zip(claimed(&self.shown));
+        both.is_some_and(|(held, shown)| refusal_id(&held, &shown) == self.id)
+    }
+
+    /// The largest size of a log that was accepted as lost; nothing where nothing was, or more than can be filled up again.
+    pub fn lost_up_to(&self) -> Option<u64> {
+        let lost = claimed(&self.held).filter(|_| self.accepted_at != UnixMs(0))?.size;
+        let there = claimed(&self.shown).map_or(0, |shown| shown.size);
+        (lost.saturating_sub(there) <= FILLED_MAX).then_some(lost)
+    }
+}
+
 /// Everything of it at one moment.
 #[derive(Debug, Default)]
 pub struct Witnessing {
@@ -64,17 +84,18 @@ pub struct Witnessing {
     witnesses: BTreeMap<NodeId, (u64, Option<u64>)>,
 }
 
-/// A checkpoint of a size that was never seen here.
+/// Who holds another checkpoint of a log, and the smaller and the larger size that its owner is to prove to be of one log.
+pub type ToProve = (NodeId, (u64, u64));
+
+/// What a proof of a log's owner makes of two checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmatched {
-    /// Who holds it.
-    pub told_by: NodeId,
-    /// Size and root.
-    pub checkpoint: Checkpoint,
-    /// The note.
-    pub note: BareNote,
-    /// Since when one by that teller is not held against anything.
-    pub since: UnixMs,
+pub enum Reconciled {
+    /// They are of two pasts.
+    Fork(Box<Fork>),
+    /// They are of one log, or there is nothing to be proven any more.
+    One,
+    /// Another one is held, or was told of, meanwhile: nothing is proven of that.
+    Overtaken,
 }
 
 /// What is to be made of a checkpoint that somebody has told of.
@@ -184,24 +205,49 @@ impl Witnessing {
     /// Notes one that there is nothing to hold against yet.
     pub fn note_unmatched(&mut self, of: &NodeId, unmatched: Unmatched) {
         let key = (of.clone(), unmatched.told_by.clone());
-        let since = self.unmatched.get(&key).map_or(unmatched.since, |known| known.since);
-        self.unmatched.insert(key, Unmatched { since, ..unmatched });
+        // An owner that closes its log again and again is asked about other sizes, and has still proven nothing.
+        let known = self.unmatched.get(&key).map(|known| (known.since, known.asking));
+        let (since, asking) = known.unwrap_or((unmatched.since, unmatched.asking));
+        self.unmatched.insert(key, Unmatched { since, asking, ..unmatched });
+    }
+
+    /// Forgets those whose notes are not believed any more: a key that was taken out binds nobody.
+    pub fn forget_unmatched(&mut self, is_believed: impl Fn(&NodeId, &BareNote) -> bool) {
+        self.unmatched.retain(|(of, _), one| is_believed(of, &one.note));
     }
 
     /// Members whose owners have not proven for this long how what somebody else holds of their logs lies to what is held here.
     pub fn long_unmatched(&self, ms: u64, now: UnixMs) -> BTreeSet<&NodeId> {
-        let long = self.unmatched.iter().filter(|(_, one)| one.since.plus(ms) < now);
-        long.map(|((of, _), _)| of).collect()
+        let long = self.all_unmatched().filter(|(_, _, one)| one.since.plus(ms) < now);
+        long.map(|(of, _, _)| of).collect()
     }
 
-    /// Those whose logs' owners are to prove how they lie to what is held: the member, who holds the other, the smaller and the
-    /// larger size.
-    pub fn unmatched(&self) -> Vec<(NodeId, NodeId, u64, u64)> {
-        let sizes = |((of, by), one): (&(NodeId, NodeId), &Unmatched)| {
-            let (held, told) = (self.held.get(of)?.checkpoint.size, one.checkpoint.size);
-            Some((of.clone(), by.clone(), held.min(told), held.max(told)))
-        };
-        self.unmatched.iter().filter_map(sizes).collect()
+    /// Those whose logs' owners are to prove how they lie to what is held: the member, its log as it is held, the other one. Once there is
+    /// a fork that nobody has accepted, nothing more is to be proven.
+    pub fn all_unmatched(&self) -> impl Iterator<Item = (&NodeId, &Held, &Unmatched)> {
+        let open = self.unmatched.iter().filter(|((of, _), _)| self.open_fork(of).is_none());
+        open.filter_map(|((of, _), one)| Some((of, self.held.get(of)?, one)))
+    }
+
+    /// What each owner is to prove.
+    pub fn unmatched(&self) -> BTreeMap<NodeId, Vec<ToProve>> {
+        let mut by_owner: BTreeMap<NodeId, Vec<ToProve>> = BTreeMap::new();
+        for (of, held, one) in self.all_unmatched() {
+            let (held, told) = (held.checkpoint.size, one.checkpoint.size);
+            by_owner.entry(of.clone()).or_default().push((one.told_by.clone(), (held.min(told), held.max(told))));
+        }
+        by_owner
+    }
+
+    /// Notes that a log's owner was asked, and gave no proof. Once it has refused for long enough, that counts like another past: it has
+    /// shown a log to some, and does not stand by it.
+    pub fn unproven(&mut self, (of, by): (&NodeId, &NodeId), without: Without, now: UnixMs) -> Option<Fork> {
+        let held = self.held.get(of)?;
+        let told = self.unmatched.get_mut(&(of.clone(), by.clone()))?;
+        told.asking.count(without, now);
+        let fork = Self::fork(of, by, held, (&told.checkpoint, &told.note), now);
+        let id = refusal_id(&held.checkpoint, &told.checkpoint);
+        told.asking.is_refusal().then_some(Fork { id, ..fork })
     }
 
     /// Judges the one of a member by a proof of its log's owner between these sizes.
@@ -211,10 +257,9 @@ impl Witnessing {
         (old, new): (u64, u64),
         path: &[Hash],
         now: UnixMs,
-    ) -> Option<Fork> {
-        let held = self.held.get(of)?;
+    ) -> Reconciled {
         let key = (of.clone(), by.clone());
-        let told = self.unmatched.get(&key)?;
+        let Some((held, told)) = self.held.get(of).zip(self.unmatched.get(&key)) else { return Reconciled::One };
         let (smaller, larger) = if held.checkpoint.size <= told.checkpoint.size {
             (&held.checkpoint, &told.checkpoint)
         } else {
@@ -222,17 +267,23 @@ impl Witnessing {
         };
         // What is held has grown meanwhile: the next proof is of that.
         if (smaller.size, larger.size) != (old, new) {
-            return None;
+            return Reconciled::Overtaken;
         }
         let is_one = verify_consistency((old, &smaller.root), (new, &larger.root), path);
-        let fork = (!is_one).then(|| Self::fork(of, &told.told_by, held, (&told.checkpoint, &told.note), now));
+        let fork = Self::fork(of, &told.told_by, held, (&told.checkpoint, &told.note), now);
         self.unmatched.remove(&key);
-        fork
+        if is_one { Reconciled::One } else { Reconciled::Fork(Box::new(fork)) }
     }
 
     /// Whether a fork is worth keeping: one that is open is enough for each member, and one that was accepted is not found again.
     pub fn is_new(&self, fork: &Fork) -> bool {
         self.open_fork(&fork.member).is_none() && self.forks.iter().all(|known| known.id != fork.id)
+    }
+
+    /// The largest size of a member's own log that its administrators have accepted as lost. The log is never closed in a smaller one
+    /// again, so that what others hold of up to there is of the log that was lost, and what they hold of later ones is not.
+    pub fn lost_up_to(&self, me: &NodeId) -> Option<u64> {
+        self.forks.iter().filter(|fork| fork.member == *me).filter_map(Fork::lost_up_to).max()
     }
 
     /// Keeps in mind what was kept.
@@ -282,6 +333,11 @@ impl Witnessing {
     }
 }
 
+/// What a note says that nobody has believed yet.
+pub fn claimed(note: &BareNote) -> Option<Checkpoint> {
+    Checkpoint::from_text(read(note).ok()?.text()).ok()
+}
+
 /// The members that have cosigned a checkpoint of another's log, with the second at which each did: those that take part now and are
 /// witnesses by the roster, each once.
 pub fn cosigners(trust: &Trust, owner: &NodeId, signed: &SignedCheckpoint, now: UnixMs) -> Vec<(NodeId, u64)> {
@@ -307,9 +363,13 @@ pub fn witnesses<'a>(trust: &'a Trust, owner: &'a NodeId, now: UnixMs) -> impl I
 
 #[cfg(test)]
 mod tests {
-    use accord_protocol::codec::Bounded;
+    use accord_protocol::{
+        codec::Bounded,
+        log::tree::{InMemory, consistency, leaf_hash, root_of},
+    };
 
     use super::*;
+    use crate::domain::unmatched::Asking;
 
     fn checkpoint(size: u64, root: u8) -> Checkpoint {
         Checkpoint { origin: "fed/IT-AGENCY/log1".into(), size, root: Hash([root; 32]) }
@@ -318,6 +378,12 @@ mod tests {
     fn held(size: u64, root: u8) -> Held {
         let note = Bounded::new(vec![root; 3]).unwrap();
         Held { checkpoint: checkpoint(size, root), note, at: UnixMs(1) }
+    }
+
+    fn note(size: u64, root: u8) -> BareNote {
+        // Whether the signature holds is not asked here.
+        let text = format!("{}\n— fed/IT-AGENCY/log1 AAAAAAAA\n", checkpoint(size, root).text());
+        Bounded::new(text.into_bytes()).unwrap()
     }
 
     #[test]
@@ -365,6 +431,99 @@ mod tests {
         assert_eq!([told(5), told(BELIEVED_BEHIND_MS)], [Verdict::Nothing, Verdict::Nothing]);
         let Verdict::Fork(fork) = told(5 + BELIEVED_BEHIND_MS) else { panic!("it is believed now") };
         assert_eq!((fork.member, fork.told_by), (it.clone(), it));
+    }
+
+    fn told_of(by: &NodeId, size: u64) -> Unmatched {
+        let asking = Asking::default();
+        Unmatched {
+            told_by: by.clone(),
+            checkpoint: checkpoint(size, 9),
+            note: note(size, 9),
+            since: UnixMs(5),
+            asking,
+        }
+    }
+
+    #[test]
+    fn an_owner_that_goes_on_refusing_to_prove_is_kept_as_evidence_with_both_notes() {
+        let [it, es]: [NodeId; 2] = ["IT-AGENCY", "ES-AGENCY"].map(|name| name.parse().unwrap());
+        let held = Held { note: note(64, 1), ..held(64, 1) };
+        let mut known = Witnessing::new(BTreeMap::from([(it.clone(), held.clone())]), Vec::new());
+        known.note_unmatched(&it, told_of(&es, 128));
+        assert_eq!(known.unmatched(), BTreeMap::from([(it.clone(), vec![(es.clone(), (64, 128))])]));
+        let mut turns = 0..;
+        let mut refuse = |known: &mut Witnessing| {
+            let now = UnixMs(30_000 * turns.next().unwrap());
+            known.unproven((&it, &es), Without::Refused, now)
+        };
+        for _ in 0..200 {
+            assert_eq!(refuse(&mut known), None);
+        }
+        // Another size that somebody tells of, and a log that has grown, do not make it forget how often it was asked.
+        known.note_unmatched(&it, told_of(&es, 192));
+        known.hold(&it, Held { note: note(96, 1), ..self::held(96, 1) });
+        let fork = std::iter::repeat_with(|| refuse(&mut known)).take(100).flatten().next().unwrap();
+        assert!(fork.is_unproven() && known.is_new(&fork));
+        assert_eq!((&fork.member, &fork.told_by), (&it, &es));
+        assert_eq!((claimed(&fork.held), claimed(&fork.shown)), (Some(checkpoint(96, 1)), Some(checkpoint(192, 9))));
+        // It is open now: nothing more is asked, and nothing said about it beside.
+        known.keep(fork.clone());
+        assert_eq!((known.open_fork(&it), known.unmatched().len()), (Some(&fork), 0));
+        assert!(known.long_unmatched(0, UnixMs(u64::MAX)).is_empty());
+        // A fork that a proof shows is another one, and is accepted for itself.
+        let shown = Fork { id: fork_id(&checkpoint(96, 1), &checkpoint(192, 9)), ..fork };
+        assert!(!shown.is_unproven());
+    }
+
+    #[test]
+    fn what_is_proven_once_or_signed_with_a_key_that_was_taken_out_is_not_asked_for_again() {
+        let [it, es]: [NodeId; 2] = ["IT-AGENCY", "ES-AGENCY"].map(|name| name.parse().unwrap());
+        let leaves: Vec<Hash> = (0..8u8).map(|leaf| leaf_hash(&[leaf])).collect();
+        let of_size = |size: usize| Checkpoint {
+            size: size as u64,
+            root: root_of(leaves[..size].iter().copied()),
+            ..checkpoint(0, 0)
+        };
+        let mut known =
+            Witnessing::new(BTreeMap::from([(it.clone(), Held { checkpoint: of_size(5), ..held(0, 1) })]), Vec::new());
+        known.note_unmatched(&it, Unmatched { checkpoint: of_size(8), ..told_of(&es, 8) });
+        known.unproven((&it, &es), Without::Refused, UnixMs(6));
+        let path = consistency(&InMemory(&leaves), 5, 8).unwrap().unwrap();
+        let pair = (&it, &es);
+        assert_eq!(known.reconcile(pair, (4, 8), &path, UnixMs(7)), Reconciled::Overtaken);
+        assert_eq!(known.reconcile(pair, (5, 8), &path, UnixMs(7)), Reconciled::One);
+        assert_eq!((known.unmatched().len(), known.unproven(pair, Without::Refused, UnixMs(8))), (0, None));
+        known.note_unmatched(&it, Unmatched { checkpoint: of_size(8), ..told_of(&es, 8) });
+        assert!(matches!(known.reconcile(pair, (5, 8), &[], UnixMs(7)), Reconciled::Fork(fork) if !fork.is_unproven()));
+        known.note_unmatched(&it, told_of(&es, 9));
+        known.forget_unmatched(|of, _| of == &es);
+        assert!(known.unmatched().is_empty());
+    }
+
+    #[test]
+    fn what_was_accepted_as_lost_has_an_end() {
+        let it: NodeId = "IT-AGENCY".parse().unwrap();
+        let lost = |held, shown, accepted_at| Fork {
+            id: Hash([1; 32]),
+            member: it.clone(),
+            at: UnixMs(1),
+            told_by: "ES-AGENCY".parse().unwrap(),
+            held: note(held, 1),
+            shown: note(shown, 2),
+            accepted_at: UnixMs(accepted_at),
+        };
+        for (what, fork, want) in [
+            ("open", lost(192, 100, 0), None),
+            ("accepted", lost(192, 100, 5), Some(192)),
+            ("rewritten, nothing lost", lost(64, 100, 5), Some(64)),
+            ("as many as can be filled up", lost(100 + FILLED_MAX, 100, 5), Some(100 + FILLED_MAX)),
+            ("signed by a thief of the key", lost(1 << 60, 100, 5), None),
+        ] {
+            assert_eq!(fork.lost_up_to(), want, "{what}");
+            let known = Witnessing::new(BTreeMap::new(), vec![lost(32, 16, 5), fork]);
+            assert_eq!(known.lost_up_to(&it), want.max(Some(32)), "{what}");
+            assert_eq!(known.lost_up_to(&"ES-AGENCY".parse().unwrap()), None);
+        }
     }
 
     #[test]

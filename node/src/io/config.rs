@@ -62,6 +62,8 @@ pub struct Config {
     pub store_cache_bytes: u64,
     /// Months for which details of the audit log are kept, the present one not counted.
     pub details_months: u32,
+    /// The same of its entries, where they are not kept for ever.
+    pub entries_months: Option<u32>,
     /// To whom backups are encrypted.
     pub backup_recipient: Option<Recipient>,
 }
@@ -194,16 +196,38 @@ impl Default for RawQuota {
 
 /// How long details of the audit log may be kept, in months.
 const DETAILS_MONTHS: std::ops::RangeInclusive<u32> = 1..=120;
+/// How long its entries may be kept where they are destroyed at all, in months. Within a year requests, approvals and the proofs that
+/// partners ask for are over, so that nobody looks for an entry that is gone.
+const ENTRIES_MONTHS: std::ops::RangeInclusive<u32> = 12..=600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawAudit {
     details_months: u32,
+    entries_months: Option<u32>,
 }
 
 impl Default for RawAudit {
     fn default() -> Self {
-        Self { details_months: 24 }
+        Self { details_months: 24, entries_months: None }
+    }
+}
+
+impl RawAudit {
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !DETAILS_MONTHS.contains(&self.details_months) {
+            return Err(("audit.details_months", "from 1 to 120 months; the law of your country says how long"));
+        }
+        let Some(entries) = self.entries_months else { return Ok(()) };
+        if !ENTRIES_MONTHS.contains(&entries) {
+            let rule = "from 12 to 600 months; leave it out, and entries are kept for ever";
+            return Err(("audit.entries_months", rule));
+        }
+        if entries < self.details_months {
+            let rule = "at least audit.details_months: an entry is not destroyed before its detail";
+            return Err(("audit.entries_months", rule));
+        }
+        Ok(())
     }
 }
 
@@ -303,12 +327,7 @@ impl Config {
         if raw.notify.len() > 16 || raw.notify.first().is_some_and(|program| !Path::new(program).is_absolute()) {
             return Err(bad("notify", "a program by its absolute path, and at most 15 arguments".into()));
         }
-        if !DETAILS_MONTHS.contains(&raw.audit.details_months) {
-            return Err(bad(
-                "audit.details_months",
-                "from 1 to 120 months; the law of your country says how long".into(),
-            ));
-        }
+        raw.audit.check().map_err(|(field, rule)| bad(field, rule.to_owned()))?;
         let backup_recipient = raw.backup.read().map_err(|rule| bad("backup.recipient", rule))?;
         if raw.listen_members == raw.listen_people {
             return Err(bad("listen_people", "must differ from listen_members".into()));
@@ -330,6 +349,7 @@ impl Config {
             import_bytes_max: raw.limits.import_bytes,
             store_cache_bytes: raw.limits.store_cache_bytes,
             details_months: raw.audit.details_months,
+            entries_months: raw.audit.entries_months,
             backup_recipient,
         })
     }
@@ -370,6 +390,9 @@ mod tests {
         let config = parse(&shipped()).unwrap();
         assert_eq!(config.rules, Rules::DEFAULT);
         assert!(!config.accept_primary_only, "the dangerous option is off");
+        assert_eq!((config.details_months, config.entries_months), (24, None));
+        let destroying = shipped().replace("# entries_months = 120", "entries_months = 24");
+        assert_eq!(parse(&destroying).unwrap().entries_months, Some(24));
         let bare =
             parse("member = \"ES-AGENCY\"\nlisten_members = \"127.0.0.1:4433\"\nlisten_people = \"127.0.0.1:4434\"")
                 .unwrap();
@@ -395,6 +418,10 @@ mod tests {
             ("embargo_days = 0", "embargo_days = 4000", "handling.embargo_days"),
             ("contact = \"\"", "contact = \"M\u{fc}ller\"", "contact"),
             ("notify = []", "notify = [\"mail\"]", "notify"),
+            ("details_months = 24", "details_months = 121", "audit.details_months"),
+            ("# entries_months = 120", "entries_months = 11", "from 12 to 600"),
+            ("# entries_months = 120", "entries_months = 601", "leave it out"),
+            ("# entries_months = 120", "entries_months = 23", "at least audit.details_months"),
             ("recipient = \"\"", "recipient = \"age1qqqq\"", "backup.recipient"),
             ("recipient = \"\"", "recipients = [\"\"]", "recipients"),
         ] {

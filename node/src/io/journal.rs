@@ -18,7 +18,7 @@ use accord_edge::{
 use accord_protocol::{
     id::Hash,
     log::{Detail, EventKind},
-    time::UnixMs,
+    time::{DAY_MS, Date, UnixMs},
 };
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
@@ -48,6 +48,20 @@ impl Month {
     #[must_use]
     pub const fn minus(self, months: u32) -> Self {
         Self(self.0.saturating_sub(months))
+    }
+
+    /// So many months later.
+    #[must_use]
+    pub const fn plus(self, months: u32) -> Self {
+        Self(self.0.saturating_add(months))
+    }
+
+    /// Its first instant, in UTC; the beginning of time for a month that the calendar does not have.
+    pub fn begins(self) -> UnixMs {
+        let (year, month) = (u16::try_from(self.0 / 12).ok(), u8::try_from(self.0 % 12 + 1).ok());
+        let date = year.zip(month).and_then(|(year, month)| Date::new(year, month, 1));
+        let days = date.and_then(|date| u64::try_from(date.to_days()).ok());
+        UnixMs(days.unwrap_or(0).saturating_mul(DAY_MS))
     }
 
     fn from_name(name: &str) -> Option<Self> {
@@ -344,6 +358,13 @@ mod tests {
     fn a_month_has_one_spelling() {
         assert_eq!(Month::of(NOVEMBER).minus(24).to_string(), "2024-11");
         assert_eq!(Month::from_name("2024-11"), Some(Month::of(NOVEMBER).minus(24)));
+        let begins = |name: &str| Month::from_name(name).unwrap().begins().to_string();
+        assert_eq!(
+            (begins("2024-11"), begins("2025-01")),
+            ("2024-11-01T00:00:00Z".into(), "2025-01-01T00:00:00Z".into())
+        );
+        assert_eq!(Month::of(NOVEMBER).plus(2), Month::of(Month::from_name("2027-01").unwrap().begins()));
+        assert_eq!((Month(0).begins(), Month(u32::MAX).begins()), (UnixMs(0), UnixMs(0)));
         for bad in ["2024-00", "2024-13", "2024-1", "24-11", "2024", "2024-011", "x"] {
             assert_eq!(Month::from_name(bad), None, "{bad}");
         }

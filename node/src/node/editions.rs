@@ -100,7 +100,7 @@ impl Node {
         }
         let shares = serde_json::from_slice(&detail.shares).map_err(|_| fault("its shares do not decode"))?;
         Ok(LoadedEdition {
-            frozen: Arc::new(Frozen { header, catalogue, blocks }),
+            frozen: Arc::new(Frozen::new(self.config.member.country(), header, catalogue, blocks)),
             rules: entry.rules,
             shares,
             bases: detail.bases,

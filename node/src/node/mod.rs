@@ -172,6 +172,8 @@ pub struct Node {
     offered: Mutex<agreements::Offered>,
     // One backup at a time.
     backing_up: Mutex<()>,
+    // One run of retention at a time.
+    retaining: Mutex<()>,
     // When the node first started after its store was restored: what was asked before may have been answered by what was lost.
     not_before: Option<UnixMs>,
     /// One change of records or coverage at a time.
@@ -279,6 +281,7 @@ impl Node {
         let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
         let node = Self {
             backing_up: Mutex::default(),
+            retaining: Mutex::default(),
             not_before: backup::not_before(&store)?,
             quota: Mutex::new(Quota::new(config.quota)),
             replies: Mutex::default(),

@@ -12,7 +12,7 @@ use accord_protocol::{
     key::PublicKey,
     log::EventKind,
     member_keys::KeyRole,
-    message::{AskCall, RequestsCall, SignedBytes},
+    message::{AskCall, SignedBytes},
     request::{RequestBody, SKEW_MS},
     signed::{Document, Label, Preamble, verify_message},
     text::shown,
@@ -289,24 +289,12 @@ impl Node {
         }
     }
 
-    /// What an officer does with own requests that wait elsewhere. Blocks on the store.
-    pub(crate) fn requests_call(&self, call: &RequestsCall, key: &PublicKey) -> Reply {
-        let shown = match call {
-            RequestsCall::List {} => self.list_requests(key),
-            RequestsCall::Collect {} => {
-                for partner in self.unsettled_partners() {
-                    self.collect_from(&partner);
-                }
-                self.list_requests(key)
-            }
-            // The network is asked for it, where calls are served.
-            RequestsCall::Proof { .. } => {
-                Err(Box::new(failed(2, "CALL", "a proof is not asked for so", "see docs/wire.md")))
-            }
-            RequestsCall::Show { id } => self.request_of(key, id).and_then(|sent| self.show_request(&sent)),
-            RequestsCall::Withdraw { id, recall } => self.withdraw_request(key, id, recall),
-        };
-        shown.unwrap_or_else(|reply| *reply)
+    /// An officer's requests that wait elsewhere, once more asked about first. Blocks on the store.
+    pub(crate) fn collect_requests(&self, key: &PublicKey) -> Result<Reply, Box<Reply>> {
+        for partner in self.unsettled_partners() {
+            self.collect_from(&partner);
+        }
+        self.list_requests(key)
     }
 
     fn request_of(&self, key: &PublicKey, id: &str) -> Result<Sent, Box<Reply>> {
@@ -331,7 +319,8 @@ impl Node {
         }
     }
 
-    fn list_requests(&self, key: &PublicKey) -> Result<Reply, Box<Reply>> {
+    /// An officer's requests that wait elsewhere. Blocks on the store.
+    pub(crate) fn list_requests(&self, key: &PublicKey) -> Result<Reply, Box<Reply>> {
         let hashes = self.outbox().of(key);
         let mut all = Vec::new();
         for hash in hashes {
@@ -363,8 +352,10 @@ impl Node {
     }
 
     // With the exact bytes: the tool verifies them itself.
-    fn show_request(&self, sent: &Sent) -> Result<Reply, Box<Reply>> {
-        let mut shown = self.request_json(sent);
+    /// One of them, with what came of it. Blocks on the store.
+    pub(crate) fn show_request(&self, key: &PublicKey, id: &str) -> Result<Reply, Box<Reply>> {
+        let sent = self.request_of(key, id)?;
+        let mut shown = self.request_json(&sent);
         let slice = self.store.slice(&sent.body_hash()).map_err(|error| Box::new(store_failed(&error)))?;
         if let Some(fields) = shown.as_object_mut() {
             fields.insert("body".into(), json!(to_hex(sent.body.as_slice())));
@@ -381,7 +372,8 @@ impl Node {
         Ok(done(shown))
     }
 
-    fn withdraw_request(&self, key: &PublicKey, id: &str, recall: &str) -> Result<Reply, Box<Reply>> {
+    /// Takes one of them back, as its officer has signed. Blocks on the store.
+    pub(crate) fn withdraw_request(&self, key: &PublicKey, id: &str, recall: &str) -> Result<Reply, Box<Reply>> {
         let _alone = self.hearing();
         let sent = self.request_of(key, id)?;
         if sent.course.is_final() {

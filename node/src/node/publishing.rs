@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Actor, Happening, NOT_PROTECTED, Node, Reply, done,
     edition_view::{View, rules_json},
-    editions::{unknown_table, vintages_json},
+    editions::{LoadedEdition, unknown_table, vintages_json},
     failed, notice, only_one,
     unpublished::{NotFilled, not_continued, notices, withdrawn_before},
 };
@@ -33,7 +33,7 @@ use crate::{
     domain::{
         contribution::{Contributions, Leaves},
         coverage::Coverage,
-        edition::{Agreed, Basis, Before, Filled, Filling, RulesNow, Unfit, Vintage, gather, jobs, make},
+        edition::{Agreed, Basis, Before, Filled, Filling, RulesNow, Unfit, Vintage, gather, jobs, make, next_number},
     },
     io::store::{Batch, EditionDetail, EditionEntry, StoreError},
 };
@@ -124,7 +124,7 @@ impl Node {
             delay_days: self.config.publish_delay_days,
             protection: self.protection(),
             before,
-            number: latest.as_ref().map_or(0, |latest| latest.frozen.header.number) + 1,
+            number: self.next_number(latest.as_deref()),
             held: &held,
             agreed: Agreed { correct, waived: &all_waived },
             fingerprint: &fingerprint,
@@ -141,6 +141,10 @@ impl Node {
             "an edition is filled and audited"
         );
         Ok((filled, snapshot))
+    }
+
+    fn next_number(&self, latest: Option<&LoadedEdition>) -> u64 {
+        next_number(latest.map(|latest| latest.frozen.header.number), self.not_before)
     }
 
     // How the rules in force compare with those of an edition.
@@ -285,7 +289,7 @@ impl Node {
         let now = clock::now();
         let header = EditionHeader {
             preamble: Preamble,
-            number: before.as_ref().map_or(0, |before| before.frozen.header.number) + 1,
+            number: self.next_number(before.as_deref()),
             prev_commit: before.as_ref().map_or(Hash::ZERO, |before| before.frozen.header.commit),
             commit,
             rules_hash: self.config.rules.hash(),

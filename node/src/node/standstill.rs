@@ -67,7 +67,10 @@ impl Node {
                 Standstill::NotFresh => "NOT-FRESH",
                 Standstill::Partner { .. } => "SUSPENDED",
                 Standstill::Restored => "RECONCILING",
-                Standstill::OwnLog { .. } | Standstill::Fork { .. } | Standstill::Behind { .. } => "FORK",
+                Standstill::OwnLog { .. }
+                | Standstill::Fork { .. }
+                | Standstill::Unproven { .. }
+                | Standstill::Behind { .. } => "FORK",
             };
             warnings.push(notice(code, &why.to_string()));
         }

@@ -13,12 +13,10 @@ impl Node {
         let standing = self.standing();
         let trust = standing.trust();
         let now = clock::now();
-        let (lines, editions) = {
-            let records = self.records();
-            (records.index.len(), records.editions)
-        };
-        // Numbers of imports that failed are not used again, so the number of the last one is not how many there are.
-        let imports = self.store.imports().count();
+        let lines = self.records().index.len();
+        // Numbers of imports that failed are not used again, nor those that a restored node may have forgotten: the number of the last one
+        // is not how many there are.
+        let (imports, editions) = (self.store.imports().count(), self.store.editions().count());
         let edition = self.current_number().and_then(|number| self.loaded_edition(number).ok().flatten());
         let mut warnings = self.standstill_warnings();
         let (read_only, why) = self.read_only_json();

@@ -7,7 +7,7 @@ use crate::{
     exchange::Exchange,
     held::{HeldState, Status},
     id::NodeId,
-    log::{EventKind, NotProven, Proof, SignedCheckpoint, log_origin, subject_of, witness_name},
+    log::{EventKind, NotProven, Proof, SignedCheckpoint, log_origin, subject_of, tick, witness_name},
     request::{RequestBody, SKEW_MS},
     roster::{MemberRole, MemberState},
     signed::{FederationId, Label},
@@ -165,6 +165,15 @@ impl Statement {
     /// The level that it is proved at.
     pub fn level(&self) -> Level {
         self.log.as_ref().map_or(Level::Signed, Logged::level)
+    }
+
+    /// From when its speaker's log can prove it: as was promised. A status has no place for that, and stands in the log like all that is
+    /// decided. Nothing where no entry was promised.
+    pub fn provable_from(&self) -> Option<UnixMs> {
+        if matches!(self.kind, EventKind::Held | EventKind::Withdrawn | EventKind::Expired) {
+            return Some(tick::provable_after(self.at));
+        }
+        Some(self.provable_after).filter(|from| *from != UnixMs(0))
     }
 
     /// Whether its proof should have been there for a day: the partner has promised one, and none is known.

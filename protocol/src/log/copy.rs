@@ -18,14 +18,17 @@ use crate::{
     time::UnixMs,
 };
 
-/// Name of the layout.
+/// Name of the layout of a log of which every entry is there.
 pub const FORMAT: &str = "accord-audit-1";
+/// Name of the layout of one whose first entries were destroyed. A name of its own, so that a reader which knows nothing of that says
+/// so, and not that something was changed.
+pub const FORMAT_DESTROYED: &str = "accord-audit-2";
 
 /// The first line of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// [`FORMAT`].
+    /// [`FORMAT`], or [`FORMAT_DESTROYED`].
     pub format: String,
     /// The federation; believed only as far as it is the one that the verifier brings along.
     pub federation: String,
@@ -33,12 +36,24 @@ pub struct About {
     pub member: String,
     /// Number of entries.
     pub size: u64,
+    /// How many of them, from the first on, were destroyed, so that their lines hold the hashes of leaves alone. Nothing in the first of
+    /// the two layouts.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub destroyed: Option<u64>,
     /// Root over all of them, in hexadecimal.
     pub root: String,
     /// The signed checkpoint of just that.
     pub checkpoint: String,
     /// Checkpoints that were kept before, with what witnesses have put under them.
     pub checkpoints: Vec<String>,
+}
+
+/// The line of an entry that was destroyed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaf {
+    /// Its hash in the tree, in hexadecimal: all that is known of it.
+    pub leaf: String,
 }
 
 /// Each further line of a copy: one entry.
@@ -55,9 +70,9 @@ pub struct Line {
     pub detail: Option<String>,
 }
 
-// A field that is there is a text: `null` is another spelling of what is not there.
-fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+// A field that is there has a value: `null` is another spelling of what is not there.
+fn there<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// What was found in a copy that holds.
@@ -67,13 +82,15 @@ pub struct Report {
     pub member: NodeId,
     /// Number of entries.
     pub size: u64,
+    /// How many of them, from the first on, are there by their hash alone. Nothing says what they were.
+    pub destroyed: u64,
     /// Root over all of them.
     pub root: Hash,
     /// Entries whose detail is there.
     pub details: u64,
-    /// Entries of each kind.
+    /// Entries of each kind, of those that are there.
     pub kinds: BTreeMap<EventKind, u64>,
-    /// Time of the first entry and of the last.
+    /// Time of the first entry that is there and of the last.
     pub times: Option<(UnixMs, UnixMs)>,
     /// How often an entry bears an earlier time than the one before it by more than a minute: the clock was set back.
     pub set_back: u64,
@@ -110,9 +127,15 @@ impl Following {
         keys: impl FnOnce(&NodeId) -> (Vec<PublicKey>, Vec<PublicKey>),
     ) -> Result<Self, Failed> {
         let fault = |rule: &str| failed("line 1".into(), rule);
-        if about.format != FORMAT {
-            return Err(fault("another layout than this version reads"));
-        }
+        let destroyed = match (about.format.as_str(), about.destroyed) {
+            (FORMAT, None) => 0,
+            // That they were destroyed is an entry behind them.
+            (FORMAT_DESTROYED, Some(count)) if count > 0 && count < about.size => count,
+            (FORMAT | FORMAT_DESTROYED, _) => {
+                return Err(fault("it does not say rightly how many of its entries were destroyed"));
+            }
+            _ => return Err(fault("another layout than this version reads")),
+        };
         if about.federation != federation.to_string() {
             return Err(fault("it is not of the federation asked about"));
         }
@@ -142,6 +165,7 @@ impl Following {
         let report = Report {
             member,
             size: about.size,
+            destroyed,
             root,
             details: 0,
             kinds: BTreeMap::new(),
@@ -165,6 +189,26 @@ impl Following {
         Err(failed(format!("checkpoint of {size}"), rule))
     }
 
+    /// Whether the next line is that of an entry that was destroyed. Only the first ones can be.
+    pub const fn awaits_leaf(&self) -> bool {
+        self.frontier.size() < self.report.destroyed
+    }
+
+    /// The next entry, which was destroyed.
+    ///
+    /// # Errors
+    /// What does not hold in it.
+    pub fn take_leaf(&mut self, line: &Leaf) -> Result<(), Failed> {
+        let seq = self.frontier.size();
+        let fault = |rule: &str| failed(format!("entry {seq}"), rule);
+        if !self.awaits_leaf() {
+            return Err(fault("only a hash of it is there, and it is not among those that were destroyed"));
+        }
+        let leaf = line.leaf.parse().map_err(|_| fault("no hash in lower-case hex"))?;
+        self.frontier.push(leaf);
+        self.hold()
+    }
+
     /// The next entry with its detail, if that is there. `actor_of` reads who did it out of the detail's text.
     ///
     /// # Errors
@@ -176,6 +220,9 @@ impl Following {
     ) -> Result<(Entry, Option<Detail>), Failed> {
         let seq = self.frontier.size();
         let fault = |rule: &str| failed(format!("entry {seq}"), rule);
+        if self.awaits_leaf() {
+            return Err(fault("it is there, and is said to be destroyed"));
+        }
         let bytes = from_hex(&line.entry).ok_or_else(|| fault("not lower-case hex"))?;
         let entry = Entry::from_bytes(&bytes).map_err(|error| fault(&error.to_string()))?;
         if seq >= self.report.size {

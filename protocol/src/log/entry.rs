@@ -88,7 +88,7 @@ crate::codes! {
         Document = 60 "document",
         /// A partner signed two things that contradict each other.
         Contradiction = 61 "contradiction",
-        /// Details of entries were made unreadable for ever.
+        /// Details of entries were made unreadable for ever, or entries destroyed.
         Retention = 70 "retention",
         /// Somebody looked at the log, or took a copy of it.
         Read = 71 "read",

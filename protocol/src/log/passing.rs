@@ -158,6 +158,11 @@ pub fn fork_id(held: &Checkpoint, shown: &Checkpoint) -> Hash {
     Hash::of(&[held.text().as_bytes(), b"\0", shown.text().as_bytes()].concat())
 }
 
+/// The same where a log's owner does not prove that both are of one log, which is another thing to accept: both texts, and a zero byte.
+pub fn refusal_id(held: &Checkpoint, shown: &Checkpoint) -> Hash {
+    Hash::of(&[held.text().as_bytes(), b"\0", shown.text().as_bytes(), b"\0"].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

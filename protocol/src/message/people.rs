@@ -398,7 +398,7 @@ pub enum AuditCall {
         /// Before this time.
         until_ms: Option<u64>,
     },
-    /// Makes details unreadable that are older than the settings allow.
+    /// Makes details unreadable, and destroys entries, that are older than the settings allow.
     Retention {
         /// Else it is only said which.
         run: bool,

@@ -33,9 +33,10 @@ SALT_SIZE = 32
 ORIGIN = re.compile(r"[0-9a-f]{64}/([^/]+)/log1")
 LOG, TRUST = "log.jsonl", "trust.accord"
 BUNDLE_FILE = b"ACCORDB\n"
-FORMAT = "accord-audit-1"
+FORMAT, DESTROYED_FORMAT = "accord-audit-1", "accord-audit-2"
 COPY_KEYS = ("format", "federation", "member", "size", "root", "checkpoint", "checkpoints")
 ENTRY_KEYS = ("entry", "salt", "detail")
+LEAF_KEYS = ("leaf",)
 PROOF_FILE = "c2sp.org/tlog-proof@v1"
 LONGEST_PATH = 63
 
@@ -138,12 +139,17 @@ def verify_log(lines, trust, now, subject=None):
     """Verifies the lines of a copy, each with its line feed."""
     lines = numbered(lines)
     where, raw = next(lines, (f"{LOG}, line 1", b""))
-    header = need_keys(read_json(raw, where), COPY_KEYS, where)
-    if header["format"] != FORMAT:
+    header = read_json(raw, where)
+    is_shortened = isinstance(header, dict) and header.get("format") == DESTROYED_FORMAT
+    need_keys(header, (*COPY_KEYS, "destroyed") if is_shortened else COPY_KEYS, where)
+    if not is_shortened and header["format"] != FORMAT:
         raise Refused(f"{where}, format", f"{header['format']!r} is unknown")
     if need_hex(header["federation"], f"{where}, federation", 32) != trust.federation:
         raise Refused(f"{where}, federation", "not the federation that was given")
     member, size = need_type(header["member"], str, f"{where}, member"), need_type(header["size"], int, f"{where}, size")
+    destroyed = need_type(header["destroyed"], int, f"{where}, destroyed") if is_shortened else 0
+    if is_shortened and not 0 < destroyed < size:
+        raise Refused(f"{where}, destroyed", f"{destroyed} destroyed of {size} entries")
     log = Log(member, trust, now, f"{where}, member")
     notes = [(f"{where}, checkpoint", header["checkpoint"], False)]
     for index, text in enumerate(need_type(header["checkpoints"], list, f"{where}, checkpoints")):
@@ -152,7 +158,7 @@ def verify_log(lines, trust, now, subject=None):
     own = found[0][1]
     if (own.size, own.root) != (size, need_hex(header["root"], f"{where}, root", 32)):
         raise Refused(f"{where}, checkpoint", "size and root are not those of the copy")
-    details, about = need_entries(lines, size, roots_of(found, size), subject)
+    details, about, said = need_entries(lines, size, roots_of(found, size), subject, destroyed)
     seen = {}
     for _, checkpoint, names in found:
         for name in names:
@@ -161,6 +167,9 @@ def verify_log(lines, trust, now, subject=None):
         "verified": True,
         "member": member,
         "size": size,
+        "destroyed": destroyed,
+        # Whether the log itself says so, as far as that can be read.
+        "says_destroyed": said >= destroyed,
         "root": own.root.hex(),
         "details": details,
         "checkpoints": sorted({checkpoint.size for _, checkpoint, _ in found}),
@@ -189,14 +198,19 @@ def roots_of(found, size):
     return roots
 
 
-def need_entries(lines, size, roots, subject):
-    """How many entries have a detail and which are about a subject, when all are as they must be and lead to the roots."""
-    tree, before, details, about = Tree(), 0, 0, []
+def need_entries(lines, size, roots, subject, destroyed):
+    """How many entries have a detail, which are about a subject, and how many the log says are destroyed, when all are as they
+    must be and lead to the roots."""
+    tree, before, details, about, said = Tree(), 0, 0, [], 0
     need_root(tree, roots)
     for where, raw in lines:
         if tree.size == size:
             raise Refused(where, f"more than the {size} entries of the first line")
         line = read_json(raw, where)
+        if tree.size < destroyed:
+            tree.append_leaf(need_hex(need_keys(line, LEAF_KEYS, where)["leaf"], f"{where}, leaf", 32))
+            need_root(tree, roots)
+            continue
         bare = isinstance(line, dict) and "salt" not in line and "detail" not in line
         need_keys(line, ENTRY_KEYS[:1] if bare else ENTRY_KEYS, where)
         raw = need_hex(line["entry"], f"{where}, entry", ENTRY_SIZE)
@@ -212,11 +226,20 @@ def need_entries(lines, size, roots, subject):
             # A lone surrogate, which an escape can write, becomes bytes to which no entry commits.
             need_detail(entry, salt, text.encode("utf-8", "surrogatepass"), f"{where}, detail")
             details += 1
+            if entry["kind"] == "retention":
+                said = max(said, destroyed_by(text))
         tree.append(raw)
         need_root(tree, roots)
     if tree.size != size:
         raise Refused(LOG, f"{tree.size} entries, the first line says {size}")
-    return details, about
+    return details, about, said
+
+
+def destroyed_by(text):
+    """How many entries an entry of retention says are destroyed, from the first on; 0 if it says nothing of that."""
+    entries = json.loads(text).get("entries")
+    up_to = entries.get("up_to") if isinstance(entries, dict) else 0
+    return up_to if type(up_to) is int else 0
 
 
 def need_root(tree, roots):

@@ -25,7 +25,11 @@ class Tree:
         self._complete = []
 
     def append(self, entry):
-        node, bits = leaf_hash(entry), self.size
+        self.append_leaf(leaf_hash(entry))
+
+    def append_leaf(self, leaf):
+        """Takes an entry of which only the hash is there."""
+        node, bits = leaf, self.size
         while bits & 1:
             node = node_hash(self._complete.pop(), node)
             bits >>= 1

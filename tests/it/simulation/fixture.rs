@@ -233,8 +233,9 @@ fn signed_rows(id: &NodeId, index: usize, documents: &[Document], federation: Ha
 fn edition(index: usize, number: u64, catalogue: &Arc<Catalogue>, federation: &Hash) -> (Arc<Frozen>, Document) {
     let table = catalogue.table(TABLE).unwrap();
     let mut blocks = HashMap::new();
+    let country = NAMES[index].get(..2).unwrap();
     for year in YEARS {
-        let layout = Layout::new(table, NAMES[index].get(..2).unwrap(), year).unwrap();
+        let layout = Layout::new(table, country, year).unwrap();
         let numbers = layout.cells() * layout.width();
         let cells: Vec<u8> = (0..numbers)
             .flat_map(|cell| {
@@ -262,7 +263,7 @@ fn edition(index: usize, number: u64, catalogue: &Arc<Catalogue>, federation: &H
         published_at: EPOCH,
     };
     let document = signed(&header, &[seeds(index)[3]], federation);
-    (Arc::new(Frozen { header, catalogue: Arc::clone(catalogue), blocks }), document)
+    (Arc::new(Frozen::new(country, header, Arc::clone(catalogue), blocks)), document)
 }
 
 fn build() -> Fixture {

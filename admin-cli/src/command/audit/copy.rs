@@ -21,7 +21,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::{
-    audit::{Lines, Verifier},
+    audit::{Lines, Verified, Verifier},
     client::{Client, block_on},
     command::{Global, evidence::federation},
     output::{Failure, Outcome},
@@ -46,7 +46,7 @@ fn download(
     profile: &Profile,
     global: &Global,
     mut keep: impl FnMut(&[u8]) -> io::Result<()>,
-) -> anyhow::Result<Result<Report, Stopped>> {
+) -> anyhow::Result<Result<Verified, Stopped>> {
     block_on(async {
         let client = Client::connect(profile, global).await?;
         let (trust, _) = profile.trust()?;
@@ -111,7 +111,7 @@ fn stopped(stopped: Stopped) -> anyhow::Result<Outcome> {
 pub(super) fn verify_node(global: &Global) -> anyhow::Result<Outcome> {
     let profile = Profile::open(global)?;
     match download(&profile, global, |_| Ok(()))? {
-        Ok(report) => Ok(verified(&report, &profile.trust()?.0, None)),
+        Ok(found) => Ok(verified(&found, &profile.trust()?.0, None)),
         Err(why) => stopped(why),
     }
 }
@@ -141,8 +141,8 @@ fn take(folder: &Path, profile: &Profile, global: &Global) -> anyhow::Result<Out
     let (part, whole) = (folder.join("log.part"), folder.join(LOG_FILE));
     let file = File::options().write(true).create_new(true).open(&part);
     let mut file = BufWriter::new(file.with_context(|| part.display().to_string())?);
-    let report = match download(profile, global, |bytes| file.write_all(bytes))? {
-        Ok(report) => report,
+    let found = match download(profile, global, |bytes| file.write_all(bytes))? {
+        Ok(found) => found,
         Err(why) => return stopped(why),
     };
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(|| part.display().to_string())?;
@@ -157,12 +157,12 @@ fn take(folder: &Path, profile: &Profile, global: &Global) -> anyhow::Result<Out
         ..Bundle::default()
     };
     files::write_bundle(&folder.join(TRUST_FILE), &bundle)?;
-    if let Some(last) = report.checkpoints.last() {
+    if let Some(last) = found.report.checkpoints.last() {
         files::write_atomically(&folder.join(CHECKPOINT_FILE), last.note().to_string().as_bytes())?;
     }
     std::fs::rename(&part, &whole).with_context(|| whole.display().to_string())?;
     files::sync_dir(folder)?;
-    Ok(verified(&report, &trust, Some(&folder.display().to_string())))
+    Ok(verified(&found, &trust, Some(&folder.display().to_string())))
 }
 
 /// The trust documents of an export, which are those of this federation or none.
@@ -187,7 +187,7 @@ pub(super) fn verify_folder(folder: &Path, said: Option<&str>, global: &Global) 
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     let read = Verifier::new(&trust, clock::now()).file(BufReader::with_capacity(1 << 20, file));
     match read.with_context(|| path.display().to_string())? {
-        Ok(report) => Ok(verified(&report, &trust, Some(&folder.display().to_string()))),
+        Ok(found) => Ok(verified(&found, &trust, Some(&folder.display().to_string()))),
         Err(failed) => Err(not_verified(&failed, Some(&path.display().to_string()))),
     }
 }
@@ -207,7 +207,7 @@ fn witnesses(report: &Report, trust: &Trust) -> Vec<(String, u64, u64)> {
     found
 }
 
-fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
+fn verified(Verified { report, says_destroyed }: &Verified, trust: &Trust, folder: Option<&str>) -> Outcome {
     let witnesses = witnesses(report, trust);
     let kinds: serde_json::Map<String, Value> =
         report.kinds.iter().map(|(kind, count)| (kind.as_str().to_owned(), json!(count))).collect();
@@ -218,7 +218,7 @@ fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
         .collect();
     let (first, last) = times.clone().unwrap_or_default();
     let padding = report.kinds.get(&EventKind::Padding).copied().unwrap_or_default();
-    let gone = report.size.saturating_sub(padding).saturating_sub(report.details);
+    let gone = (report.size - report.destroyed).saturating_sub(padding).saturating_sub(report.details);
     let mut text = format!(
         "verified: all {} entries of {}, {first} to {last}; {} with what they commit to, {} padding, {} whose details are no longer there\nroot {}, held to {} checkpoint{}\n",
         report.size,
@@ -230,6 +230,12 @@ fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
         report.checkpoints.len(),
         if report.checkpoints.len() == 1 { "" } else { "s" },
     );
+    if report.destroyed > 0 {
+        text += &format!(
+            "the first {} of them are destroyed: their hashes are there, and say nothing of what they were\n",
+            report.destroyed
+        );
+    }
     text += &if witnesses.is_empty() {
         "unwitnessed: its own node alone says that this is the whole log\n".to_owned()
     } else {
@@ -241,13 +247,22 @@ fn verified(report: &Report, trust: &Trust, folder: Option<&str>) -> Outcome {
     if let Some(folder) = folder {
         text += &format!("{folder}\n");
     }
-    Outcome::done(
+    let mut outcome = Outcome::done(
         json!({
-            "verified": true, "member": report.member.as_str(), "size": report.size, "root": report.root.to_string(),
+            "verified": true, "member": report.member.as_str(), "size": report.size, "destroyed": report.destroyed,
+            "says_destroyed": says_destroyed, "root": report.root.to_string(),
             "details": report.details, "details_gone": gone, "kinds": kinds, "first": times.as_ref().map(|times| &times.0), "last": times.as_ref().map(|times| &times.1),
             "checkpoints": report.checkpoints.iter().map(|signed| signed.checkpoint().size).collect::<Vec<_>>(),
             "clock_set_back": report.set_back, "witnesses": seen, "folder": folder,
         }),
         text,
-    )
+    );
+    if !says_destroyed {
+        let message = format!(
+            "no entry of retention that can be read says that the first {} entries were destroyed: ask the agency for those that are missing, or why that entry cannot be read",
+            report.destroyed
+        );
+        outcome.warnings.push(accord_protocol::message::Notice { code: "DESTROYED-UNSAID".into(), message });
+    }
+    outcome
 }

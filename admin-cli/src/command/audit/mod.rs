@@ -96,9 +96,9 @@ pub(crate) struct Egress {
 /// `accord retention`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
-    /// Which months of details are kept, and which are over.
+    /// Which months of details and which entries are kept, and which are over.
     Show,
-    /// Make details unreadable for ever that are over. The node does so by itself every hour.
+    /// Make details unreadable for ever, and destroy entries, that are over. The node does so by itself every hour.
     Run,
 }
 
@@ -273,7 +273,7 @@ fn egress_text(result: &Value) -> String {
         let text = if gone > 0 {
             format!("{gone} answers were given whose details are no longer kept\n")
         } else {
-            "nothing has left\n".into()
+            "nothing has left, as far as entries are there\n".into()
         };
         return text;
     }
@@ -311,10 +311,40 @@ pub(super) fn verify_everything(global: &Global) -> anyhow::Result<Outcome> {
         }
         if failed.is_empty() {
             let entries = field(result, "/log_entries");
-            text += &format!("verified: every value, and all {entries} entries of the audit log\n");
+            let destroyed = match field(result, "/log_destroyed") {
+                none if none == "0" => String::new(),
+                count => format!(", of the first {count} their hashes"),
+            };
+            text += &format!("verified: every value, and all {entries} entries of the audit log{destroyed}\n");
         }
         text
     }))
+}
+
+// What is destroyed and over of entries.
+fn entries_text(result: &Value) -> String {
+    let of = |name: &str| field(result, &format!("/entries/{name}"));
+    let is_there = |name: &str| result.pointer(&format!("/entries/{name}")).is_some_and(|value| !value.is_null());
+    let mut text = if is_there("kept_months") {
+        format!("its entries are kept for {} months (audit.entries_months)\n", of("kept_months"))
+    } else {
+        "its entries are kept for ever (audit.entries_months is not set)\n".to_owned()
+    };
+    if is_there("said_by") {
+        text += &format!(
+            "  destroyed {}, from the first on, as entry {} of {} says\n",
+            of("destroyed"),
+            of("said_by"),
+            of("destroyed_at")
+        );
+    }
+    if is_there("kept_months") {
+        text += &format!("  over      {}\n", of("over"));
+    }
+    if is_there("next_over") {
+        text += &format!("  next      on {}\n", of("next_over"));
+    }
+    text
 }
 
 impl Retention {
@@ -329,11 +359,16 @@ impl Retention {
             };
             let over = months("over");
             format!(
-                "details of the audit log are kept for {} months (audit.details_months in node.toml)\n  readable  {}\n  over      {over}\n{}",
+                "details of the audit log are kept for {} months (audit.details_months in node.toml)\n  readable  {}\n  over      {over}\n{}{}",
                 field(result, "/kept_months"),
                 months("readable"),
+                entries_text(result),
                 if run {
-                    format!("{} details deleted, and the keys of those months\n", field(result, "/details_deleted"))
+                    format!(
+                        "{} details deleted, and the keys of those months; {} entries destroyed\n",
+                        field(result, "/details_deleted"),
+                        field(result, "/entries_destroyed")
+                    )
                 } else {
                     String::new()
                 }

@@ -85,6 +85,10 @@ impl Show {
                     client.close().await;
                     return Ok(Outcome::from_reply(reply, |_| String::new()));
                 };
+                for warning in &reply.warnings {
+                    // Whoever has closed it misses nothing of what is shown.
+                    let _ = writeln!(std::io::stderr(), "warning: {}", warning.message);
+                }
                 let entries = entries(result);
                 for entry in entries {
                     let line = if global.json { format!("{entry}\n") } else { self.line(entry) };
@@ -136,6 +140,19 @@ pub(super) fn detail_lines(detail: &Value) -> String {
         .collect()
 }
 
+// What a run of retention took.
+fn retained(detail: &Value) -> String {
+    let mut words = Vec::new();
+    if detail.get("months").and_then(Value::as_array).is_some_and(|months| !months.is_empty()) {
+        words.push(format!("details of {}", field(detail, "/months")));
+    }
+    if detail.get("entries").is_some() {
+        let [from, up_to] = ["from", "up_to"].map(|name| field(detail, &format!("/entries/{name}")));
+        words.push(format!("entries from {from} to before {up_to}"));
+    }
+    words.join(", ")
+}
+
 // The one thing that matters of it.
 fn words(kind: &str, detail: &Value) -> String {
     let of = |name: &str| field(detail, &format!("/{name}"));
@@ -179,7 +196,7 @@ fn words(kind: &str, detail: &Value) -> String {
             format!("{} lines new, {} gone (--full)", count("new"), count("gone"))
         }
         "read" => of("what"),
-        "retention" => format!("details of {}", of("months")),
+        "retention" => retained(detail),
         _ => String::new(),
     };
     let actor = of("actor");

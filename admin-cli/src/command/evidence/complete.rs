@@ -1,12 +1,15 @@
 //! `accord evidence complete`: proofs of partners' logs that the own node has got since, put into a file once they are verified.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use accord_edge::{clock, files};
+use accord_edge::{
+    clock::{self, Stopwatch},
+    files,
+};
 use accord_protocol::{
     codec::{Cap, decode, encode},
     evidence::{Bundle, BundleReply, Level, Report, Statement, verify},
-    id::{from_hex, to_hex},
+    id::{NodeId, from_hex, to_hex},
     message::{MessageKind, Notice, PersonReply, RequestsCall},
     signed::{Document, Label},
     text::with_causes,
@@ -28,6 +31,9 @@ use crate::{
     profile::Profile,
 };
 
+/// From when on a partner that gave no proof is taken for one that does not answer.
+const SILENT_MS: u64 = 4_000;
+
 /// `accord evidence complete`
 #[derive(Debug, Args)]
 pub(crate) struct Complete {
@@ -37,15 +43,15 @@ pub(crate) struct Complete {
 
 /// What the own node said of one reply.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     proof: Option<String>,
     why: Option<String>,
 }
 
 /// The file with what was found, and what it proves then.
-struct Completed {
-    bundle: Bundle,
-    report: Report,
+pub(super) struct Completed {
+    pub(super) bundle: Bundle,
+    pub(super) report: Report,
     trust: Trust,
 }
 
@@ -56,7 +62,7 @@ enum Standing {
     Complete,
     /// Others have not cosigned yet, or too few.
     Unwitnessed,
-    /// The partner does not have to prove it yet.
+    /// It cannot be proved yet.
     NotYet,
     /// The proof can be had, and was not.
     Due,
@@ -91,9 +97,9 @@ impl Standing {
 
 impl Complete {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Outcome> {
-        let profile = Profile::open(global)?;
         let name = self.file.display().to_string();
         let bundle = read(&self.file)?;
+        let profile = Profile::open(global)?;
         // The file itself, and not a link to it, is what has to be there afterwards.
         let path = fs::canonicalize(&self.file).with_context(|| format!("cannot find {name}"))?;
         let federation = *profile.trust()?.0.federation();
@@ -104,7 +110,12 @@ impl Complete {
             let next = "do not rely on this file; nothing was changed";
             return Err(Failure::refused("NOT-VERIFIED", message, next).in_file(&name).into());
         }
-        let found = fetch(&profile, global, &before)?;
+        let found = block_on(async {
+            let client = Client::connect(&profile, global).await?;
+            let found = fetch(&client, &before, |statement| !is_fully_proved(statement), &mut BTreeSet::new()).await?;
+            client.close().await;
+            Ok(found)
+        })?;
         // What the profile has learned while it was connected counts.
         let (_, documents) = profile.trust()?;
         let documents: Vec<Document> = documents.into_iter().filter(travels).collect();
@@ -118,37 +129,45 @@ impl Complete {
     }
 }
 
-// Asks the own node for the proof of each reply that is not proved as well as can be.
-fn fetch(profile: &Profile, global: &Global, report: &Report) -> anyhow::Result<Vec<Found>> {
-    block_on(async {
-        let client = Client::connect(profile, global).await?;
-        let mut all = Vec::new();
-        for statement in &report.statements {
-            all.push(if is_fully_proved(statement) {
-                Found::default()
-            } else {
-                let call =
-                    RequestsCall::Proof { member: statement.who.to_string(), subject: statement.subject.to_string() };
-                let reply: PersonReply<Value> = client.call(MessageKind::Requests, &call).await?;
-                let said = result_of(reply)?;
-                let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
-                let plain = |why: String| why.chars().filter(|letter| !letter.is_control()).take(200).collect();
-                Found { proof: text("proof"), why: text("why").map(plain) }
-            });
+/// Asks the own node for the proof of each reply of which one is wanted. Partners that keep it waiting come to be `silent`, and are not
+/// asked about the rest.
+pub(super) async fn fetch(
+    client: &Client,
+    report: &Report,
+    is_wanted: impl Fn(&Statement) -> bool,
+    silent: &mut BTreeSet<NodeId>,
+) -> anyhow::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for statement in &report.statements {
+        if !is_wanted(statement) || silent.contains(&statement.who) {
+            let why = is_wanted(statement).then(|| format!("{} has just not answered in time", statement.who));
+            all.push(Found { proof: None, why });
+            continue;
         }
-        client.close().await;
-        Ok(all)
-    })
+        let watch = Stopwatch::start();
+        let call = RequestsCall::Proof { member: statement.who.to_string(), subject: statement.subject.to_string() };
+        let reply: PersonReply<Value> = client.call(MessageKind::Requests, &call).await?;
+        let said = result_of(reply)?;
+        let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
+        let plain = |why: String| why.chars().filter(|letter| !letter.is_control()).take(200).collect();
+        let found = Found { proof: text("proof"), why: text("why").map(plain) };
+        if found.proof.is_none() && watch.ms() > SILENT_MS {
+            silent.insert(statement.who.clone());
+        }
+        all.push(found);
+    }
+    Ok(all)
 }
 
-// Enough witnesses, or none whom one could wait for.
-fn is_fully_proved(statement: &Statement) -> bool {
+/// Enough witnesses, or none whom one could wait for.
+pub(super) fn is_fully_proved(statement: &Statement) -> bool {
     statement.log.as_ref().is_some_and(|logged| logged.needed == 0 || logged.level() == Level::Witnessed)
 }
 
-// The documents by which most is proved: those of the file, which it verifies by; with what the profile has learned since; or what the
-// profile has, with the catalogues that answers rest on. A log or a witness may have another key now than when the file was written.
-fn most_proved(
+/// The file by the documents by which most is proved: those of the file, which it verifies by; with what the profile has learned since; or
+/// what the profile has, with the catalogues that answers rest on. A log or a witness may have another key now than when the file was
+/// written.
+pub(super) fn most_proved(
     bundle: &Bundle,
     before: &Report,
     found: &[Found],
@@ -228,12 +247,12 @@ fn standing(statement: &Statement, found: &Found, now: UnixMs) -> Standing {
         Standing::Refused
     } else if statement.is_overdue(now) {
         Standing::Overdue
-    } else if statement.provable_after > now {
-        Standing::NotYet
-    } else if statement.provable_after == UnixMs(0) && matches!(statement.what, "answer" | "refusal") {
-        Standing::Unpromised
     } else {
-        Standing::Due
+        match statement.provable_from() {
+            None => Standing::Unpromised,
+            Some(from) if from > now => Standing::NotYet,
+            Some(_) => Standing::Due,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! outside; only fetching needs the own node.
 
 mod complete;
+mod kept;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use accord_protocol::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+pub(super) use kept::complete_kept;
 pub(super) use verify::verify_file;
 
 use super::Global;

@@ -168,15 +168,21 @@ fn conclusion(report: &Report, short: &[Failed], required: Level) -> String {
 pub(super) fn level_words(statement: &Statement, at: UnixMs) -> String {
     let Some(logged) = &statement.log else {
         let who = &statement.who;
-        let from = statement.provable_after;
-        let more = if from == UnixMs(0) {
-            format!("nothing shows that it stands in the log of {who}")
-        } else if statement.is_overdue(at) {
-            format!("{who} promised a proof of its log from {from}, and the file has none")
-        } else if from <= at {
-            format!("{who} promised a proof of its log from {from}: accord evidence complete fetches it")
-        } else {
-            format!("{who} promised a proof of its log, which can be had from {from}")
+        let is_promised = statement.provable_after != UnixMs(0);
+        let more = match statement.provable_from() {
+            None => format!("nothing shows that it stands in the log of {who}"),
+            Some(from) if statement.is_overdue(at) => {
+                format!("{who} promised a proof of its log from {from}, and the file has none")
+            }
+            Some(from) if is_promised && from <= at => {
+                format!("{who} promised a proof of its log from {from}: accord evidence complete fetches it")
+            }
+            Some(from) if is_promised => format!("{who} promised a proof of its log, which can be had from {from}"),
+            Some(from) => {
+                format!(
+                    "that it stands in the log of {who} can be proved from {from}: accord evidence complete fetches it"
+                )
+            }
         };
         return format!("signed alone: {more}");
     };

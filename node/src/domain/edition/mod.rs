@@ -7,7 +7,7 @@ mod work;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use accord_protocol::{
@@ -48,6 +48,14 @@ pub struct Block {
     pub reasons: Vec<u8>,
 }
 
+/// The number of the edition after `latest`. A node that was restored from a backup has forgotten numbers that others may hold editions of;
+/// it goes on at the second at which it `first_started` after that: no node publishes an edition each second for years, and of what
+/// is published after one restoration nothing meets what is published after the next.
+pub fn next_number(latest: Option<u64>, first_started: Option<UnixMs>) -> u64 {
+    let beyond_forgotten = first_started.map_or(1, |at| at.0 / 1_000);
+    latest.map_or(1, |latest| latest.saturating_add(1)).max(beyond_forgotten)
+}
+
 /// States of a kind and year that were published and are protected together, at most.
 pub const VINTAGES_KEPT_MAX: usize = 8;
 
@@ -63,12 +71,69 @@ pub struct Frozen {
     pub catalogue: Arc<Catalogue>,
     /// Its blocks by table and year.
     pub blocks: HashMap<(u16, u16), Block>,
+    country: String,
+    // Where the cells of a block stand; made when they are first asked for.
+    layouts: HashMap<(u16, u16), OnceLock<Layout>>,
 }
 
 impl Frozen {
+    /// An edition of a provider in `country`.
+    pub fn new(
+        country: &str,
+        header: EditionHeader,
+        catalogue: Arc<Catalogue>,
+        blocks: HashMap<(u16, u16), Block>,
+    ) -> Self {
+        let layouts = blocks.keys().map(|place| (*place, OnceLock::new())).collect();
+        Self { header, catalogue, blocks, country: country.to_owned(), layouts }
+    }
+
     /// A table's cells of a year.
     pub fn block(&self, table: u16, year: u16) -> Option<&[u8]> {
         self.blocks.get(&(table, year)).map(|block| block.cells.as_slice())
+    }
+
+    /// Selects a slice of one of its catalogue's tables.
+    ///
+    /// The same bytes for everybody: nothing here looks at who asks or at what a cell holds.
+    ///
+    /// # Errors
+    /// A country that the catalogue's lists do not have.
+    pub fn select(&self, table: &Table, selection: &Selection) -> Result<Vec<u8>, ListError> {
+        let width = table.width() * CELL_LEN;
+        let mut slice = Vec::with_capacity(selection.slice_len());
+        for position in 0..selection.cells() {
+            let numbers = selection.numbers_at(position);
+            let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
+            let cell = self.placed(table, year)?.and_then(|(layout, cells)| {
+                let index = layout.index(&selection.levels, &numbers)?;
+                cells.get(index * width..(index + 1) * width)
+            });
+            for measure in &selection.measures {
+                let numbers = table.numbers_of(*measure);
+                match cell.and_then(|cell| cell.get(numbers.start * CELL_LEN..numbers.end * CELL_LEN)) {
+                    Some(bytes) => slice.extend_from_slice(bytes),
+                    // Outside every block of the edition: not covered.
+                    None => numbers.for_each(|_| slice.extend(Released::NOT_AVAILABLE.to_bytes())),
+                }
+            }
+        }
+        Ok(slice)
+    }
+
+    // A table's cells of a year and where they stand, if the edition has that block.
+    fn placed(&self, table: &Table, year: u16) -> Result<Option<(&Layout, &[u8])>, ListError> {
+        let place = (table.id, year);
+        let (Some(cells), Some(layout)) = (self.block(table.id, year), self.layouts.get(&place)) else {
+            return Ok(None);
+        };
+        let layout = if let Some(made) = layout.get() {
+            made
+        } else {
+            let new = Layout::new(table, &self.country, year)?;
+            layout.get_or_init(|| new)
+        };
+        Ok(Some((layout, cells)))
     }
 
     /// Whether it holds the same tables and years: the cells alone do not say which year they are of.
@@ -436,41 +501,28 @@ pub fn gather(done: Vec<Made>) -> Filled {
     filled
 }
 
-/// Selects a slice from blocks of an edition. `block` gives a table's cells of a year, if the edition has that block.
-///
-/// The same bytes for everybody: nothing here looks at who asks or at what a cell holds.
-pub fn select<'a>(
-    table: &Table,
-    country: &str,
-    selection: &Selection,
-    block: impl Fn(u16) -> Option<&'a [u8]>,
-) -> Result<Vec<u8>, ListError> {
-    let width = table.width() * CELL_LEN;
-    let mut layouts: BTreeMap<u16, Layout> = BTreeMap::new();
-    let mut slice = Vec::with_capacity(selection.slice_len());
-    for position in 0..selection.cells() {
-        let numbers = selection.numbers_at(position);
-        let year = numbers.first().and_then(|time| Period::from_number(*time)).map_or(0, Period::year);
-        if let std::collections::btree_map::Entry::Vacant(e) = layouts.entry(year) {
-            e.insert(Layout::new(table, country, year)?);
-        }
-        let cell = layouts
-            .get(&year)
-            .and_then(|layout| layout.index(&selection.levels, &numbers))
-            .and_then(|index| block(year)?.get(index * width..(index + 1) * width));
-        for measure in &selection.measures {
-            let numbers = table.numbers_of(*measure);
-            match cell.and_then(|cell| cell.get(numbers.start * CELL_LEN..numbers.end * CELL_LEN)) {
-                Some(bytes) => slice.extend_from_slice(bytes),
-                // Outside every block of the edition: not covered.
-                None => numbers.for_each(|_| slice.extend(Released::NOT_AVAILABLE.to_bytes())),
-            }
-        }
-    }
-    Ok(slice)
-}
-
 /// The reason stored for a number.
 pub fn reason(byte: u8) -> Option<Reason> {
     Reason::from_number(byte & !KNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_ascend_and_a_restored_node_takes_none_that_it_may_have_forgotten() {
+        let (first, second) = (UnixMs(1_780_000_000_000), UnixMs(1_780_000_090_999));
+        for (what, latest, first_started, want) in [
+            ("the first edition", None, None, 1),
+            ("the next one", Some(7), None, 8),
+            ("the first of a restored node", None, Some(first), 1_780_000_000),
+            ("the next one of a restored node", Some(7), Some(first), 1_780_000_000),
+            ("and the one after that", Some(1_780_000_000), Some(first), 1_780_000_001),
+            ("restored again, from the same backup", Some(7), Some(second), 1_780_000_090),
+            ("the clock is behind", Some(7), Some(UnixMs(0)), 8),
+        ] {
+            assert_eq!(next_number(latest, first_started), want, "{what}");
+        }
+    }
 }

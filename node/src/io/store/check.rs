@@ -138,6 +138,7 @@ impl Store {
         checked.hold("told", self.told());
         checked.hold("untold", self.untold());
         checked.hold("settings", self.settings());
+        checked.hold("log-destroyed", self.destroyed());
         checked.hold("restored", self.restored());
         checked.hold("restored", self.not_before());
     }

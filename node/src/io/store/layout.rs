@@ -73,6 +73,8 @@ accord_protocol::codes! {
         LogTile = 0x54 "log-tile",
         /// Which entries are about a signed thing: `S`, subject, number.
         LogSubject = 0x53 "log-subject",
+        /// How many entries of the log were destroyed.
+        LogDestroyed = 0x44 "log-destroyed",
         /// Parts of checkpoints of the log: `C`, size, part.
         LogCheckpoint = 0x43 "log-checkpoint",
         /// Checkpoints of others' logs: `H`, member, `/`, size.
@@ -112,7 +114,7 @@ impl Meta {
 }
 
 /// The layout that this program writes.
-pub(super) const SCHEMA: u32 = 7;
+pub(super) const SCHEMA: u32 = 8;
 /// The oldest that it reads: what came since are kinds of keys that an older store has none of.
 pub(super) const OLDEST_SCHEMA: u32 = 6;
 /// Key of the meta record.

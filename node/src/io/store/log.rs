@@ -21,7 +21,7 @@ use super::{
 /// Levels of the tree in one tile.
 const TILE_LEVELS: u32 = 6;
 /// Hashes in one tile.
-const TILE: usize = 1 << TILE_LEVELS;
+pub(super) const TILE: usize = 1 << TILE_LEVELS;
 /// Bytes of a subject that it is found by.
 const SUBJECT_BYTES: usize = 16;
 
@@ -116,21 +116,21 @@ impl LogTree {
     }
 }
 
-fn entry_key(seq: u64) -> Vec<u8> {
+pub(super) fn entry_key(seq: u64) -> Vec<u8> {
     key(KeyKind::LogEntry, &[&seq.to_be_bytes()])
 }
 
-fn tile_key(level: u32, index: u64) -> Vec<u8> {
+pub(super) fn tile_key(level: u32, index: u64) -> Vec<u8> {
     key(KeyKind::LogTile, &[&level.to_be_bytes(), &index.to_be_bytes()])
 }
 
-fn subject_key(Hash(subject): &Hash, seq: Option<u64>) -> Vec<u8> {
+pub(super) fn subject_key(Hash(subject): &Hash, seq: Option<u64>) -> Vec<u8> {
     let (short, _) = subject.split_at(SUBJECT_BYTES);
     let seq = seq.map(u64::to_be_bytes);
     key(KeyKind::LogSubject, &[short, seq.as_ref().map_or(&[], |seq| seq.as_slice())])
 }
 
-fn seq_of(key: &[u8]) -> u64 {
+pub(super) fn seq_of(key: &[u8]) -> u64 {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
 }
 
@@ -194,7 +194,7 @@ impl Store {
         self.tree.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn tile(&self, level: u32, index: u64) -> Result<Vec<Hash>, StoreError> {
+    pub(super) fn tile(&self, level: u32, index: u64) -> Result<Vec<Hash>, StoreError> {
         let bytes = self.value(&tile_key(level, index))?;
         let bytes = bytes.filter(|bytes| bytes.len() == 32 * TILE);
         let bytes = bytes.ok_or_else(|| StoreError::Read("a tile of the log's tree is missing".into()))?;
@@ -226,12 +226,12 @@ impl Store {
         Ok(LogTree { frontier, ..tree })
     }
 
-    /// An entry of the log.
+    /// An entry of the log; nothing for one that was destroyed.
     pub fn entry(&self, seq: u64) -> Result<Option<Entry>, StoreError> {
         self.value(&entry_key(seq))?.map(|bytes| entry_of(&bytes)).transpose()
     }
 
-    /// Entries from a place on, in order.
+    /// Entries from a place on, in order, that were not destroyed.
     pub fn entries(&self, from: u64) -> impl Iterator<Item = Result<Entry, StoreError>> + use<> {
         self.scan_from(entry_key(from), &[KeyKind::LogEntry.number()]).map(|entry| entry_of(&entry?.1))
     }
@@ -270,7 +270,7 @@ impl Store {
         Ok(())
     }
 
-    /// The places of the entries about a signed thing, in order.
+    /// The places of the entries about a signed thing, in order, that were not destroyed.
     pub fn about(&self, subject: &Hash) -> Result<Vec<u64>, StoreError> {
         let mut found = Vec::new();
         for entry in self.scan_prefix(&subject_key(subject, None)) {
@@ -307,7 +307,7 @@ impl Store {
         Ok(())
     }
 
-    /// Every checkpoint that was kept, the oldest first, with its size.
+    /// Every checkpoint that is kept, the oldest first, with its size.
     pub fn checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
         let mut all: Vec<(u64, Vec<u8>)> = Vec::new();
         for entry in self.scan(KeyKind::LogCheckpoint) {

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod compact;
 mod contradictions;
+mod destroyed;
 mod failure;
 mod greetings;
 mod held;
@@ -36,6 +37,7 @@ use std::{
 pub use agreements::{AgreementEntry, Course};
 pub use check::{Checked, Flaw, Holding};
 pub use contradictions::ContradictionEntry;
+pub use destroyed::{Destroyed, Place, Said};
 pub use held::ReceivedEntry;
 pub use layout::{Batch, KeyKind};
 pub use log::{LogNodes, LogTree, NewEntry};

@@ -17,7 +17,9 @@ use bincode::{Decode, Encode};
 use super::{
     Batch, KeyKind, Store, StoreError, bad_checksum,
     compact::Handle,
+    destroyed::Destroyed,
     layout::{META_KEY, Meta, OLDEST_SCHEMA, SCHEMA, from_bytes, key, to_bytes, unwrap, wrap},
+    log::{TILE, tile_key},
     manifest::Manifest,
     open::open_sled,
     tables::decoded,
@@ -74,6 +76,8 @@ impl Store {
 pub struct Tally {
     meta: Option<Meta>,
     counts: BTreeMap<u8, u64>,
+    // Entries of the log that were destroyed: what is left of them is in tiles.
+    destroyed: u64,
     log: Frontier,
     last: Vec<u8>,
     lines: u64,
@@ -121,6 +125,18 @@ impl Tally {
             Some(KeyKind::Block) => self.lines += decoded::<Vec<Line>>(value, "a block of records")?.len() as u64,
             Some(KeyKind::Import) => self.imports += 1,
             Some(KeyKind::Edition) => self.editions += 1,
+            // Keys come in their order: this before the tiles, and those before the entries.
+            Some(KeyKind::LogDestroyed) => {
+                self.destroyed = decoded::<Destroyed>(value, "how many entries are destroyed")?.entries;
+            }
+            Some(KeyKind::LogTile) => {
+                let (leaves, rest) = value.as_chunks::<32>();
+                if is_leaves(key, self.log.size()) && self.log.size() < self.destroyed && rest.is_empty() {
+                    for leaf in leaves {
+                        self.log.push(Hash(*leaf));
+                    }
+                }
+            }
             Some(KeyKind::LogEntry) => {
                 let entry = Entry::from_bytes(value).map_err(|_| StoreError::Read("an entry of the log".into()))?;
                 if entry.seq != self.log.size() {
@@ -160,6 +176,11 @@ impl Tally {
             editions: self.editions,
         })
     }
+}
+
+// Whether a tile's key is that of the leaves behind so many.
+fn is_leaves(key: &[u8], behind: u64) -> bool {
+    key == tile_key(0, behind / TILE as u64)
 }
 
 /// A new store that is being filled.
@@ -313,6 +334,46 @@ mod tests {
         copy.commit(batch).unwrap();
         assert_eq!((copy.restored().unwrap(), copy.not_before().unwrap()), (None, Some(UnixMs(9))));
         assert!(copy.check().flaws.is_empty());
+    }
+
+    #[test]
+    fn a_log_whose_first_entries_were_destroyed_is_counted_by_their_hashes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        let said = crate::io::store::Said { by: 600, at: UnixMs(3) };
+        assert_eq!(store.destroy_next(200, said).unwrap().entries, 192);
+        let good = entries(&store);
+        let counted = tallied(&good).unwrap();
+        assert_eq!((counted.log_size, counted.log_root), (700, store.log_tree().root()));
+        let mark = Restored { made_at: UnixMs(1), log_size: 700, log_root: counted.log_root, restored_at: UnixMs(2) };
+        let second = folder.path().join("second");
+        fill(&second, &good, &mark);
+        let (copy, _) = Store::open(&second, 1 << 20).unwrap();
+        assert_eq!((copy.destroyed().unwrap(), copy.log_tree().root()), (store.destroyed().unwrap(), counted.log_root));
+        assert_eq!(copy.check().flaws, []);
+        assert_eq!(copy.destroy_next(700, said).unwrap().entries, 640, "it goes on where it was");
+
+        let at = |prefix: &[u8]| good.iter().position(|(key, _)| key.starts_with(prefix)).unwrap();
+        let first_tile = at(&tile_key(0, 0));
+        let (destroyed, first) = (at(&[KeyKind::LogDestroyed.number()]), at(&[KeyKind::LogEntry.number()]));
+        for place in [destroyed, first_tile, first_tile + 1, first_tile + 2, first] {
+            let mut bad = good.clone();
+            bad.remove(place);
+            assert!(tallied(&bad).is_err(), "without {place}");
+        }
+        for (place, byte) in [(first_tile, 0), (first_tile + 2, 2_047), (destroyed, 7)] {
+            let mut bad = good.clone();
+            let mut value = unwrap(&bad[place].1).unwrap().to_vec();
+            value[byte] ^= 0x40;
+            bad[place].1 = wrap(&value);
+            assert!(tallied(&bad).is_err(), "changed at {place}");
+        }
+        // The same number of entries as if one had not been destroyed that was.
+        let mut bad = good.clone();
+        let mut tiles = unwrap(&bad[first_tile].1).unwrap().to_vec();
+        tiles.truncate(2_016);
+        bad[first_tile].1 = wrap(&tiles);
+        assert!(tallied(&bad).is_err(), "a hash is missing");
     }
 
     #[test]

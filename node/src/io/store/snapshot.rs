@@ -129,8 +129,7 @@ impl Snapshot {
         }
         let mut kept = self.shelf.lock();
         let too_much = || {
-            let why =
-                "too much was changed while it was copied; try again when no import, undo or erasure is under way";
+            let why = "too much was changed while it was copied; try again when no import, undo, erasure or retention is under way";
             StoreError::Read(why.to_owned())
         };
         let aside = kept.as_mut().filter(|aside| !aside.is_lost).ok_or_else(too_much)?;

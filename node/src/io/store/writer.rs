@@ -6,8 +6,10 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, mpsc},
     thread,
+    time::Duration,
 };
 
+use accord_edge::clock::Stopwatch;
 use tokio::sync::watch;
 
 use super::{
@@ -16,13 +18,16 @@ use super::{
     failure::Failure,
     layout::{META_KEY, Meta, SCHEMA, to_bytes, wrap},
     log::LogTree,
-    manifest::Manifest,
+    manifest::{Manifest, ManifestFile},
     room::{Room, shortage},
     snapshot::{Shelf, Snapshot},
 };
 
 /// Commits merged into one flush, at most.
 const GROUP_MAX: usize = 64;
+/// How long after a commit the next one begins at the earliest, where commits come faster than they become durable: one that is for several
+/// costs hardly more than one for one.
+const GATHER: Duration = Duration::from_millis(2);
 
 type Answer = mpsc::SyncSender<Result<u64, StoreError>>;
 type Sizes = Result<(u64, u64), StoreError>;
@@ -59,7 +64,9 @@ impl Writer {
         let (broken, is_broken) = watch::channel(None);
         let counts = meta.counts.into_iter().collect();
         let shelf = Arc::default();
-        let state = State { db, file, dir, room, sequence: meta.sequence, counts, shown, shelf, broken };
+        let manifest = ManifestFile::new(dir.clone());
+        let sequence = meta.sequence;
+        let state = State { db, file, dir, room, manifest, sequence, counts, shown, shelf, broken };
         thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&receiver))?;
         Ok((Self { jobs: Mutex::new(sender) }, is_broken))
     }
@@ -95,6 +102,7 @@ struct State {
     file: File,
     dir: PathBuf,
     room: Arc<Room>,
+    manifest: ManifestFile,
     sequence: u64,
     counts: BTreeMap<u8, u64>,
     shown: Arc<RwLock<LogTree>>,
@@ -105,7 +113,17 @@ struct State {
 
 impl State {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        let mut since_last = Stopwatch::start();
+        loop {
+            // Where one waits already when the commit before it is done, more are about to come.
+            let (first, gather) = match jobs.try_recv() {
+                Ok(job) => (job, GATHER),
+                Err(mpsc::TryRecvError::Empty) => match jobs.recv() {
+                    Ok(job) => (job, Duration::ZERO),
+                    Err(mpsc::RecvError) => return,
+                },
+                Err(mpsc::TryRecvError::Disconnected) => return,
+            };
             let (mut batches, mut answers, mut between) = (Vec::new(), Vec::new(), None);
             let mut next = Some(first);
             while let Some(job) = next.take() {
@@ -114,7 +132,8 @@ impl State {
                         batches.push(batch);
                         answers.push(answer);
                         if batches.len() < GROUP_MAX {
-                            next = jobs.try_recv().ok();
+                            let left = gather.saturating_sub(Duration::from_micros(since_last.us()));
+                            next = jobs.recv_timeout(left).ok();
                         }
                     }
                     Job::Compact(answer) => between = Some(Between::Compact(answer)),
@@ -123,6 +142,7 @@ impl State {
             }
             if !batches.is_empty() {
                 let result = self.is_whole().and_then(|()| self.write(batches));
+                since_last = Stopwatch::start();
                 for answer in answers {
                     // Whoever waited may have been cancelled; the commit stands either way.
                     let _ = answer.send(result.clone());
@@ -215,14 +235,39 @@ impl State {
             entries.extend(padding.into_iter().take(missing));
         }
         tree.append(entries, &mut of_log);
-        // Nothing of the log was there before.
-        pending.extend(of_log.into_iter().map(|(key, value)| (key, Some(value))));
+        let meta = self.apply(pending, of_log, &mut counts, &tree)?;
+        // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
+        self.db.write(|db| db.flush())?;
+        self.file.sync_data()?;
+        let keys = meta.counts.iter().map(|(_, count)| count).sum();
+        self.manifest.write(&Manifest { schema: SCHEMA, sequence: meta.sequence, keys })?;
+        self.counts = counts;
+        self.sequence = meta.sequence;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
+        Ok(self.sequence)
+    }
+
+    // Writes all of it at once, and the meta record with it.
+    fn apply(
+        &self,
+        pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        of_log: Vec<(Vec<u8>, Vec<u8>)>,
+        counts: &mut BTreeMap<u8, u64>,
+        tree: &LogTree,
+    ) -> Result<Meta, Failure> {
+        // What a snapshot still has to read is put aside before it is changed, and nothing is read of it in between.
+        let mut kept = self.shelf.lock();
+        if let Some(aside) = kept.as_mut() {
+            let of_log = of_log.iter().map(|(key, _)| key);
+            for key in pending.keys().chain(of_log).map(Vec::as_slice).chain([META_KEY]) {
+                aside.keep(key, || self.db.read(|db| Ok(db.get(key)?.map(|value| value.to_vec()))));
+            }
+        }
         let mut batch = sled::Batch::default();
-        let changed: Vec<Vec<u8>> = pending.keys().cloned().chain([META_KEY.to_vec()]).collect();
+        let kind = |key: &[u8]| key.first().copied().unwrap_or(0);
         for (key, value) in pending {
-            let kind = key.first().copied().unwrap_or(0);
             let exists = self.db.write(|db| db.contains_key(&key))?;
-            let count = counts.entry(kind).or_default();
+            let count = counts.entry(kind(&key)).or_default();
             if let Some(value) = value {
                 *count += u64::from(!exists);
                 batch.insert(key, value);
@@ -231,29 +276,15 @@ impl State {
                 batch.remove(key);
             }
         }
-        let meta = meta(self.sequence + 1, &counts, &tree);
-        batch.insert(META_KEY, wrap(&to_bytes(&meta)));
-        self.apply(&changed, batch)?;
-        // sled 0.34's flush ends in sync_file_range, which does not survive a power cut; fdatasync through our own handle does.
-        self.db.write(|db| db.flush())?;
-        self.file.sync_data()?;
-        let keys = meta.counts.iter().map(|(_, count)| count).sum();
-        Manifest { schema: SCHEMA, sequence: meta.sequence, keys }.write(&self.dir)?;
-        self.counts = counts;
-        self.sequence = meta.sequence;
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = tree;
-        Ok(self.sequence)
-    }
-
-    // What a snapshot still has to read is put aside before it is changed, and nothing is read of it in between.
-    fn apply(&self, changed: &[Vec<u8>], batch: sled::Batch) -> Result<(), Failure> {
-        let mut kept = self.shelf.lock();
-        if let Some(aside) = kept.as_mut() {
-            for key in changed {
-                aside.keep(key, || self.db.read(|db| Ok(db.get(key)?.map(|value| value.to_vec()))));
-            }
+        // Nothing of the log was there before, so nothing is looked for.
+        for (key, value) in of_log {
+            *counts.entry(kind(&key)).or_default() += 1;
+            batch.insert(key, value);
         }
-        self.db.write(|db| db.apply_batch(batch))
+        let meta = meta(self.sequence + 1, counts, tree);
+        batch.insert(META_KEY, wrap(&to_bytes(&meta)));
+        self.db.write(|db| db.apply_batch(batch))?;
+        Ok(meta)
     }
 }
 

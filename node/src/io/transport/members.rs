@@ -23,7 +23,7 @@ use accord_protocol::{
 use quinn::{Connection, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Opened, witnessing::told};
+use super::{Opened, logs::told};
 use crate::{
     domain::{admission::Pace, answering::SignedAnswer, provide::Peer},
     node::Node,

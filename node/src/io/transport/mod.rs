@@ -4,13 +4,13 @@ mod auditing;
 mod backing_up;
 mod collector;
 mod greeter;
+mod logs;
 mod members;
 mod partners;
 mod people;
 mod teller;
 mod upload;
 mod watching;
-mod witnessing;
 
 use std::{
     net::SocketAddr,

@@ -239,9 +239,16 @@ async fn inbox(node: &Arc<Node>, (key, role): (PublicKey, KeyRole), payload: &[u
 }
 
 async fn requests(node: &Arc<Node>, partners: &Partners, key: PublicKey, payload: &[u8]) -> Result<Reply, StreamError> {
+    let said = |shown: Result<Reply, Box<Reply>>| shown.unwrap_or_else(|reply| *reply);
     match parse::<RequestsCall>(payload) {
+        Ok(RequestsCall::List {}) => blocking(node, move |node| said(node.list_requests(&key))).await,
+        Ok(RequestsCall::Collect {}) => blocking(node, move |node| said(node.collect_requests(&key))).await,
+        // The network is asked for it.
         Ok(RequestsCall::Proof { member, subject }) => Ok(partners.best_proof(&member, &subject).await),
-        Ok(call) => blocking(node, move |node| node.requests_call(&call, &key)).await,
+        Ok(RequestsCall::Show { id }) => blocking(node, move |node| said(node.show_request(&key, &id))).await,
+        Ok(RequestsCall::Withdraw { id, recall }) => {
+            blocking(node, move |node| said(node.withdraw_request(&key, &id, &recall))).await
+        }
         Err(reply) => Ok(*reply),
     }
 }

@@ -39,8 +39,11 @@ impl Node {
         ))?;
         let mut sums: BTreeMap<Row, Sum> = BTreeMap::new();
         let mut unreadable = 0u64;
-        for entry in self.store.entries(0) {
+        let destroyed = self.store.destroyed()?;
+        let mut from = None;
+        for entry in self.store.entries(destroyed.entries) {
             let entry = entry?;
+            from.get_or_insert(entry.time);
             if entry.kind != EventKind::Answered || entry.time.0 < since || entry.time.0 >= until {
                 continue;
             }
@@ -80,8 +83,14 @@ impl Node {
                 })
             })
             .collect();
-        let mut reply =
-            done(json!({ "member": self.config.member.as_str(), "rows": rows, "details_gone": unreadable }));
+        // What was destroyed is in no sum, also where it would have been asked about.
+        let lacks = destroyed.entries > 0 && from.is_some_and(|from| since < from.0);
+        let mut reply = done(json!({
+            "member": self.config.member.as_str(), "rows": rows, "details_gone": unreadable,
+            "counted_from": from.filter(|_| destroyed.entries > 0).map(|from| from.to_string()),
+            "entries_destroyed": destroyed.entries,
+        }));
+        reply.warnings.extend(Self::destroyed_notice(&destroyed).filter(|_| lacks));
         if unreadable > 0 {
             reply.warnings.push(crate::node::notice(
                 "DETAILS-GONE",

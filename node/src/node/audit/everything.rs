@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Found;
 use crate::{
-    io::store::{Checked, StoreError},
+    io::store::{Checked, Place, StoreError},
     node::{Actor, Happening, Node, Reply, done, failed, store_failed},
 };
 
@@ -19,11 +19,11 @@ impl Node {
     /// detail and the checkpoints. Blocks on the store.
     pub(crate) fn verify_everything(&self, by: &Actor) -> Reply {
         let mut checked = self.store.check();
-        let entries = match self.check_log(&mut checked) {
-            Ok(entries) => entries,
+        let (entries, destroyed) = match self.check_log(&mut checked) {
+            Ok(counted) => counted,
             Err(error) => {
                 checked.flaw("log", error.to_string());
-                0
+                (0, 0)
             }
         };
         let holdings: serde_json::Map<String, Value> = checked
@@ -36,7 +36,7 @@ impl Node {
             checked.flaws.iter().map(|flaw| json!({ "part": flaw.part, "rule": flaw.rule })).collect();
         let result = json!({
             "member": self.config.member.as_str(), "verified": flaws.is_empty(), "sequence": self.store.sequence(),
-            "holds": holdings, "log_entries": entries, "failed": flaws,
+            "holds": holdings, "log_entries": entries, "log_destroyed": destroyed, "failed": flaws,
         });
         let values: u64 = checked.holdings.iter().map(|holding| holding.values).sum();
         let entered = json!({ "verified": flaws.is_empty(), "values": values, "failed": flaws });
@@ -49,31 +49,40 @@ impl Node {
         Reply { result: Some(result), ..failed(4, "DAMAGED", message, next) }
     }
 
-    fn check_log(&self, checked: &mut Checked) -> Result<u64, StoreError> {
+    // How many entries there are, and how many of them by their hashes alone.
+    fn check_log(&self, checked: &mut Checked) -> Result<(u64, u64), StoreError> {
         let tree = self.store.log_tree();
         let mut wanted = self.wanted_roots(checked)?;
         wanted.insert(tree.size(), (tree.root(), "the tree".to_owned()));
         let first_kept = self.first_kept();
-        let mut frontier = Frontier::default();
+        let before = self.store.destroyed()?.entries;
+        let (mut frontier, mut destroyed) = (Frontier::default(), 0);
         let mut details = self.store.all_sealed(0).peekable();
-        for entry in self.store.entries(0) {
-            let entry = entry?;
-            if entry.seq >= tree.size() {
-                break;
-            }
-            let part = format!("log entry {}", entry.seq);
-            if entry.seq != frontier.size() {
-                checked.flaw(part, format!("entry {} is missing", frontier.size()));
-                return Ok(frontier.size());
-            }
-            frontier.push(entry.leaf_hash());
+        for (seq, place) in (0..).zip(self.store.places(tree.size())) {
+            let part = format!("log entry {seq}");
+            let place = match place {
+                Ok(place) => place,
+                Err(error) => {
+                    checked.flaw(part, error.to_string());
+                    return Ok((frontier.size(), destroyed));
+                }
+            };
+            frontier.push(place.leaf_hash());
             if let Some((root, of)) = wanted.get(&frontier.size())
                 && frontier.root() != *root
             {
                 checked.flaw(&part, format!("the entries up to here are not those of {of}"));
             }
-            let sealed =
-                details.next_if(|found| found.as_ref().map_or(true, |(seq, _)| *seq == entry.seq)).transpose()?;
+            let Place::There(entry) = place else {
+                destroyed += 1;
+                continue;
+            };
+            if entry.seq != seq || seq < before {
+                checked.flaw(&part, format!("entry {} stands there, and {before} are destroyed", entry.seq));
+            }
+            // Of entries that were destroyed after their details were read.
+            while details.next_if(|found| found.as_ref().is_ok_and(|(of, _)| *of < seq)).is_some() {}
+            let sealed = details.next_if(|found| found.as_ref().map_or(true, |(of, _)| *of == seq)).transpose()?;
             let Some((_, sealed)) = sealed else { continue };
             let lost = self.journal.month_of(&sealed).filter(|(month, is_there)| !is_there && *month >= first_kept);
             match self.opened(&entry, &sealed) {
@@ -91,7 +100,7 @@ impl Node {
         if frontier.size() != tree.size() {
             checked.flaw("log", format!("{} entries instead of {}", frontier.size(), tree.size()));
         }
-        Ok(frontier.size())
+        Ok((frontier.size(), destroyed))
     }
 
     // The roots that kept checkpoints say, by size.

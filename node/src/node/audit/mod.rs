@@ -1,6 +1,7 @@
 //! The audit log for the agency's auditors and operators: looking, proving, taking a copy, what left, retention.
 
 mod copy;
+mod destroying;
 mod egress;
 mod everything;
 mod retention;
@@ -142,11 +143,22 @@ impl Node {
                 self.enter_reading(by, json!({ "what": "entries", "filter": wanted }))?;
             }
             let size = self.store.log_tree().size();
-            let entries = match wanted.from {
-                Some(from) => self.forwards(&filter, from, size, limit)?,
-                None => self.backwards(&filter, size, limit)?,
+            let destroyed = self.store.destroyed()?;
+            let first = destroyed.entries;
+            let (entries, lacks) = if let Some(from) = wanted.from {
+                (self.forwards(&filter, from, size, limit)?, from < first)
+            } else {
+                let found = self.backwards(&filter, (first, size), limit)?;
+                let begins = self.store.entries(first).next().transpose()?.map(|entry| entry.time);
+                // Whoever is shown everything that was asked for lacks nothing.
+                let lacks = found.len() < limit && begins.is_some_and(|begins| filter.since < begins);
+                (found, lacks)
             };
-            Ok(done(json!({ "member": self.config.member.as_str(), "size": size, "entries": entries })))
+            let mut reply = done(json!({
+                "member": self.config.member.as_str(), "size": size, "first": first, "entries": entries,
+            }));
+            reply.warnings.extend(Self::destroyed_notice(&destroyed).filter(|_| lacks));
+            Ok(reply)
         };
         shown().unwrap_or_else(|error: StoreError| store_failed(&error))
     }
@@ -164,12 +176,13 @@ impl Node {
     }
 
     // The latest ones, in the order of the log.
-    fn backwards(&self, filter: &Filter, size: u64, limit: usize) -> Result<Vec<Value>, StoreError> {
+    fn backwards(&self, filter: &Filter, (first, size): (u64, u64), limit: usize) -> Result<Vec<Value>, StoreError> {
         let (mut shown, mut end) = (Vec::new(), size);
-        while end > 0 && shown.len() < limit {
-            let start = end.saturating_sub(PAGE);
-            let count = usize::try_from(end - start).unwrap_or_default();
-            let page: Vec<Entry> = self.store.entries(start).take(count).collect::<Result<_, _>>()?;
+        while end > first && shown.len() < limit {
+            let start = end.saturating_sub(PAGE).max(first);
+            // Some may be destroyed meanwhile: then what comes is from behind this page.
+            let is_here = |entry: &Result<Entry, StoreError>| entry.as_ref().map_or(true, |entry| entry.seq < end);
+            let page: Vec<Entry> = self.store.entries(start).take_while(is_here).collect::<Result<_, _>>()?;
             for entry in page.iter().rev() {
                 if shown.len() >= limit {
                     break;
@@ -206,6 +219,11 @@ impl Node {
             }
             let (log, now) = self.checkpoint_with_tree()?;
             let Some(entry) = self.store.entry(seq)?.filter(|_| seq < log.size()) else {
+                let destroyed = self.store.destroyed()?;
+                if let Some(told) = Self::destroyed_notice(&destroyed).filter(|_| seq < destroyed.entries) {
+                    let message = format!("entry {seq} cannot be proved any more: {}", told.message);
+                    return Ok(failed(2, &told.code, message, "a proof or copy that was made before still holds"));
+                }
                 let message = format!("the log has {} entries, from 0: there is no entry {seq}", log.size());
                 return Ok(failed(2, "NO-ENTRY", message, "see accord audit show"));
             };

@@ -1,12 +1,13 @@
-//! Retention: details of entries older than the settings allow are made unreadable for ever; the tree stays.
+//! Retention: details of entries older than the settings allow are made unreadable for ever, and entries destroyed; the tree stays.
 
-use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, atomic::Ordering};
 
 use accord_edge::clock;
 use accord_protocol::{log::EventKind, time::DAY_MS};
 use serde_json::json;
 
 use crate::{
+    domain::retention::Over,
     io::{
         journal::Month,
         store::{Batch, StoreError},
@@ -20,7 +21,7 @@ const GAP_MS: u64 = 40 * DAY_MS;
 const A_COMMIT: usize = 2_000;
 
 impl Node {
-    /// Says which months are over, and with `run` throws their keys away and deletes their details. Blocks on the store.
+    /// Says what is over, and with `run` throws the keys of months away, deletes their details, and destroys entries. Blocks on the store.
     pub(crate) fn retention(&self, run: bool, by: &Actor) -> Reply {
         self.retention_inner(run, by).unwrap_or_else(|error| store_failed(&error))
     }
@@ -43,15 +44,25 @@ impl Node {
     }
 
     fn retention_inner(&self, run: bool, by: &Actor) -> Result<Reply, StoreError> {
+        // One at a time destroys, and finds its own entry.
+        let _alone = run.then(|| self.retaining.lock().unwrap_or_else(PoisonError::into_inner));
         let over = self.months_over();
         let names: Vec<String> = over.iter().map(Month::to_string).collect();
         let kept: Vec<String> =
             self.journal.readable().iter().filter(|month| !over.contains(month)).map(Month::to_string).collect();
-        let mut deleted = 0;
+        let (mut deleted, mut destroyed) = (0, 0);
         if run {
-            if !over.is_empty() {
+            let from = self.store.destroyed()?.entries;
+            let up_to = self.entries_over()?.map_or(from, |over| over.up_to);
+            let size = self.store.log_tree().size();
+            if !over.is_empty() || up_to > from {
                 let detail = json!({ "months": names, "kept_months": self.config.details_months });
-                self.record(&Happening::new(EventKind::Retention, by, detail))?;
+                let mut happening = Happening::new(EventKind::Retention, by, detail);
+                if up_to > from {
+                    let entries = json!({ "from": from, "up_to": up_to, "kept_months": self.config.entries_months });
+                    happening = happening.with("entries", entries);
+                }
+                self.record(&happening)?;
             }
             for month in &over {
                 self.journal.forget(*month)?;
@@ -59,11 +70,24 @@ impl Node {
             // Also what an interrupted run has left.
             deleted = self.delete_unreadable()?;
             tracing::info!(months = ?names, deleted, "details of the audit log are gone");
+            if up_to > from {
+                destroyed = self.destroy_entries(up_to, self.said_behind(size)?)?;
+                tracing::info!(destroyed, up_to, "entries of the audit log are destroyed");
+            }
         }
-        Ok(done(json!({
+        let (entries, waits) = self.entries_json()?;
+        let mut reply = done(json!({
             "member": self.config.member.as_str(), "kept_months": self.config.details_months, "run": run,
-            "over": names, "readable": kept, "details_deleted": deleted,
-        })))
+            "over": names, "readable": kept, "details_deleted": deleted, "entries": entries, "entries_destroyed": destroyed,
+        }));
+        reply.warnings.extend(waits);
+        Ok(reply)
+    }
+
+    // Whether there is anything to do; what cannot be read is said by whoever does it.
+    fn is_due(&self) -> bool {
+        let has_more = |over: Over| self.store.destroyed().map_or(true, |before| over.up_to > before.entries);
+        !self.months_over().is_empty() || self.entries_over().map_or(true, |over| over.is_some_and(has_more))
     }
 
     fn delete_unreadable(&self) -> Result<u64, StoreError> {
@@ -91,7 +115,8 @@ impl Node {
 
     /// The same without a person: once an hour.
     pub fn keep_retention(&self) {
-        if self.months_over().is_empty() && self.has_swept.swap(true, Ordering::Relaxed) {
+        let is_due = self.is_due();
+        if !is_due && self.has_swept.swap(true, Ordering::Relaxed) {
             return;
         }
         if !self.clock_goes_on() {
@@ -100,7 +125,7 @@ impl Node {
             );
             return;
         }
-        if self.months_over().is_empty() {
+        if !is_due {
             // What an interrupted run has left.
             if let Err(error) = self.delete_unreadable() {
                 tracing::error!(%error, "details of the audit log that are over cannot be removed");
@@ -108,7 +133,7 @@ impl Node {
             return;
         }
         if let Err(error) = self.retention_inner(true, &Actor::Node) {
-            tracing::error!(%error, "details of the audit log that are over cannot be removed");
+            tracing::error!(%error, "what is over of the audit log cannot be removed");
         }
     }
 }

@@ -78,6 +78,13 @@ impl Happening {
         self.about(document.label(), federation, document.payload())
     }
 
+    /// The same with one more field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.detail.insert(name.to_owned(), value);
+        self
+    }
+
     /// The detail's text: a JSON object that begins with who did it.
     pub fn text(&self) -> Vec<u8> {
         let mut object = Map::new();

@@ -8,7 +8,7 @@ use accord_protocol::{
     approval::Approval,
     id::{Hash, NodeId},
     key::PublicKey,
-    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tree},
+    log::{Checkpoint, EventKind, SignedCheckpoint, log_origin, subject_of, tick, tree},
     refusal::{Reason, Refusal},
     signed::Document,
     text::with_causes,
@@ -19,7 +19,7 @@ pub use happening::{Actor, Happening};
 
 use super::{Node, disk::Start};
 use crate::{
-    domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied, tick},
+    domain::{answering::Decided, inbox::Held, ledger::Ledger, provide::Denied},
     io::{
         journal::{Journal, JournalError},
         store::{Batch, LogTree, NewEntry, StoreError, shortage},
@@ -28,6 +28,8 @@ use crate::{
 
 /// Entries among which the last stop is looked for.
 const LOOK_BACK: u64 = 256;
+/// Entries in the place of lost ones that one commit brings.
+const FILLED_AT_ONCE: u64 = 4_096;
 
 impl From<JournalError> for StoreError {
     fn from(error: JournalError) -> Self {
@@ -152,6 +154,7 @@ impl Node {
     pub fn close_log(&self) -> Result<SignedCheckpoint, StoreError> {
         let _alone = self.alone_closing();
         self.enter_summaries()?;
+        self.fill_up_what_was_lost()?;
         // As many as may be needed: others commit meanwhile, and the writer takes what fills up behind them.
         let padding = (1..tick::PAD_TO).map(|_| Journal::padding(clock::now())).collect::<Result<Vec<_>, _>>()?;
         let mut batch = Batch::default();
@@ -167,6 +170,23 @@ impl Node {
         }
         self.was_closed(&signed);
         Ok(signed)
+    }
+
+    // Others hold checkpoints of entries that were accepted as lost. Nothing of their sizes is closed again: of whatever is larger it is
+    // known then that it came later, also if that is lost as well.
+    fn fill_up_what_was_lost(&self) -> Result<(), StoreError> {
+        let lost = self.lost_up_to();
+        loop {
+            let missing = (lost + 1).saturating_sub(self.store.log_tree().size()).min(FILLED_AT_ONCE);
+            if missing == 0 || lost == 0 {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            for _ in 0..missing {
+                batch.append(Journal::padding(clock::now())?);
+            }
+            self.store.commit(batch)?;
+        }
     }
 
     /// The log as it is now, with a checkpoint of it.
@@ -241,9 +261,13 @@ impl Node {
             self.enter(&mut batch, &Happening::new(EventKind::Settings, &Actor::Node, changed))?;
         }
         // What somebody put into the folder while no node ran is in force from now on.
+        let destroyed = self.store.destroyed()?.entries;
         for document in &standing.held.documents {
             let happening = self.document_happening(document, &Actor::Node);
             if self.store.about(&happening.subject)?.is_empty() {
+                // It may have had an entry that was destroyed: what is in force always has one.
+                let happening =
+                    if destroyed > 0 { happening.with("log_begins_at", json!(destroyed)) } else { happening };
                 self.enter(&mut batch, &happening)?;
             }
         }

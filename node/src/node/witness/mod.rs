@@ -143,7 +143,12 @@ impl Node {
             return None;
         }
         if let Some(fork) = witnessing.open_fork(with) {
-            return Some(Standstill::Fork { partner: with.clone(), id: fork.id });
+            let (partner, id, told_by) = (with.clone(), fork.id, fork.told_by.clone());
+            return Some(if fork.is_unproven() {
+                Standstill::Unproven { partner, id, told_by }
+            } else {
+                Standstill::Fork { partner, id }
+            });
         }
         let size = witnessing.behind(with)?;
         Some(Standstill::Behind { partner: with.clone(), size })
@@ -155,11 +160,16 @@ impl Node {
             return Ok(());
         }
         let member = fork.member.clone();
-        tracing::error!(%member, told_by = %fork.told_by, id = %fork.id, "ALARM: the audit log of a member shows another past than it did");
+        let is_unproven = fork.is_unproven();
+        if is_unproven {
+            tracing::error!(%member, told_by = %fork.told_by, id = %fork.id, "ALARM: a member does not prove that its audit log is one, and was asked for long");
+        } else {
+            tracing::error!(%member, told_by = %fork.told_by, id = %fork.id, "ALARM: the audit log of a member shows another past than it did");
+        }
         let mut batch = Batch::default();
         batch.put_fork(&fork);
         let what = json!({
-            "of": member.as_str(), "told_by": fork.told_by.as_str(), "id": fork.id.to_string(), "accepted": false,
+            "of": member.as_str(), "told_by": fork.told_by.as_str(), "id": fork.id.to_string(), "accepted": false, "unproven": is_unproven,
             "held": shown::size_and_root(&fork.held), "shown": shown::size_and_root(&fork.shown),
         });
         self.enter(&mut batch, &Happening::new(EventKind::Fork, &Actor::Member(fork.told_by.clone()), what))?;

@@ -1,20 +1,25 @@
 //! The own log at others: what they hold of it is compared with what is here, and what they cosign is put under what was closed.
 
+use std::collections::BTreeMap;
+
 use accord_edge::clock;
 use accord_protocol::{
     codec::Bounded,
     id::{Hash, NodeId},
     key::PublicKey,
     log::{
-        Checkpoint, NoteSignature, SignedCheckpoint, log_origin,
-        passing::{BareNote, Cosign, CosignOutcome, Cosigned, TOLD_MAX, Told, fork_id, read},
+        Checkpoint, Note, NoteSignature, SignedCheckpoint, log_origin,
+        passing::{BareNote, Cosign, CosignOutcome, Cosigned, TOLD_MAX, Told, fork_id, needed, read},
         tree, witness_name,
     },
     time::UnixMs,
 };
 
 use crate::{
-    domain::witnessing::{Fork, Unmatched, Verdict, Witnessing},
+    domain::{
+        unmatched::{Asking, Unmatched, Without},
+        witnessing::{Fork, Reconciled, ToProve, Verdict, Witnessing, claimed, cosigners, witnesses},
+    },
     io::store::{Batch, StoreError},
     node::Node,
 };
@@ -93,8 +98,13 @@ impl Node {
         }
         // Its owner shows its own log by itself.
         if by != of {
-            let unmatched =
-                Unmatched { told_by: by.clone(), checkpoint: checkpoint.clone(), note: note.clone(), since: now };
+            let unmatched = Unmatched {
+                told_by: by.clone(),
+                checkpoint: checkpoint.clone(),
+                note: note.clone(),
+                since: now,
+                asking: Asking::default(),
+            };
             self.witnessing().note_unmatched(of, unmatched);
         }
         Ok(())
@@ -121,21 +131,33 @@ impl Node {
         self.compare_other((&me, of), signed.checkpoint(), &note)
     }
 
-    /// The logs whose owners are to prove how what others hold lies to what is held here: the member, who holds it, the
-    /// smaller and the larger size.
-    pub(crate) fn unmatched(&self) -> Vec<(NodeId, NodeId, u64, u64)> {
-        self.witnessing().unmatched()
+    /// The logs whose owners are to prove how what others hold lies to what is held here.
+    pub(crate) fn unmatched(&self) -> BTreeMap<NodeId, Vec<ToProve>> {
+        let mut witnessing = self.witnessing();
+        witnessing.forget_unmatched(|of, note| self.believed(of, note).is_some());
+        witnessing.unmatched()
     }
 
-    /// Takes such a proof. Blocks on the store.
+    /// Takes what a log's owner says to that. Blocks on the store.
     pub(crate) fn reconcile(
         &self,
-        (of, by): (&NodeId, &NodeId),
+        pair: (&NodeId, &NodeId),
         sizes: (u64, u64),
-        path: &[Hash],
+        said: Result<&[Hash], Without>,
     ) -> Result<(), StoreError> {
         let _alone = self.alone_with_logs();
-        let fork = self.witnessing().reconcile((of, by), sizes, path, clock::now());
+        let now = clock::now();
+        let fork = {
+            let mut witnessing = self.witnessing();
+            let reconciled = said.map(|path| witnessing.reconcile(pair, sizes, path, now));
+            match reconciled {
+                Ok(Reconciled::One) => None,
+                Ok(Reconciled::Fork(fork)) => Some(*fork),
+                // A log that always grows just then is not proven either.
+                Ok(Reconciled::Overtaken) => witnessing.unproven(pair, Without::PutOff, now),
+                Err(without) => witnessing.unproven(pair, without, now),
+            }
+        };
         fork.map_or(Ok(()), |fork| self.keep_fork(fork))
     }
 
@@ -168,12 +190,14 @@ impl Node {
             self.witnessing().held_of_own(by, 0, None);
             return Ok(());
         }
-        // What was accepted as lost stays lost: others may hold it for long.
-        let is_accepted = self.witnessing().forks().iter().any(|fork| {
-            fork.member == self.config.member
-                && fork.accepted_at != UnixMs(0)
-                && claimed(&fork.held).is_some_and(|lost| theirs.size <= lost.size)
-        });
+        // What was accepted as lost stays lost: others may hold it for long. What is larger was closed later, and is another loss.
+        let is_accepted = {
+            let (witnessing, me) = (self.witnessing(), &self.config.member);
+            let is_it = |fork: &Fork| claimed(&fork.held).as_ref() == Some(theirs);
+            let mut accepted =
+                witnessing.forks().iter().filter(|fork| fork.member == *me && fork.accepted_at != UnixMs(0));
+            accepted.any(is_it) || witnessing.lost_up_to(me).is_some_and(|lost| theirs.size <= lost)
+        };
         if !is_accepted {
             // Also where no key signs any more.
             let shown = self.checkpoint_with_tree().ok().and_then(|(_, now)| now.bare()).unwrap_or_default();
@@ -190,6 +214,11 @@ impl Node {
         }
         self.witnessing().was_compared(by);
         Ok(())
+    }
+
+    /// The largest size of the own log that was accepted as lost.
+    pub(in crate::node) fn lost_up_to(&self) -> u64 {
+        self.witnessing().lost_up_to(&self.config.member).unwrap_or_default()
     }
 
     /// Who is to be shown the own log: after it was closed everybody, else those who do not hold it as it was last closed.
@@ -292,17 +321,37 @@ impl Node {
         Ok(())
     }
 
+    /// The size that others can hold the own log to: the largest that it was closed at with enough cosignatures, or, where nobody could
+    /// cosign it, the largest that it was closed at. 0 while it is not known whether this is the log that others have seen. Blocks on the
+    /// store.
+    pub(in crate::node) fn size_known_to_others(&self) -> Result<u64, StoreError> {
+        let (standing, me, now) = (self.standing(), &self.config.member, clock::now());
+        if self.log_standstill(me).is_some() {
+            return Ok(0);
+        }
+        let trust = standing.trust();
+        let needed = needed(witnesses(trust, me, now).count());
+        let (origin, keys) = (log_origin(trust.federation(), me), trust.all_log_keys(me));
+        let log = self.store.log_tree();
+        let nodes = log.nodes(&self.store);
+        for (size, text) in self.store.checkpoints()?.into_iter().rev().filter(|(size, _)| *size <= log.size()) {
+            let signed = Note::parse(&text).ok().and_then(|note| SignedCheckpoint::verify(note, &origin, keys).ok());
+            let Some(signed) = signed.filter(|signed| signed.checkpoint().size == size) else { continue };
+            if cosigners(trust, me, &signed, now).len() >= needed
+                && tree::root_at(&nodes, size)? == signed.checkpoint().root
+            {
+                return Ok(size);
+            }
+        }
+        Ok(0)
+    }
+
     // An earlier checkpoint with what is under it already.
     fn kept(&self, shown: &SignedCheckpoint) -> Result<SignedCheckpoint, StoreError> {
         let note = self.store.checkpoint(shown.checkpoint().size)?;
-        let note = note.and_then(|text| accord_protocol::log::Note::parse(&text).ok());
+        let note = note.and_then(|text| Note::parse(&text).ok());
         let origin = &shown.checkpoint().origin;
         let kept = note.and_then(|note| SignedCheckpoint::verify(note, origin, &[shown.signer()]).ok());
         Ok(kept.filter(|kept| kept.checkpoint() == shown.checkpoint()).unwrap_or_else(|| shown.clone()))
     }
-}
-
-// What a note says that nobody has believed yet.
-fn claimed(note: &BareNote) -> Option<Checkpoint> {
-    Checkpoint::from_text(read(note).ok()?.text()).ok()
 }

@@ -2,6 +2,7 @@
 
 use accord_edge::clock;
 use accord_protocol::{
+    id::NodeId,
     log::{
         Checkpoint,
         passing::{BareNote, needed, read},
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use crate::{
     domain::{
         standstill::Standstill,
-        witnessing::{Fork, cosigners, witnesses},
+        unmatched::Unmatched,
+        witnessing::{Fork, Held, cosigners, witnesses},
     },
     node::{Node, notice},
 };
@@ -36,8 +38,16 @@ fn fork_json(fork: &Fork) -> Value {
     let accepted = (fork.accepted_at != UnixMs(0)).then(|| fork.accepted_at.to_string());
     json!({
         "id": fork.id.to_string(), "member": fork.member.as_str(), "at": fork.at.to_string(), "told_by": fork.told_by.as_str(),
-        "held": size_and_root(&fork.held), "shown": size_and_root(&fork.shown), "accepted_at": accepted,
+        "held": size_and_root(&fork.held), "shown": size_and_root(&fork.shown), "unproven": fork.is_unproven(), "accepted_at": accepted,
         "notes": [String::from_utf8_lossy(fork.held.as_slice()), String::from_utf8_lossy(fork.shown.as_slice())],
+    })
+}
+
+fn unmatched_json((of, held, one): (&NodeId, &Held, &Unmatched)) -> Value {
+    let (unproven, refused) = one.asking.times();
+    json!({
+        "member": of.as_str(), "told_by": one.told_by.as_str(), "held": held.checkpoint.size, "told": one.checkpoint.size,
+        "since": one.since.to_string(), "asked": unproven, "refused": refused,
     })
 }
 
@@ -69,14 +79,16 @@ impl Node {
             .map(|(member, held)| json!({ "member": member.as_str(), "size": held.checkpoint.size, "root": held.checkpoint.root.to_string(), "since": held.at.to_string() }))
             .collect();
         let forks: Vec<Value> = witnessing.forks().iter().map(fork_json).collect();
+        let unmatched: Vec<Value> = witnessing.all_unmatched().map(unmatched_json).collect();
         drop(witnessing);
         let (waiting, missing) = self.unproven();
         json!({
             "size": tree.size(), "root": tree.root().to_string(),
+            "destroyed": self.store.destroyed().ok().map(|destroyed| destroyed.entries),
             "closed": closed.as_ref().map(|closed| closed.checkpoint().size),
             "state": state, "needed": needed(could.len()),
             "witnesses": cosigned.iter().map(|(member, seconds)| json!({ "member": member.as_str(), "at": UnixMs(seconds.saturating_mul(1_000)).to_string() })).collect::<Vec<_>>(),
-            "held_by": holders, "holds": holds, "forks": forks, "unproven": waiting, "missing": missing,
+            "held_by": holders, "holds": holds, "forks": forks, "unmatched": unmatched, "unproven": waiting, "missing": missing,
         })
     }
 
@@ -89,12 +101,14 @@ impl Node {
         for member in members.filter(|member| *member != me) {
             // What stops the exchange with everybody is said once, by whoever says why the node stands still.
             let why = self.log_standstill(member);
-            let is_theirs = |why: &Standstill| matches!(why, Standstill::Fork { .. } | Standstill::Behind { .. });
+            let is_theirs = |why: &Standstill| {
+                matches!(why, Standstill::Fork { .. } | Standstill::Unproven { .. } | Standstill::Behind { .. })
+            };
             warnings.extend(why.filter(is_theirs).map(|why| notice("FORK", &why.to_string())));
         }
         for member in self.witnessing().long_unmatched(UNMATCHED_MS, now) {
             let message = format!(
-                "{member} has not proven for an hour that its audit log of one size, which another member holds, begins with that of the size that your node holds, or the other way round: call its operator"
+                "{member} has not proven for an hour that its audit log of one size, which another member holds, begins with that of the size that your node holds, or the other way round: call its operator. If it goes on like that although it answers, no data is exchanged with it"
             );
             warnings.push(notice("UNMATCHED", &message));
         }

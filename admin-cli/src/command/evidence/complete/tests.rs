@@ -5,9 +5,9 @@ mod made;
 #[path = "../../../../../protocol/tests/evidence/stage.rs"]
 mod stage;
 
-use accord_protocol::{codec::Bounded, time::DAY_MS};
+use accord_protocol::{codec::Bounded, log::tick::provable_after, time::DAY_MS};
 use made::{federation, first_keys, member_keys, public, seeds_of, with_possession};
-use stage::{AT, DK, ES, IT, LATER, PROVABLE, PT, Proving, documents, file, stopped_witness};
+use stage::{ASKED, AT, DK, ES, IT, LATER, PROVABLE, PT, Proving, documents, file, stopped_witness};
 
 use super::*;
 
@@ -103,14 +103,19 @@ fn what_does_not_hold_is_not_put_in_and_is_said() {
 fn what_is_missing_is_said_by_when_it_was_promised() {
     let file = whole();
     let day_after = UnixMs(PROVABLE.0 + DAY_MS);
-    for (now, standing, warns) in [
-        (UnixMs(PROVABLE.0 - 1), "not_yet", false),
-        (PROVABLE, "due", false),
-        (day_after, "due", false),
-        (UnixMs(day_after.0 + 1), "overdue", true),
+    // A status has no promise: ten minutes after the next full hour.
+    let of_status = provable_after(ASKED);
+    assert!(of_status > PROVABLE);
+    for (now, standing, held, warns) in [
+        (UnixMs(PROVABLE.0 - 1), "not_yet", "not_yet", false),
+        (PROVABLE, "due", "not_yet", false),
+        (UnixMs(of_status.0 - 1), "due", "not_yet", false),
+        (of_status, "due", "due", false),
+        (day_after, "due", "due", false),
+        (UnixMs(day_after.0 + 1), "overdue", "due", true),
     ] {
         let outcome = said(&file, &got([None, None, None]), now);
-        assert_eq!((outcome.exit, standings(&outcome)), (1, vec![standing, "unpromised", "due"]), "{now}");
+        assert_eq!((outcome.exit, standings(&outcome)), (1, vec![standing, "unpromised", held]), "{now}");
         assert_eq!(outcome.warnings.iter().any(|warning| warning.code == "UNPROVEN"), warns, "{now}");
         assert!(outcome.text.contains("  not asked yet\n") && outcome.text.contains("stays as it is"));
     }

@@ -1,6 +1,6 @@
 //! When the audit log is closed for witnesses, and how long it is then: every full hour, whether anything happened or not.
 
-use accord_protocol::time::{MINUTE_MS, UnixMs};
+use crate::time::{MINUTE_MS, UnixMs};
 
 /// What the log is filled up to a multiple of, so that its size says little about how much happened (`wire.md` D7).
 pub const PAD_TO: u64 = 64;

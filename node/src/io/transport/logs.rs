@@ -1,6 +1,6 @@
 //! Logs over the wire: telling each other which checkpoints are held, having the own one cosigned, asking partners for proofs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use accord_edge::{
     clock::Stopwatch,
@@ -15,8 +15,11 @@ use accord_protocol::{
 use quinn::Connection;
 use serde_json::json;
 
-use super::partners::Partners;
-use crate::node::{Next, Node, Reply};
+use super::partners::{AskError, Partners};
+use crate::{
+    domain::unmatched::Without,
+    node::{Next, Node, Reply},
+};
 
 /// Longest exchange with one member about logs.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -92,15 +95,7 @@ impl Partners {
                 });
             }
             while showing.join_next().await.is_some() {}
-            let mut silent = BTreeSet::new();
-            for (of, by, old, new) in self.node.unmatched() {
-                // Who has not answered once is left alone until the next round.
-                if !silent.contains(&of)
-                    && tokio::time::timeout(WITHIN, self.reconcile((&of, &by), (old, new))).await.is_err()
-                {
-                    silent.insert(of);
-                }
-            }
+            self.reconcile_all().await;
             let node = Arc::clone(&self.node);
             match tokio::task::spawn_blocking(move || node.reconcile_if_all_is_there()).await {
                 Ok(Ok(())) => {}
@@ -114,25 +109,63 @@ impl Partners {
         }
     }
 
-    // What somebody else holds of a member's log and what is held here are of two sizes: its owner has to prove that they are of one log.
-    async fn reconcile(&self, (member, by): (&NodeId, &NodeId), (old, new): (u64, u64)) -> Option<()> {
-        let call = ProofCall { what: Asked::Consistency, subject: Hash::ZERO, old, new };
-        let Some(body) = self.ask_proof(member, &call).await else {
-            tracing::warn!(peer = %member, old, new, "does not prove that its audit log of one size begins with that of the other, of which somebody else holds one");
-            return None;
-        };
-        let reply: ConsistencyReply = decode(&body, Cap::Head).ok()?;
-        let (node, of, by) = (Arc::clone(&self.node), member.clone(), by.clone());
-        let taking = tokio::task::spawn_blocking(move || node.reconcile((&of, &by), (old, new), reply.path.as_slice()));
-        taking.await.ok()?.inspect_err(|error| tracing::error!(%error, "a fork cannot be kept")).ok()
+    // Every owner for itself: who stalls keeps nobody else from being asked.
+    async fn reconcile_all(self: &Arc<Self>) {
+        let mut asking = tokio::task::JoinSet::new();
+        for (of, others) in self.node.unmatched() {
+            let partners = Arc::clone(self);
+            asking.spawn(async move {
+                for (by, sizes) in others {
+                    // Who has proven nothing once is left alone until the next round.
+                    if partners.reconcile((&of, &by), sizes).await.is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+        while asking.join_next().await.is_some() {}
     }
 
-    async fn ask_proof(&self, member: &NodeId, call: &ProofCall) -> Option<Vec<u8>> {
-        let payload = encode(call).ok()?;
+    // What somebody else holds of a member's log and what is held here are of two sizes: its owner has to prove that they are of one log.
+    // Something if it has given a proof, whatever that says.
+    async fn reconcile(&self, (member, by): (&NodeId, &NodeId), (old, new): (u64, u64)) -> Option<()> {
+        let call = ProofCall { what: Asked::Consistency, subject: Hash::ZERO, old, new };
+        let asked = tokio::time::timeout(WITHIN, self.ask_proof(member, &call)).await;
+        let said = if let Ok(Ok(proof)) = asked {
+            proof.and_then(|body| decode::<ConsistencyReply>(&body, Cap::Head).ok()).ok_or(Without::Refused)
+        } else {
+            // One that is not there, or not there for anything, is not to blame.
+            tokio::time::timeout(WITHIN, self.is_greeted(member)).await.ok()??;
+            Err(Without::PutOff)
+        };
+        if said.is_err() {
+            tracing::warn!(peer = %member, old, new, "does not prove that its audit log of one size begins with that of the other, of which somebody else holds one");
+        }
+        let has_proven = said.is_ok().then_some(());
+        let (node, of, by) = (Arc::clone(&self.node), member.clone(), by.clone());
+        let taking = tokio::task::spawn_blocking(move || {
+            let said = said.as_ref().map(|reply| reply.path.as_slice()).map_err(|without| *without);
+            node.reconcile((&of, &by), (old, new), said)
+        });
+        taking.await.ok()?.inspect_err(|error| tracing::error!(%error, "a fork cannot be kept")).ok()?;
+        has_proven
+    }
+
+    // Whether a member answers a greeting now.
+    async fn is_greeted(&self, member: &NodeId) -> Option<()> {
         let (connection, _) = self.connection(member, None).await.ok()?;
-        let reply =
-            stream::call(&connection, stream::Call::new(MessageKind::Proof, payload), NoBody, |_| {}).await.ok()?;
-        (reply.head.first() == Some(&1)).then_some(reply.body)
+        let call = stream::Call::new(MessageKind::Greet, self.node.hello());
+        stream::call(&connection, call, NoBody, |_| {}).await.ok().map(drop)
+    }
+
+    // A proof, or that there is none, by the member's word.
+    async fn ask_proof(&self, member: &NodeId, call: &ProofCall) -> Result<Option<Vec<u8>>, AskError> {
+        let unreachable = |error: &dyn std::error::Error| AskError::Unreachable(error.to_string());
+        let payload = encode(call).map_err(|error| unreachable(&error))?;
+        let (connection, _) = self.connection(member, None).await?;
+        let call = stream::Call::new(MessageKind::Proof, payload);
+        let reply = stream::call(&connection, call, NoBody, |_| {}).await.map_err(|error| unreachable(&error))?;
+        Ok((reply.head.first() == Some(&1)).then_some(reply.body))
     }
 
     /// Asks for the proof of what a partner has signed, and keeps it if it holds; why there is none, in words.
@@ -145,7 +178,8 @@ impl Partners {
             proving.await.map_err(|error| error.to_string())?
         } else {
             let asking = tokio::time::timeout(WITHIN, self.ask_proof(member, &call));
-            asking.await.map_err(|_| format!("{member} did not answer in time"))?
+            let asked = asking.await.map_err(|_| format!("{member} did not answer in time"))?;
+            asked.map_err(|error| format!("{member} gave no proof: {error}"))?
         };
         let body =
             body.ok_or_else(|| format!("{member} gave no proof: its audit log may not be closed over that yet"))?;
