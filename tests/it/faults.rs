@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use accord_edge::clock::Stopwatch;
 use accord_tests::{
     Federation, Running,
     disk::{Disk, Loses, Obeys},
@@ -296,7 +297,7 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
     let calls: BTreeMap<Work, [u64; 8]> = ALL.into_iter().map(|work| (work, stage.count(work))).collect();
     println!("calls of {:?}: {calls:?}", Class::ALL);
     let plan = plan(&calls, &mut Seeded::new(seed));
-    let (all, mut failed, mut refused, mut went_on) = (plan.len(), 0, 0, 0);
+    let (all, mut failed, mut refused, mut went_on, mut slowest) = (plan.len(), 0, 0, 0, 0);
     let mut words: BTreeMap<String, u64> = BTreeMap::new();
     for (number, (work, class, after, fault)) in (0..faults).zip(plan) {
         let when = format!("fault {number} of seed {seed}: {work:?}, {class:?} after {after}, {fault:?}");
@@ -317,6 +318,7 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
             refused += 1;
             *words.entry(format!("{work:?}: {}", error.chars().take(110).collect::<String>())).or_default() += 1;
             if stage.node.is_some() {
+                let watch = Stopwatch::start();
                 let again = match fault {
                     // It may take no more of this until it is restarted, if it says so.
                     Fault::Broken => stage.work(work, &when),
@@ -324,6 +326,9 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
                 };
                 assert!(again.is_ok() || fault == Fault::Broken, "{when}: {again:?}: {}", stage.log(&when));
                 went_on += u64::from(again.is_ok());
+                if fault == Fault::Full {
+                    slowest = watch.ms().max(slowest);
+                }
             }
         }
         stage.cut(&when);
@@ -337,7 +342,7 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
     }
     stage.log("the end");
     let mut said = format!(
-        "{failed} faults of {all}: {refused} times refused, {went_on} times without a restart after; {}",
+        "{failed} faults of {all}: {refused} times refused, {went_on} times without a restart after, {slowest} ms after there was room at the latest; {}",
         stage.said_yes.count()
     );
     for (word, times) in words {

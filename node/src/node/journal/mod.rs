@@ -123,12 +123,17 @@ impl Node {
 
     /// Enters refusals that were only counted. Blocks on the store.
     fn enter_summaries(&self) -> Result<(), StoreError> {
+        self.enter_summaries_with(Batch::default())
+    }
+
+    /// The same in one commit with what else there is.
+    fn enter_summaries_with(&self, rest: Batch) -> Result<(), StoreError> {
         let summaries = self.ledger().take_summaries();
-        if summaries.is_empty() {
+        if summaries.is_empty() && rest.is_empty() {
             return Ok(());
         }
         let entered = || {
-            let mut batch = Batch::default();
+            let mut batch = rest;
             for summary in &summaries {
                 let counts: serde_json::Map<String, Value> =
                     summary.counts.iter().map(|(refusal, count)| (refusal.as_str().to_owned(), json!(count))).collect();
@@ -319,14 +324,16 @@ impl Node {
         Happening::new(EventKind::Document, by, detail).about_document(standing.trust().federation(), document)
     }
 
-    /// What an orderly stop has to say. Blocks on the store.
+    /// What an orderly stop has to say; with what was counted until then, also where there is little room. Blocks on the store.
     pub fn enter_stop(&self) -> Result<(), StoreError> {
-        self.enter_summaries()?;
-        self.record(&Happening::new(EventKind::Stopped, &Actor::Node, json!({})))
+        let mut batch = Batch::default();
+        self.enter(&mut batch, &Happening::new(EventKind::Stopped, &Actor::Node, json!({})))?;
+        batch.is_essential();
+        self.enter_summaries_with(batch)
     }
 }
 
 // What the node's own people do to look after it; partners cannot bring it about.
 const fn is_about_the_node(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Stopped | EventKind::Read | EventKind::Retention | EventKind::Verified)
+    matches!(kind, EventKind::Read | EventKind::Retention | EventKind::Verified)
 }
