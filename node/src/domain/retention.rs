@@ -1,8 +1,6 @@
 //! Which entries of the audit log may be destroyed, and which of its checkpoints need not stay then.
 
-use accord_protocol::time::UnixMs;
-
-use super::tick::PAD_TO;
+use accord_protocol::{log::tick::PAD_TO, time::UnixMs};
 
 /// How far entries are over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! Entries of the audit log whose time is over: which they are, their destruction, and what people are told of it.
 
 use accord_edge::clock;
-use accord_protocol::{log::EventKind, message::Notice};
+use accord_protocol::{
+    log::{EventKind, tick::PAD_TO},
+    message::Notice,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{
-        retention::{Over, over},
-        tick::PAD_TO,
-    },
+    domain::retention::{Over, over},
     io::{
         journal::Month,
         store::{Destroyed, Said, StoreError},
