@@ -2,7 +2,8 @@
 //!
 //! sled's files keep what was deleted until the space is used again. Compaction copies every live entry into a new database beside
 //! the old one, makes it durable, exchanges the two folders in one step (`RENAME_EXCHANGE`), and removes the old one. A crash before
-//! the exchange leaves the old database in place, one after it the new one; the other folder is removed at the next start.
+//! the exchange leaves the old database in place, one after it the new one; the other folder is removed at the next start. What sled
+//! cannot read while it opens a database it takes for the end of it: the old one is removed once all of the copy has been found again.
 
 use std::{
     fs,
@@ -32,6 +33,17 @@ impl Handle {
     /// The database behind it.
     pub(super) fn db(&self) -> Result<&sled::Db, Failure> {
         self.0.as_ref().ok_or_else(|| Failure::other(CLOSED))
+    }
+
+    // Whether a copy holds so many entries.
+    fn is_whole(&self, count: usize) -> Result<(), Failure> {
+        let db = self.db()?;
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.len()))
+            .map_err(|_| Failure::other("sled panicked while the copy was counted"))?;
+        if found == count {
+            return Ok(());
+        }
+        Err(Failure::other(format!("the copy holds {found} entries instead of {count}")))
     }
 }
 
@@ -90,21 +102,32 @@ impl Database {
         let fresh = beside(&self.path);
         let before = size_of(&self.path);
         remove(&fresh)?;
-        if let Err(failure) = self.copy_to(&fresh) {
+        let count = self.copy_to(&fresh).inspect_err(|_| {
             // Half a copy would keep the room that it lacks.
             if let Err(error) = remove(&fresh) {
                 tracing::warn!(%error, "half a copy stays until the next start");
             }
-            return Err(failure);
-        }
+        })?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // The only handle: with it the files of the old database are closed.
         drop(open.0.take());
-        let swapped = swap(&fresh, &self.path);
-        // Whichever of the two has the name now is whole.
-        *open = open_sled(&self.path, self.cache_bytes)?;
+        let swapped = swap(&fresh, &self.path).and_then(|()| {
+            let copy = open_sled(&self.path, self.cache_bytes);
+            copy.and_then(|copy| copy.is_whole(count).map(|()| copy)).or_else(|failure| {
+                // The old one gets its name back.
+                swap(&fresh, &self.path)?;
+                Err(failure)
+            })
+        });
+        match swapped {
+            Ok(copy) => *open = copy,
+            Err(failure) => {
+                // Whichever of the two has the name now is whole.
+                *open = open_sled(&self.path, self.cache_bytes)?;
+                return Err(failure);
+            }
+        }
         drop(open);
-        swapped?;
         // What cannot be removed now is removed at the next start.
         if let Err(error) = remove(&fresh) {
             tracing::warn!(%error, "the old database of a compaction stays until the next start");
@@ -112,7 +135,8 @@ impl Database {
         Ok((before, size_of(&self.path)))
     }
 
-    fn copy_to(&self, fresh: &Path) -> Result<(), Failure> {
+    // Returns how many entries the copy has.
+    fn copy_to(&self, fresh: &Path) -> Result<usize, Failure> {
         let handle = open_sled(fresh, self.cache_bytes)?;
         let copy = handle.db()?;
         let mut next: Vec<u8> = Vec::new();
@@ -130,14 +154,12 @@ impl Database {
             copy.apply_batch(batch)?;
         }
         copy.flush()?;
-        let count = copy.len();
+        handle.is_whole(copied)?;
         drop(handle);
-        if count != copied {
-            return Err(Failure::other(format!("the copy holds {count} entries instead of {copied}")));
-        }
         // As with every commit: sled's own flush does not reach the disk.
         fs::File::open(fresh.join("db"))?.sync_data()?;
-        Ok(files::sync_dir(fresh)?)
+        files::sync_dir(fresh)?;
+        Ok(copied)
     }
 }
 

@@ -212,9 +212,26 @@ fn prepare(path: &Path) -> Result<(), Failure> {
         let file = File::open(&db)?;
         wait_until_let_go(&file)?;
         read_from_disk(&file)?;
+        read_all(path)?;
     }
     remove_half_snapshots(path)?;
     remove_left_over(path)
+}
+
+// What sled cannot read while it opens its files it takes for the end of what is there, and clears it away: all of it is read once before,
+// and a disk that does not give back a part of it is found before anything is touched.
+fn read_all(folder: &Path) -> Result<(), Failure> {
+    let mut buffer = vec![0; 1 << 20];
+    for entry in fs::read_dir(folder).map_err(files::at("read", folder))? {
+        let path = entry.map_err(files::at("read", folder))?.path();
+        if path.is_dir() {
+            read_all(&path)?;
+            continue;
+        }
+        let mut file = File::open(&path).map_err(files::at("read", &path))?;
+        while file.read(&mut buffer).map_err(files::at("read", &path))? > 0 {}
+    }
+    Ok(())
 }
 
 // sled's own lock goes with the last of its handles, which its threads may keep for a moment after it was closed in this process.
