@@ -171,6 +171,11 @@ impl Inbox {
         of_member.map(|(hash, line)| (*hash, line))
     }
 
+    /// Bodies of requests that can still be decided.
+    pub fn open(&self) -> BTreeSet<Hash> {
+        self.lines.iter().filter(|(_, line)| line.is_open).map(|(hash, _)| *hash).collect()
+    }
+
     /// Requests that nobody decided in time.
     pub fn expired(&self, now: UnixMs) -> Vec<Hash> {
         let over = self.lines.iter().filter(|(_, line)| line.is_open && line.wanted_until < now);

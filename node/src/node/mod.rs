@@ -349,8 +349,8 @@ impl Node {
         self.enter_start_or_later()?;
         self.take_up_closed()?;
         self.take_up_promises()?;
-        self.forget_replies()?;
         self.open_boxes()?;
+        self.forget_replies()?;
         if let Some(number) = self.current_number() {
             self.loaded_edition(number)?;
         }
@@ -359,7 +359,9 @@ impl Node {
 
     /// Forgets replies that need not be remembered any more; returns how many. Blocks on the store.
     pub fn forget_replies(&self) -> Result<usize, StoreError> {
-        let forgotten = self.store.forget_replies(clock::now())?;
+        // What is said of a request that waits is replaced by its end, however late that comes: it must not go in between.
+        let open = self.inbox().open();
+        let forgotten = self.store.forget_replies(clock::now(), &open)?;
         let mut counted = BTreeMap::new();
         for reply in self.store.replies() {
             if let Some(member) = answering::requester_of(&reply?) {

@@ -1,6 +1,6 @@
 //! Typed access: editions with their frozen blocks, euro reference rates, memory of requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use accord_protocol::{
     catalogue::Kind,
@@ -186,12 +186,13 @@ impl Store {
         self.scan(KeyKind::Replay).map(|entry| decoded(&entry?.1, "a reply"))
     }
 
-    /// Forgets replies that are no longer to be kept; returns how many.
-    pub fn forget_replies(&self, now: UnixMs) -> Result<usize, StoreError> {
+    /// Forgets replies that are no longer to be kept, but none to these requests; returns how many.
+    pub fn forget_replies(&self, now: UnixMs, open: &BTreeSet<Hash>) -> Result<usize, StoreError> {
         let mut batch = Batch::default();
         for entry in self.scan(KeyKind::Replay) {
             let (key, value) = entry?;
-            if decoded::<Remembered>(&value, "a reply")?.keep_until < now {
+            let reply = decoded::<Remembered>(&value, "a reply")?;
+            if reply.keep_until < now && !open.contains(&reply.body_hash) {
                 batch.delete(key);
             }
         }
