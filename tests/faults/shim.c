@@ -4,7 +4,7 @@
 //
 // ACCORD_SHIM_CONTROL names a file of numbers (struct control), mapped by both sides, so that a plan is made while the node runs:
 // "of class C, let `after` calls pass, then fail `times` with `error`". With `part`, the first write that is to fail takes half of
-// its bytes and the next one fails, as on a disk that is full.
+// its bytes and the next one fails, as on a disk that is full. Reads fail by their place: a page of a file is gone, for whoever reads it.
 //
 // ACCORD_SHIM_JOURNAL names a file to which every change that succeeded is appended, and every sync that succeeded with the number of
 // the last change before it (struct record). From that and the folder as it was at the start follows what a disk may hold after a
@@ -40,7 +40,9 @@
 #include <unistd.h>
 
 // Classes of calls, as the harness numbers them.
-enum { OPEN, WRITE, SYNC, RANGE, RENAME, UNLINK, TRUNCATE, MKDIR, CLASSES };
+enum { OPEN, WRITE, SYNC, RANGE, RENAME, UNLINK, TRUNCATE, MKDIR, READ, CLASSES };
+
+#define PAGE 4096
 
 struct control {
     _Atomic uint64_t class; // one more than the class that is to fail; 0: none
@@ -50,6 +52,8 @@ struct control {
     _Atomic uint64_t part;  // a write takes half before
     _Atomic uint64_t failed;
     _Atomic uint64_t counted[CLASSES];
+    _Atomic uint64_t inode; // of READ: the file of which this page cannot be read, however often
+    _Atomic uint64_t page;
 };
 
 enum { CREATED = 1, WRITTEN, TRUNCATED, RENAMED, EXCHANGED, REMOVED, FOLDER, SYNCED, DATA_SYNCED };
@@ -307,6 +311,36 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     for (int at = 0; at < count; at++)
         if (parts[at].iov_len) return written(fd, parts[at].iov_base, parts[at].iov_len, -1);
     return 0;
+}
+
+// Whether a read touches the page that the disk does not give back. Reads change nothing, so that they may go on side by side. sled
+// reads without mappings, and nobody reads in vectors.
+static int unreadable(int fd, size_t length, off_t offset) {
+    uint64_t inode = inode_of(fd);
+    if (!inode) return 0;
+    atomic_fetch_add(&control->counted[READ], 1);
+    if (atomic_load(&control->class) != READ + 1 || atomic_load(&control->inode) != inode) return 0;
+    if (offset < 0) offset = lseek(fd, 0, SEEK_CUR);
+    off_t page = (off_t)atomic_load(&control->page) * PAGE;
+    if (offset >= page + PAGE || offset + (off_t)length <= page) return 0;
+    atomic_fetch_add(&control->failed, 1);
+    errno = (int)atomic_load(&control->error);
+    return 1;
+}
+
+ssize_t read(int fd, void *bytes, size_t length) {
+    REAL(read);
+    return unreadable(fd, length, -1) ? -1 : real(fd, bytes, length);
+}
+
+ssize_t pread(int fd, void *bytes, size_t length, off_t offset) {
+    REAL(pread);
+    return unreadable(fd, length, offset) ? -1 : real(fd, bytes, length, offset);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t length, off64_t offset) {
+    REAL(pread64);
+    return unreadable(fd, length, offset) ? -1 : real(fd, bytes, length, offset);
 }
 
 static int synced(int fd, int what, int (*real)(int)) {

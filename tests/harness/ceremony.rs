@@ -106,12 +106,16 @@ impl Federation {
     /// Puts a new TLS and a new signing key into a member's ring beside those there, once those that are not listed in `file` are out
     /// of it; the new ones.
     pub fn new_node_keys(&self, member: &str, file: &str) -> [PublicKey; 2] {
+        self.new_node_keys_of(member, file, [KeyRole::Tls, KeyRole::Sign])
+    }
+
+    /// The same with one new key of each of these roles.
+    pub fn new_node_keys_of<const N: usize>(&self, member: &str, file: &str, roles: [KeyRole; N]) -> [PublicKey; N] {
         let ring = self.path().join(member).join("node/node.ring");
         let listed: MemberKeys = self.document(file).unverified().unwrap();
-        let gone =
-            |role, key: &PublicKey| matches!(role, KeyRole::Tls | KeyRole::Sign) && !listed.all_keys().contains(key);
-        let ring = KeyRing::rotate(&ring, &[KeyRole::Tls, KeyRole::Sign], gone, Seal::Open).unwrap();
-        [KeyRole::Tls, KeyRole::Sign].map(|role| ring.all(role).last().unwrap().public())
+        let gone = |role, key: &PublicKey| roles.contains(&role) && !listed.all_keys().contains(key);
+        let ring = KeyRing::rotate(&ring, &roles, gone, Seal::Open).unwrap();
+        roles.map(|role| ring.all(role).last().unwrap().public())
     }
 
     /// A suspension by some of a member's administrators, or its lifting, from now on for a day; written to a file.

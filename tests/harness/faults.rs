@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -31,11 +31,13 @@ pub enum Class {
     Truncate,
     /// `mkdir`.
     MakeFolder,
+    /// `read`, `pread`; these fail by their place (`Shim::spoil`).
+    Read,
 }
 
 impl Class {
     /// All, in the shim's order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Open,
         Self::Write,
         Self::Sync,
@@ -44,6 +46,7 @@ impl Class {
         Self::Unlink,
         Self::Truncate,
         Self::MakeFolder,
+        Self::Read,
     ];
 }
 
@@ -66,6 +69,8 @@ const ERROR: u64 = 24;
 const PART: u64 = 32;
 const FAILED: u64 = 40;
 const COUNTED: u64 = 48;
+const INODE: u64 = 120;
+const PAGE: u64 = 128;
 
 /// The shim, for one node at a time.
 #[derive(Debug)]
@@ -125,7 +130,7 @@ impl Shim {
     }
 
     /// Calls of each class so far.
-    pub fn counted(&self) -> [u64; 8] {
+    pub fn counted(&self) -> [u64; 9] {
         Class::ALL.map(|class| self.number(COUNTED + 8 * class as u64))
     }
 
@@ -142,6 +147,16 @@ impl Shim {
         }
         // Last: from here on it counts.
         self.set(CLASS, class as u64 + 1);
+    }
+
+    /// Lets a page of 4 KiB of a file be unreadable.
+    pub fn spoil(&self, file: &Path, page: u64) {
+        self.heal();
+        let inode = fs::metadata(file).unwrap().ino();
+        for (at, number) in [(INODE, inode), (PAGE, page), (ERROR, EIO), (FAILED, 0)] {
+            self.set(at, number);
+        }
+        self.set(CLASS, Class::Read as u64 + 1);
     }
 
     /// Lets nothing fail any more; how many calls have failed.

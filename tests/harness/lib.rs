@@ -11,9 +11,11 @@
 pub mod ceremony;
 pub mod disk;
 pub mod faults;
+pub mod folder;
 pub mod member;
 pub mod officer;
 pub mod seeded;
+pub mod set_clock;
 
 use std::{
     fs,

@@ -194,7 +194,13 @@ impl Held<'_> {
         self.hand_on_within(call, Duration::from_mins(1))
     }
 
-    /// The same, where the partner may die meanwhile.
+    /// Opens a stream of any kind with any payload over it; the payload of the reply's head, if there is a reply of that kind.
+    pub fn hear(&self, kind: MessageKind, payload: Vec<u8>) -> Option<Vec<u8>> {
+        let calling = stream::call(&self.connection, stream::Call::new(kind, payload), NoBody, |_| {});
+        Some(self.runtime.block_on(calling).ok()?.head)
+    }
+
+    /// Hands a question on over it to a partner that may die meanwhile.
     pub fn hand_on_within(&self, call: &AskCall, within: Duration) -> Came {
         let call = stream::Call::new(MessageKind::Request, self.payload(call));
         let calling = async {

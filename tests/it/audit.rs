@@ -241,3 +241,53 @@ fn details_whose_month_is_over_are_gone_and_their_entries_are_proved_all_the_sam
     let left = federation.operator(IT, &["retention", "show", "--json"]);
     assert_eq!(done(&left)["over"], json!([]));
 }
+
+#[test]
+fn closings_at_once_and_among_entries_of_others_never_go_back_and_give_one_root_of_each_size() {
+    use std::{collections::BTreeMap, thread};
+    let federation = Federation::new(&[ES, IT]);
+    let _nodes = federation.start_all();
+    let close = || {
+        let closed = done(&federation.operator(IT, &["audit", "close", "--json"]));
+        (closed["size"].as_u64().unwrap(), closed["root"].as_str().unwrap().to_owned())
+    };
+    let seen = |_: usize| {
+        let log = done(&federation.operator(IT, &["status", "--json"]))["log"].clone();
+        (log["closed"].as_u64().unwrap(), String::new())
+    };
+    // A person has four connections at once.
+    federation.hire(IT, "bruno", "operator");
+    let first = close();
+    // Two who close at once, one who looks, and two who fill the log meanwhile.
+    let all: Vec<Vec<(u64, String)>> = thread::scope(|scope| {
+        let fill = |by: usize| {
+            for month in 1..=12 {
+                let month = format!("{}-{month:02}", 1990 + by);
+                done(&federation.as_colleague("bruno", &["coverage", "set", "site", &month, "partial", "--json"]));
+            }
+        };
+        let filling: Vec<_> = (0..2).map(|by| scope.spawn(move || fill(by))).collect();
+        let closing: Vec<_> = (0..2).map(|_| scope.spawn(|| (0..12).map(|_| close()).collect::<Vec<_>>())).collect();
+        let looking = scope.spawn(|| (0..20).map(seen).collect::<Vec<_>>());
+        for one in filling {
+            one.join().unwrap();
+        }
+        closing.into_iter().chain([looking]).map(|one| one.join().unwrap()).collect()
+    });
+    let last = close();
+    let mut roots = BTreeMap::from([first.clone(), last.clone()]);
+    for (size, root) in all.iter().take(2).flatten() {
+        assert_eq!(roots.entry(*size).or_insert_with(|| root.clone()), root, "two roots of {size}");
+    }
+    for sizes in &all {
+        assert!(sizes.iter().all(|(size, _)| (first.0..=last.0).contains(size) && size % 64 == 0), "{sizes:?}");
+        assert!(sizes.is_sorted_by_key(|(size, _)| *size), "it went back: {sizes:?}");
+    }
+    assert!(roots.len() > 2, "it never grew meanwhile: {roots:?}");
+    // Every one of them is kept, of what the log is now.
+    let log = done(&federation.operator(IT, &["audit", "verify", "--json"]));
+    let kept: Vec<u64> = log["checkpoints"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    assert!(roots.keys().all(|size| kept.contains(size)), "{kept:?} without one of {roots:?}");
+    let log = done(&federation.operator(IT, &["status", "--json"]))["log"].clone();
+    assert_eq!((&log["closed"], &log["forks"]), (&json!(last.0), &json!([])));
+}

@@ -1,16 +1,17 @@
 //! Calls on files fail, each in its turn: whatever was acknowledged is there afterwards, and what was not is whole or absent.
 //!
 //! The real node runs under `tests/faults/shim.c`. First each kind of work is done undisturbed and its calls are counted; then one of
-//! them fails with EIO, or all from one on with ENOSPC, and the work is done again. It must end in time, with an error that says so or
-//! with an acknowledgement that holds; the node may not panic. After EIO it may refuse more work until it is restarted; after ENOSPC it
-//! goes on by itself, and a start waits for room instead of failing. Then it is killed, what
-//! was not synced is lost (`tests/harness/disk.rs`), it starts, everything verifies, and the same work goes through. ACCORD_FAULTS
-//! faults (default 20) from ACCORD_SEED, of each kind of work and class of call before the next of the same; all of them, in about an
-//! hour: `ACCORD_FAULTS=100000 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(faults::)'`.
+//! them fails with EIO, or all from one on with ENOSPC, and the work is done again; a page of some file that cannot be read is a fault,
+//! too. It must end in time, with an error that says so or with an acknowledgement that holds; the node may not panic. After EIO it may
+//! refuse more work until it is restarted; after ENOSPC it goes on by itself, and a start waits for room instead of failing. Then it is
+//! killed, what was not synced is lost (`tests/harness/disk.rs`), it starts, everything verifies, and the same work goes through.
+//! ACCORD_FAULTS faults (default 20) from ACCORD_SEED, of each kind of work and class of call before the next of the same, or of the one
+//! kind of work that ACCORD_FAULTS_OF names; all of them, in about two hours: `ACCORD_FAULTS=100000 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(faults::)'`.
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -27,7 +28,10 @@ use accord_tests::{
 };
 use serde_json::Value;
 
-use crate::load::{Acknowledged, ES, IT, ROWS, holds, next_file, next_month, without_quota};
+use crate::{
+    load::{Acknowledged, ES, IT, holds, next_file, next_month, without_quota},
+    taken_away::{TakenAway, in_force},
+};
 
 const NODE: &str = "IT-AGENCY/node";
 const WITHOUT: &[&str] = &["operator"];
@@ -40,22 +44,37 @@ enum Work {
     Compact,
     Declare,
     Document,
+    Erase,
     Import,
+    Keys,
     Publish,
+    Retain,
     Start,
+    Undo,
 }
 
-const ALL: [Work; 8] =
-    [Work::Answer, Work::Close, Work::Compact, Work::Declare, Work::Document, Work::Import, Work::Publish, Work::Start];
+const ALL: [Work; 12] = [
+    Work::Answer,
+    Work::Close,
+    Work::Compact,
+    Work::Declare,
+    Work::Document,
+    Work::Erase,
+    Work::Import,
+    Work::Keys,
+    Work::Publish,
+    Work::Retain,
+    Work::Start,
+    Work::Undo,
+];
 
 struct Stage {
     federation: Federation,
     shim: Shim,
     officer: Officer,
     said_yes: Acknowledged,
+    taken: TakenAway,
     numbers: [AtomicU64; 2],
-    // Lines and imports that the demo has brought.
-    before: (u64, u64),
     disk: Disk,
     node: Option<Running>,
     _spain: Running,
@@ -72,8 +91,8 @@ impl Stage {
             officer: Officer::open(&federation.path().join("officer")),
             shim: Shim::new(&folder, &federation.path().join("shim")).journaling(),
             said_yes: Acknowledged::default(),
+            taken: TakenAway::new(),
             numbers: [AtomicU64::new(0), AtomicU64::new(0)],
-            before: (0, 0),
             disk: Disk::of(&folder, WITHOUT),
             node: None,
             _spain: federation.start(ES),
@@ -81,7 +100,6 @@ impl Stage {
         };
         stage.said_yes.roster.store(1, Ordering::Relaxed);
         stage.start("the first start");
-        stage.before = stage.lines_and_imports("the first start");
         stage
     }
 
@@ -99,6 +117,15 @@ impl Stage {
             |line: &str| line.contains("panicked") && !line.contains("sled-0.34.7/src/pagecache/logger.rs:467");
         assert!(!log.lines().any(is_ours) && !log.contains("not modelled"), "{when}: {log}");
         log
+    }
+
+    // One of the pages of all files of the node cannot be read any more.
+    fn spoil(&self, number: u64) {
+        let mut pages = Vec::new();
+        add_pages(&self.federation.path().join(NODE), &mut pages);
+        pages.sort();
+        let (file, page) = &pages[usize::try_from(number % pages.len() as u64).unwrap()];
+        self.shim.spoil(file, *page);
     }
 
     // The process dies, and what was not synced is lost.
@@ -128,18 +155,10 @@ impl Stage {
         Err(said["error"].to_string())
     }
 
-    fn lines_and_imports(&self, when: &str) -> (u64, u64) {
-        let status = self.operator(&["status"], when).unwrap();
-        let imports = self.operator(&["import", "list"], when).unwrap();
-        let count = imports["imports"].as_array().unwrap().len() as u64;
-        (status["store"]["lines"].as_u64().unwrap(), count)
-    }
-
-    // Everything acknowledged is there, and every import is whole.
+    // Everything acknowledged is there or gone, and every import is whole.
     fn holds(&self, when: &str) {
         holds(&self.federation, &self.said_yes, when);
-        let (lines, imports) = self.lines_and_imports(when);
-        assert_eq!(lines, self.before.0 + ROWS * (imports - self.before.1), "{when}: {imports} imports");
+        self.taken.holds(&self.federation, &|arguments: &[&str]| self.operator(arguments, when), when);
     }
 
     // What must stand before the work, undisturbed.
@@ -150,8 +169,21 @@ impl Stage {
         if work == Work::Publish {
             self.work(Work::Import, when).unwrap_or_else(|error| panic!("{when}, before: {error}"));
         }
-        if work == Work::Start {
+        if matches!(work, Work::Erase | Work::Undo) {
+            // One is undone with the fault, one before a restart, one after it.
+            while in_force(&self.operator(&["import", "list"], when).unwrap()).len() < 3 {
+                self.work(Work::Import, when).unwrap_or_else(|error| panic!("{when}, before: {error}"));
+            }
+        }
+        if matches!(work, Work::Keys | Work::Retain | Work::Start) {
+            if work == Work::Keys {
+                self.settle_keys(when);
+            }
             self.cut(when);
+        }
+        if matches!(work, Work::Keys | Work::Retain) {
+            self.taken.prepare(&self.federation);
+            self.start(when);
         }
     }
 
@@ -166,6 +198,17 @@ impl Stage {
             std::thread::sleep(Duration::from_millis(500));
         }
         panic!("{when}: no answer for half a minute, undisturbed: {last}");
+    }
+
+    // Nobody takes old keys out before others know the new ones.
+    fn settle_keys(&self, when: &str) {
+        for _ in 0..900 {
+            if self.taken.are_keys_known(&self.federation) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{when}: the other member does not know the keys after 90 s");
     }
 
     fn work(&mut self, work: Work, when: &str) -> Result<(), String> {
@@ -207,22 +250,31 @@ impl Stage {
                 self.operator(&["federation", "publish", &next], when)?;
                 self.said_yes.roster.store(version + 1, Ordering::Relaxed);
             }
+            Work::Erase => self.taken.erase(&|arguments: &[&str]| self.operator(arguments, when))?,
             Work::Import => {
                 let name = next_file(&self.federation, &self.numbers[0]);
                 let import = self.operator(&["import", &name], when)?["import_id"].as_str().unwrap().to_owned();
                 self.said_yes.imports.lock().unwrap().push(import);
             }
+            Work::Keys => {
+                let ask = |arguments: &[&str]| self.operator(arguments, when);
+                self.taken.exchange(&self.federation, &ask)?;
+            }
             Work::Publish => {
                 let edition = self.operator(&["edition", "publish"], when)?["edition"].as_u64().unwrap();
                 self.said_yes.editions.lock().unwrap().push(edition);
             }
+            Work::Retain => self.taken.retain(&|arguments: &[&str]| self.operator(arguments, when))?,
             Work::Start => {
                 self.disk = Disk::of(&self.federation.path().join(NODE), WITHOUT);
                 let node = self.shim.try_start(&self.federation.path(), NODE);
                 self.node = Some(node.inspect_err(|log| {
-                    assert!(log.starts_with("exit status: 4:") && log.contains("error: "), "{when}: {log}");
+                    // Settings, keys and documents that cannot be read are said to be unusable.
+                    let is_said = ["exit status: 4:", "exit status: 3:"].iter().any(|code| log.starts_with(code));
+                    assert!(is_said && log.contains("error: "), "{when}: {log}");
                 })?);
             }
+            Work::Undo => self.taken.undo(&|arguments: &[&str]| self.operator(arguments, when))?,
         }
         Ok(())
     }
@@ -241,8 +293,8 @@ impl Stage {
     }
 
     // Calls of each class that some undisturbed work makes.
-    fn count(&mut self, work: Work) -> [u64; 8] {
-        let mut calls = [0; 8];
+    fn count(&mut self, work: Work) -> [u64; 9] {
+        let mut calls = [0; 9];
         // The first time something may have to be made that is there afterwards.
         for _ in 0..2 {
             self.prepare(work, "undisturbed");
@@ -258,13 +310,31 @@ impl Stage {
     }
 }
 
+fn add_pages(folder: &Path, pages: &mut Vec<(PathBuf, u64)>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            if !WITHOUT.contains(&entry.file_name().to_str().unwrap()) {
+                add_pages(&entry.path(), pages);
+            }
+        } else {
+            let count = entry.metadata().unwrap().len().div_ceil(4096);
+            pages.extend((0..count).map(|page| (entry.path(), page)));
+        }
+    }
+}
+
 type Injection = (Work, Class, u64, Fault);
 
 // All of them, shuffled; of each kind of work and class one before the second of the same.
-fn plan(calls: &BTreeMap<Work, [u64; 8]>, dice: &mut Seeded) -> Vec<Injection> {
+fn plan(calls: &BTreeMap<Work, [u64; 9]>, dice: &mut Seeded) -> Vec<Injection> {
     let mut all = Vec::new();
     for (work, counts) in calls {
         for (class, count) in Class::ALL.into_iter().zip(counts) {
+            if class == Class::Read {
+                // As many pages as it reads, some of them; which, is looked up among those that are there then.
+                all.extend((0..*count.min(&60)).map(|_| (*work, class, dice.between(0, 1 << 40), Fault::Broken)));
+                continue;
+            }
             for after in 0..*count {
                 all.push((*work, class, after, Fault::Broken));
                 // Taking something away needs no room.
@@ -294,7 +364,9 @@ fn plan(calls: &BTreeMap<Work, [u64; 8]>, dice: &mut Seeded) -> Vec<Injection> {
 fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_half() {
     let (faults, seed) = (from_environment("ACCORD_FAULTS", 20), from_environment("ACCORD_SEED", 10));
     let mut stage = Stage::new();
-    let calls: BTreeMap<Work, [u64; 8]> = ALL.into_iter().map(|work| (work, stage.count(work))).collect();
+    let one = std::env::var("ACCORD_FAULTS_OF").ok();
+    let kinds = ALL.into_iter().filter(|work| one.as_ref().is_none_or(|one| *one == format!("{work:?}")));
+    let calls: BTreeMap<Work, [u64; 9]> = kinds.map(|work| (work, stage.count(work))).collect();
     println!("calls of {:?}: {calls:?}", Class::ALL);
     let plan = plan(&calls, &mut Seeded::new(seed));
     let (all, mut failed, mut refused, mut went_on, mut slowest) = (plan.len(), 0, 0, 0, 0);
@@ -302,7 +374,11 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
     for (number, (work, class, after, fault)) in (0..faults).zip(plan) {
         let when = format!("fault {number} of seed {seed}: {work:?}, {class:?} after {after}, {fault:?}");
         stage.prepare(work, &when);
-        stage.shim.fail(class, after, fault);
+        if class == Class::Read {
+            stage.spoil(after);
+        } else {
+            stage.shim.fail(class, after, fault);
+        }
         // A start on a disk that is full waits until there is room.
         let waits = (work, fault) == (Work::Start, Fault::Full);
         let healing = waits.then(|| stage.shim.heal_after(Duration::from_secs(2)));
@@ -312,7 +388,7 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
             assert!(done.is_ok(), "{when}: {done:?}");
         }
         let calls_failed = stage.shim.heal();
-        failed += u64::from(calls_failed > 0);
+        failed += u64::from(calls_failed > 0 || class == Class::Read);
         if let Err(error) = &done {
             assert!(calls_failed > 0, "{when}: nothing failed, and it is refused: {error}");
             refused += 1;
@@ -342,8 +418,9 @@ fn whichever_call_on_a_file_fails_nothing_acknowledged_is_lost_and_nothing_is_ha
     }
     stage.log("the end");
     let mut said = format!(
-        "{failed} faults of {all}: {refused} times refused, {went_on} times without a restart after, {slowest} ms after there was room at the latest; {}",
-        stage.said_yes.count()
+        "{failed} faults of {all}: {refused} times refused, {went_on} times without a restart after, {slowest} ms after there was room at the latest; {}; {}",
+        stage.said_yes.count(),
+        stage.taken.count()
     );
     for (word, times) in words {
         write!(said, "\n{times} x {word}").unwrap();

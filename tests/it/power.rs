@@ -4,7 +4,8 @@
 //! and its folder becomes what a disk may hold then (`tests/harness/disk.rs`): in half of the rounds without anything that was not
 //! synced, in the others with some of its pages and names. Every third time the next start is cut off, too, and at
 //! moments in between the store is opened on what the disk may hold (ACCORD_POWER_MOMENTS of each run, default 6). In each round requests,
-//! imports, coverage, closings of the log, editions, rosters and compactions go on at once; what was acknowledged is remembered here.
+//! imports, coverage, closings of the log, editions, rosters, compactions, erasures, undone imports, retention and new keys go on at once;
+//! what was acknowledged is remembered here.
 //! ACCORD_POWER_CUTS rounds (default 4) from ACCORD_SEED; the long run:
 //! `ACCORD_POWER_CUTS=200 cargo nextest run --cargo-profile ci -p accord-tests -E 'test(power::)'`.
 //!
@@ -12,21 +13,32 @@
 
 use std::{
     path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
-use accord_node::io::store::Store;
+use accord_edge::keyring::KeyRing;
+use accord_node::io::{
+    journal::Journal,
+    keys::{Credential, NodeKeys},
+    store::Store,
+};
+use accord_protocol::member_keys::KeyRole;
 use accord_tests::{
     Federation, Running,
     disk::{Disk, Loses, Obeys, records},
     faults::Shim,
     officer::Officer,
+    program,
     seeded::{Seeded, from_environment},
 };
 
-use crate::load::{Acknowledged, ES, IT, declare_and_close, holds, impatient, import, without_quota};
+use crate::{
+    load::{Acknowledged, ES, IT, declare_and_close, holds, impatient, import, without_quota},
+    taken_away::TakenAway,
+};
 
 const NODE: &str = "IT-AGENCY/node";
 /// The operator's profile, which lies there too; the tool writes to it.
@@ -39,6 +51,10 @@ struct Stage {
     officer: Officer,
     disk: Disk,
     said_yes: Acknowledged,
+    taken: TakenAway,
+    // What of it is asked for next, and the secret that details of its log are sealed with.
+    next: AtomicU64,
+    details_key: [u8; 32],
     numbers: [AtomicU64; 2],
     _spain: Running,
 }
@@ -57,6 +73,8 @@ impl Stage {
         }
         let shim = Shim::new(&federation.path().join(NODE), &federation.path().join("shim")).journaling();
         let (said_yes, numbers) = (Acknowledged::default(), [AtomicU64::new(0), AtomicU64::new(0)]);
+        let details_key =
+            NodeKeys::load(&federation.path().join(NODE), &Credential::find(None).unwrap()).unwrap().details_key;
         said_yes.editions.lock().unwrap().push(1);
         said_yes.roster.store(1, Ordering::Relaxed);
         Self {
@@ -66,6 +84,9 @@ impl Stage {
             federation,
             shim,
             said_yes,
+            taken: TakenAway::new(),
+            next: AtomicU64::new(0),
+            details_key,
             numbers,
         }
     }
@@ -113,6 +134,8 @@ impl Stage {
                     Err(error) => panic!("{when}, record {at} of {all}, {name}: {error}"),
                 };
                 assert_eq!(flaws, [], "{when}, record {at} of {all}, {name}");
+                let journal = Journal::open(folder.path(), self.details_key);
+                assert!(journal.is_ok(), "{when}, record {at} of {all}, {name}: {journal:?}");
             }
         }
     }
@@ -140,6 +163,11 @@ impl Stage {
             });
             scope.spawn(|| {
                 while goes_on() {
+                    self.take_away();
+                }
+            });
+            scope.spawn(|| {
+                while goes_on() {
                     let published = impatient(federation, &["edition", "publish"]);
                     let edition = published.and_then(|published| published["edition"].as_u64());
                     said_yes.editions.lock().unwrap().extend(edition);
@@ -148,6 +176,27 @@ impl Stage {
                 }
             });
         });
+    }
+
+    // One of what takes something away.
+    fn take_away(&self) {
+        let ask = |arguments: &[&str]| impatient(&self.federation, arguments).ok_or(());
+        // Nobody knows whether it was done where nothing came back.
+        let _ = match self.next.fetch_add(1, Ordering::Relaxed) % 4 {
+            0 => self.taken.retain(&ask),
+            1 => self.taken.erase(&ask),
+            2 => self.taken.exchange(&self.federation, &ask),
+            _ => self.taken.undo(&ask),
+        };
+    }
+
+    fn holds(&self, when: &str) {
+        holds(&self.federation, &self.said_yes, when);
+        let ask = |arguments: &[&str]| {
+            let said = self.federation.operator(IT, &[arguments, &["--json"]].concat());
+            if said.code == 0 { Ok(said.json()["result"].clone()) } else { Err(said) }
+        };
+        self.taken.holds(&self.federation, &ask, when);
     }
 
     fn ask(&self) {
@@ -192,8 +241,9 @@ fn what_was_acknowledged_survives_every_power_cut() {
     let mut lost = (0, 0);
     for round in 0..rounds {
         let when = format!("round {round} of seed {seed}");
+        stage.taken.prepare(&stage.federation);
         let node = stage.start(&when);
-        holds(&stage.federation, &stage.said_yes, &when);
+        stage.holds(&when);
         stage.run_until(node, Duration::from_millis(dice.between(300, 3_000)));
         stage.moments(moments, &mut dice, &when);
         let (bytes, names) = stage.cut(round % 2 == 0, &mut dice);
@@ -206,11 +256,12 @@ fn what_was_acknowledged_survives_every_power_cut() {
         }
     }
     let node = stage.start("the end");
-    holds(&stage.federation, &stage.said_yes, "the end");
+    stage.holds("the end");
     assert!(node.stop());
     let said = format!(
-        "{rounds} power cuts of seed {seed}: {}; {} bytes and {} names not synced",
+        "{rounds} power cuts of seed {seed}: {}; {}; {} bytes and {} names not synced",
         stage.said_yes.count(),
+        stage.taken.count(),
         lost.0,
         lost.1
     );
@@ -220,11 +271,14 @@ fn what_was_acknowledged_survives_every_power_cut() {
         !stage.said_yes.imports.lock().unwrap().is_empty() && !stage.said_yes.closed.lock().unwrap().is_empty(),
         "{said}"
     );
+    let [erased, undone, gone, keys] = stage.taken.numbers();
+    assert!(erased + undone > 0 && gone > 0 && keys > 1, "{said}");
 }
 
 #[test]
 fn what_is_written_down_is_all_that_the_node_does_and_every_sync_is_needed() {
     let mut stage = Stage::new();
+    stage.taken.prepare(&stage.federation);
     let node = stage.start("the first start");
     for _ in 0..3 {
         stage.ask();
@@ -234,7 +288,12 @@ fn what_is_written_down_is_all_that_the_node_does_and_every_sync_is_needed() {
         assert!(impatient(&stage.federation, &["compact"]).is_some());
         assert!(impatient(&stage.federation, &["edition", "publish"]).is_some());
     }
-    println!("{}", stage.said_yes.count());
+    let ask = |arguments: &[&str]| impatient(&stage.federation, arguments).ok_or(());
+    stage.taken.retain(&ask).unwrap();
+    stage.taken.erase(&ask).unwrap();
+    stage.taken.undo(&ask).unwrap();
+    stage.taken.exchange(&stage.federation, &ask).unwrap();
+    println!("{}; {}", stage.said_yes.count(), stage.taken.count());
     // Not stopped: a store that is closed in order syncs once more.
     node.kill();
     // A change that the shim does not see would be here and not there.
@@ -250,9 +309,40 @@ fn what_is_written_down_is_all_that_the_node_does_and_every_sync_is_needed() {
     for obeys in [Obeys::EverySync, Obeys::NoDataSync, Obeys::NoFolderSync] {
         after(&before, obeys).after(Loses::Everything).write(&stage.folder(), WITHOUT);
         let held = stage.try_start().is_ok_and(|_node| {
-            let checked = || holds(&stage.federation, &stage.said_yes, &format!("{obeys:?}"));
+            let checked = || stage.holds(&format!("{obeys:?}"));
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(checked)).is_ok()
         });
         assert_eq!(held, obeys == Obeys::EverySync, "{obeys:?}");
     }
+}
+
+#[test]
+fn a_ring_is_the_old_or_the_new_one_whenever_the_power_goes_while_keys_are_made() {
+    let federation = Federation::new(&[ES, IT]);
+    let folder = federation.path().join(NODE);
+    let shim = Shim::new(&folder, &federation.path().join("shim")).journaling();
+    let before = Disk::of(&folder, &[]);
+    let made = Command::new(program("accord"))
+        .args(["key", "rotate", "IT-AGENCY/node/node.ring", "--roles", "log", "--json"])
+        .envs(shim.environment())
+        .current_dir(federation.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let (journal, mut dice) = (shim.journal(), Seeded::new(from_environment("ACCORD_SEED", 9)));
+    let all = records(&journal);
+    let mut keys_at = |at: usize, is_strict: bool| {
+        let (mut disk, folder) = (before.clone(), tempfile::tempdir().unwrap());
+        disk.take_some(&journal, at, Obeys::EverySync);
+        let loses = if is_strict { Loses::Everything } else { Loses::SomePages(&mut dice) };
+        disk.after(loses).write(folder.path(), &[]);
+        let ring = KeyRing::open(&folder.path().join("node.ring"), || None);
+        ring.unwrap_or_else(|error| panic!("record {at} of {all}: {error}")).all(KeyRole::Log).count()
+    };
+    for at in 0..=all {
+        for is_strict in [true, false, false] {
+            assert!((1..=2).contains(&keys_at(at, is_strict)), "record {at} of {all}");
+        }
+    }
+    assert_eq!((keys_at(0, true), keys_at(all, true)), (1, 2), "what was said to be made is there");
 }

@@ -12,7 +12,7 @@ use accord_protocol::{
     log::{EventKind, tree},
     time::UnixMs,
 };
-use accord_tests::{Federation, Running};
+use accord_tests::{Federation, Running, folder::copy};
 
 fn entry(number: u64) -> NewEntry {
     NewEntry {
@@ -22,18 +22,6 @@ fn entry(number: u64) -> NewEntry {
         subject: Hash::of(&number.to_be_bytes()),
         detail_commit: Hash::ZERO,
         sealed: vec![1; usize::try_from(number % 3).unwrap() * 4_000],
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 

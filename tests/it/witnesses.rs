@@ -1,6 +1,6 @@
 //! Logs in others' eyes, through real processes: cosignatures, forks and lost entries, and what becomes of whoever shows them.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use accord_edge::keyring::KeyRing;
 use accord_node::{
@@ -22,7 +22,11 @@ use accord_protocol::{
     suspend::{Target, Way},
     time::UnixMs,
 };
-use accord_tests::{Federation, Said, member::Member};
+use accord_tests::{
+    Federation, Said,
+    folder::{copy, replace},
+    member::Member,
+};
 use serde_json::{Value, json};
 
 const ES: &str = "ES-AGENCY";
@@ -71,19 +75,6 @@ fn ask(federation: &Federation, member: &str) -> String {
     let said = federation.officer(&ask).json();
     // Refused by every partner is an error, with nothing but its words.
     said["result"]["partners"][0]["status"].as_str().unwrap_or("refused").to_owned()
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 /// A checkpoint that an insider signs with the key of a member's log.
@@ -343,7 +334,7 @@ fn an_owner_that_has_refused_for_hours_is_stopped_until_two_administrators_accep
     let (it, dk): (NodeId, NodeId) = (IT.parse().unwrap(), DK.parse().unwrap());
     // In a copy: who opens a store has it until its process ends.
     let (place, aside) = (federation.path().join("ES-AGENCY/node/store"), federation.path().join("aside"));
-    copy_folder(&place, &aside);
+    copy(&place, &aside);
     let (store, _) = Store::open(&aside, 16 << 20).unwrap();
     let mut known = Witnessing::new(store.held_checkpoints().unwrap(), Vec::new());
     let (checkpoint, note) = (larger.checkpoint().clone(), larger.bare().unwrap());
@@ -355,8 +346,7 @@ fn an_owner_that_has_refused_for_hours_is_stopped_until_two_administrators_accep
     batch.put_fork(&fork);
     store.commit(batch).unwrap();
     drop(store);
-    fs::remove_dir_all(&place).unwrap();
-    copy_folder(&aside, &place);
+    replace(&aside, &place);
 
     let _es = federation.start_settled(ES);
     let id = open_fork(&federation, ES, IT).unwrap();
@@ -388,15 +378,14 @@ fn an_older_copy_of_a_node_serves_nobody_until_administrators_of_both_sides_acce
     close(&federation, IT);
     assert!(it.stop());
     let (folder, yesterday) = (federation.path().join("IT-AGENCY/node"), federation.path().join("yesterday"));
-    copy_folder(&folder, &yesterday);
+    copy(&folder, &yesterday);
     let it = federation.start_settled(IT);
     assert_eq!(ask(&federation, IT), "answered");
     let size = close(&federation, IT);
     until(&federation, "both hold the later one", || is_witnessed(&federation, IT, size, 2));
     assert!(it.stop());
 
-    fs::remove_dir_all(&folder).unwrap();
-    copy_folder(&yesterday, &folder);
+    replace(&yesterday, &folder);
     let _it = federation.start_settled(IT);
     until(&federation, "the node knows by itself", || open_fork(&federation, IT, IT).is_some());
     assert!(warned(&federation, IT, "FORK"));
@@ -419,4 +408,116 @@ fn an_older_copy_of_a_node_serves_nobody_until_administrators_of_both_sides_acce
     assert_eq!(open_fork(&federation, IT, IT), None);
     let verified = federation.operator(IT, &["verify", "--json"]);
     assert_eq!(verified.code, 0, "{}", verified.stdout);
+}
+
+#[test]
+fn what_a_suspended_log_key_alone_has_signed_is_not_cosigned_and_the_next_key_goes_on() {
+    let federation = Federation::new(&[ES, IT]);
+    let _nodes = federation.start_all();
+    let size = close(&federation, IT);
+    until(&federation, "it is held", || is_witnessed(&federation, IT, size, 1));
+    let first = "public/keys-IT-AGENCY.accord";
+    let ring = federation.path().join("IT-AGENCY/node/node.ring");
+    let stolen = KeyRing::open(&ring, || None).unwrap().take(KeyRole::Log).unwrap();
+    // One administrator stops the key at once; everybody is told.
+    let stop = "stop-log.accord";
+    federation.suspend(IT, (Way::Stops, Target::Key, &stolen.public().to_string()), &[1], stop);
+    assert_eq!(federation.publish(IT, &[stop]).code, 0);
+    let hash = federation.document(stop).hash().to_string();
+    let file = federation.path().join(ES).join(format!("node/trust/suspend-{}.accord", &hash[..16]));
+    until(&federation, "the witness knows", || file.is_file());
+
+    // Whoever has it can show the log of before, or any other: nothing of it counts, and nobody is stopped by it.
+    let held = log(&federation, ES)["holds"][0].clone();
+    let insider = Member::open(&federation.path(), IT, ES);
+    let origin = log_origin(&federation.federation_id(), &IT.parse().unwrap());
+    for (size, root) in
+        [(size, Hash([9; 32])), (size + 64, Hash([9; 32])), (size, held["root"].as_str().unwrap().parse().unwrap())]
+    {
+        let forged = Checkpoint { origin: origin.clone(), size, root }.sign(&stolen).unwrap();
+        let said = shown(&insider, size, &forged);
+        assert_eq!((said.outcome, said.line.as_slice().len()), (CosignOutcome::Refused, 0), "{size}");
+    }
+    assert_eq!((&log(&federation, ES)["holds"][0], open_fork(&federation, ES, IT)), (&held, None));
+    // The node itself signs nothing with it any more, and says why.
+    let said = federation.operator(IT, &["audit", "close", "--json"]);
+    assert_eq!(said.code, 4, "{}", said.stdout);
+    assert!(said.stdout.contains("no log key"), "{}", said.stdout);
+    assert_eq!(ask(&federation, IT), "answered");
+
+    // A new key beside it; what was held goes on from where it was.
+    let [new] = federation.new_node_keys_of(IT, first, [KeyRole::Log]);
+    federation.next_keys_of_administrators(IT, first, "new-log.accord", |keys| {
+        keys.log_keys = Bounded::new(vec![stolen.public(), new]).unwrap();
+    });
+    let said = federation.publish(IT, &["new-log.accord"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, federation.logs());
+    done(&federation.operator(IT, &["coverage", "set", "site", "2020", "partial", "--json"]));
+    let next = close(&federation, IT);
+    assert!(next > size, "{next}");
+    until(&federation, "the next key's checkpoint is cosigned", || is_witnessed(&federation, IT, next, 1));
+    assert_eq!(log(&federation, ES)["holds"][0]["size"], next);
+    done(&federation.operator(IT, &["audit", "verify", "--json"]));
+    assert_eq!(open_fork(&federation, ES, IT), None);
+}
+
+#[test]
+fn a_member_that_says_nothing_keeps_nobody_from_being_witnessed() {
+    let federation = Federation::new(&[ES, IT, DK]);
+    let nodes = federation.start_all();
+    let size = close(&federation, IT);
+    until(&federation, "all are there", || is_witnessed(&federation, IT, size, 2));
+    // Connections to it stand, and nothing comes over them.
+    let dk = &nodes[2];
+    dk.pause();
+    assert_eq!(ask(&federation, IT), "answered");
+    done(&federation.operator(IT, &["coverage", "set", "site", "2020", "partial", "--json"]));
+    let watch = accord_edge::clock::Stopwatch::start();
+    let next = close(&federation, IT);
+    until(&federation, "the other one cosigns", || is_witnessed(&federation, IT, next, 1));
+    let entry = done(&federation.operator(IT, &["audit", "show", "--kind", "answered", "--limit", "1", "--json"]));
+    let subject: Hash = entry["entries"][0]["subject"].as_str().unwrap().parse().unwrap();
+    let call = ProofCall { what: Asked::Entry, subject, old: 0, new: 0 };
+    let asks = Member::open(&federation.path(), ES, IT);
+    assert_eq!(asks.hear(MessageKind::Proof, encode(&call).unwrap()).unwrap().0, [1]);
+    assert_eq!(ask(&federation, IT), "answered");
+    assert!(watch.ms() < 15_000, "{} ms", watch.ms());
+    dk.resume();
+    until(&federation, "it is back", || is_witnessed(&federation, IT, next, 2));
+}
+
+#[test]
+fn whoever_says_more_of_logs_than_it_may_is_refused_and_others_are_served() {
+    let federation = Federation::new(&[ES, IT, DK]);
+    // DK's node does not run: its keys are used here.
+    let _nodes: Vec<_> = [ES, IT].iter().map(|member| federation.start_settled(member)).collect();
+    let size = close(&federation, IT);
+    until(&federation, "it is held", || is_witnessed(&federation, IT, size, 1));
+    let chatty = Member::open(&federation.path(), DK, IT);
+    let connection = chatty.hold();
+    let note = forged(&federation, DK, 0, 0);
+    let proof = encode(&ProofCall { what: Asked::Entry, subject: Hash([7; 32]), old: 0, new: 0 }).unwrap();
+    let cosign =
+        encode(&Cosign { old_size: 0, consistency: Bounded::default(), checkpoint: note.bare().unwrap() }).unwrap();
+    let tell = encode(&Told::default()).unwrap();
+    let all = [(MessageKind::Proof, &proof), (MessageKind::Cosign, &cosign), (MessageKind::Tell, &tell)];
+    let (mut heard, mut refused) = (0, [0; 3]);
+    for turn in 0..1_200 {
+        let (kind, payload) = all[turn % 3];
+        match connection.hear(kind, payload.clone()) {
+            Some(_) => heard += 1,
+            None => refused[turn % 3] += 1,
+        }
+        // In the middle of it.
+        if turn == 1_000 {
+            assert_eq!(ask(&federation, IT), "answered");
+        }
+    }
+    assert!((600..900).contains(&heard) && refused.iter().all(|count| *count > 0), "{heard}, {refused:?}");
+    assert!(connection.is_open(), "it is refused, not cut off");
+    let counted = status(&federation, IT)["result"]["door"]["logs_over_rate"].as_u64().unwrap();
+    assert_eq!(counted, refused.iter().sum::<u64>());
+    done(&federation.operator(IT, &["coverage", "set", "site", "2020", "partial", "--json"]));
+    let next = close(&federation, IT);
+    until(&federation, "the other one cosigns", || is_witnessed(&federation, IT, next, 1));
 }

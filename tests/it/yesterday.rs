@@ -8,29 +8,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use accord_tests::{Federation, Running, seeded::from_environment};
+use accord_tests::{
+    Federation, Running,
+    folder::{copy, replace},
+    seeded::from_environment,
+};
 
 use crate::load::{ES, IT, next_file};
 
 const NODE: &str = "IT-AGENCY/node";
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-fn replace(from: &Path, to: &Path) {
-    fs::remove_dir_all(to).unwrap();
-    copy(from, to);
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-}
 
 // Its files, without the operator's profile and what administrators have signed from, which are not read by it.
 fn files(folder: &Path, below: &str, found: &mut Vec<String>) {
