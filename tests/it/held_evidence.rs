@@ -73,7 +73,7 @@ fn until_it_is(stage: &Stage, id: &str, word: &str) {
 fn that_a_request_was_held_and_then_answered_or_expired_is_proved_by_the_partners_log() {
     let federation = Federation::new(&[ES, IT, DK]);
     federation.install_policy(IT, ROWS);
-    let stage = Stage::now(federation);
+    let stage = Stage::of(federation);
     let _nodes: Vec<_> = [ES, IT, DK].iter().map(|member| stage.start(member)).collect();
     stage.federation.hire(IT, "giulia", "approver");
     let (first, kept_first) = ask(&stage, "held.json");

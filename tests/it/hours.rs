@@ -23,16 +23,15 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    // At ten past a full hour, so that none comes by itself.
     fn new(members: &[&str]) -> Self {
-        let stage = Self::now(Federation::new(members));
-        stage.clock.go_to(next_hour(stage.clock.now()).plus(600_000));
-        stage
+        Self::of(Federation::new(members))
     }
 
-    /// A federation at the time that it is.
-    pub(crate) fn now(federation: Federation) -> Self {
-        Self { clock: SetClock::new(&federation.path().join("clock")), federation }
+    /// A federation at ten past a full hour, so that none comes by itself.
+    pub(crate) fn of(federation: Federation) -> Self {
+        let stage = Self { clock: SetClock::new(&federation.path().join("clock")), federation };
+        stage.clock.go_to(next_hour(stage.clock.now()).plus(600_000));
+        stage
     }
 
     /// Starts a node, and waits until it has heard those who are there.

@@ -398,7 +398,8 @@ fn restored(stage: &Stage, italy: accord_tests::Running) {
     assert!(italy.stop());
     let checked = accord_node(&path, &["check-backup", "it.age", "--identity", "recovery.txt"]);
     assert_eq!(checked.code, 0, "{}", checked.stderr);
-    let made = accord_node(&path, &["restore", "it.age", "new", "--identity", "recovery.txt"]);
+    let of_it = ["--identity", "recovery.txt", "--federation", &stage.federation.id];
+    let made = accord_node(&path, &[["restore", "it.age", "new"].as_slice(), &of_it].concat());
     assert_eq!(made.code, 0, "{}", made.stderr);
     let _italy = accord_tests::Running::start(&path, "new");
     let verified = done(&stage.operator(&["audit", "verify"]));

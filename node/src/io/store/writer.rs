@@ -115,11 +115,14 @@ impl State {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut since_last = Stopwatch::start();
         loop {
-            // Where one waits already when the commit before it is done, more are about to come.
-            let (first, gather) = match jobs.try_recv() {
-                Ok(job) => (job, GATHER),
+            let first = match jobs.try_recv() {
+                Ok(job) => {
+                    // Where one waits already when the commit before it is done, more are about to come.
+                    thread::sleep(GATHER.saturating_sub(Duration::from_micros(since_last.us())));
+                    job
+                }
                 Err(mpsc::TryRecvError::Empty) => match jobs.recv() {
-                    Ok(job) => (job, Duration::ZERO),
+                    Ok(job) => job,
                     Err(mpsc::RecvError) => return,
                 },
                 Err(mpsc::TryRecvError::Disconnected) => return,
@@ -132,8 +135,7 @@ impl State {
                         batches.push(batch);
                         answers.push(answer);
                         if batches.len() < GROUP_MAX {
-                            let left = gather.saturating_sub(Duration::from_micros(since_last.us()));
-                            next = jobs.recv_timeout(left).ok();
+                            next = jobs.try_recv().ok();
                         }
                     }
                     Job::Compact(answer) => between = Some(Between::Compact(answer)),
