@@ -80,7 +80,7 @@ fn that_a_request_was_held_and_then_answered_or_expired_is_proved_by_the_partner
     let (second, kept_second) = ask(&stage, "second.json");
     // Not closed over it yet: it is only signed.
     let (code, early) = officer(&stage, &["evidence", "complete", "held.json"]);
-    assert_eq!((code, &early["result"]["statements"][0]["standing"]), (1, &json!("due")), "{early}");
+    assert_eq!((code, &early["result"]["statements"][0]["standing"]), (1, &json!("not_yet")), "{early}");
     close(&stage);
     let (what, held) = completed(&stage, "held.json");
     assert_eq!((what.as_str(), kind_of(&stage, held).as_str()), ("held", "held"));
