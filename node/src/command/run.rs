@@ -228,6 +228,8 @@ async fn serve(node: Arc<Node>, sockets: Sockets, mut stopped: oneshot::Receiver
         let serving = sockets.serve();
         tokio::pin!(serving);
         let mut hourly = tokio::time::interval(HOUSEKEEPING_EVERY);
+        // Hours in which the machine slept are not made up for.
+        hourly.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut serving => break,

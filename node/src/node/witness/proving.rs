@@ -27,6 +27,8 @@ use crate::{
 const MISSING_AFTER_MS: u64 = DAY_MS;
 /// How long a partner that gave none, or one that few have cosigned, is left alone.
 const AGAIN_AFTER_MS: u64 = 10 * MINUTE_MS;
+/// Proofs asked of one partner in a round, which is half a minute, at most: fewer than the 300 calls about logs that it answers a minute.
+const ASKED_PER_ROUND: usize = 100;
 /// How long proofs are kept for whoever completes evidence.
 const KEPT_MS: u64 = 30 * DAY_MS;
 /// How far an entry may lie from what its statement says of its time.
@@ -47,6 +49,24 @@ pub(in crate::node) struct Due {
 pub(in crate::node) struct Promises {
     open: BTreeMap<(NodeId, Hash), Due>,
     kept: usize,
+}
+
+impl Promises {
+    // What to ask for now; what is left out has its turn in later rounds.
+    fn due(&mut self, now: UnixMs) -> BTreeMap<NodeId, Vec<Hash>> {
+        let mut due: BTreeMap<NodeId, Vec<Hash>> = BTreeMap::new();
+        for ((member, subject), one) in &mut self.open {
+            if one.from > now || one.asked_at.plus(AGAIN_AFTER_MS) > now {
+                continue;
+            }
+            let of_member = due.entry(member.clone()).or_default();
+            if of_member.len() < ASKED_PER_ROUND {
+                one.asked_at = now;
+                of_member.push(*subject);
+            }
+        }
+        due
+    }
 }
 
 /// Why a proof is not believed.
@@ -165,18 +185,9 @@ impl Node {
         promises.open.insert((promise.member, promise.subject), due);
     }
 
-    /// Statements whose proofs are to be asked for now, by partner.
+    /// Statements whose proofs are to be asked for now, by partner: not more than it answers. The others have their turn in later rounds.
     pub(crate) fn due_proofs(&self) -> BTreeMap<NodeId, Vec<Hash>> {
-        let now = clock::now();
-        let mut due: BTreeMap<NodeId, Vec<Hash>> = BTreeMap::new();
-        let mut promises = self.promises();
-        for ((member, subject), one) in &mut promises.open {
-            if one.from <= now && one.asked_at.plus(AGAIN_AFTER_MS) <= now {
-                one.asked_at = now;
-                due.entry(member.clone()).or_default().push(*subject);
-            }
-        }
-        due
+        self.promises().due(clock::now())
     }
 
     /// Says of statements that are not proven a day after they could be that they are missing, once. Blocks on the store.
@@ -311,5 +322,39 @@ impl Node {
             return Ok(Some(proof.to_string().into_bytes()));
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_partner_is_asked_for_more_than_it_answers_and_every_proof_has_its_turn() {
+        let (spain, italy): (NodeId, NodeId) = ("ES-AGENCY".parse().unwrap(), "IT-AGENCY".parse().unwrap());
+        let start = UnixMs(1_000_000_000);
+        let due = |from| Due { from, asked_at: UnixMs(0), is_missed: false };
+        let mut promises = Promises::default();
+        for number in 0..1_000u64 {
+            promises.open.insert((italy.clone(), Hash::of(&number.to_be_bytes())), due(start));
+        }
+        promises.open.insert((spain.clone(), Hash::of(b"one")), due(start));
+        promises.open.insert((spain.clone(), Hash::of(b"another")), due(start.plus(5 * MINUTE_MS)));
+        let mut asked: BTreeMap<(NodeId, Hash), Vec<u64>> = BTreeMap::new();
+        for round in 0..40u64 {
+            for (member, subjects) in promises.due(start.plus(round * MINUTE_MS / 2)) {
+                assert!(subjects.len() <= 100, "{member} in round {round}: {}", subjects.len());
+                for subject in subjects {
+                    asked.entry((member.clone(), subject)).or_default().push(round);
+                }
+            }
+        }
+        assert_eq!(asked.len(), 1_002);
+        for ((member, _), rounds) in &asked {
+            assert!(*member == spain || rounds[0] < 10, "{member}: {rounds:?}");
+            assert!(rounds.windows(2).all(|pair| pair[1] - pair[0] >= 20), "{member}: {rounds:?}");
+        }
+        assert_eq!(asked[&(spain.clone(), Hash::of(b"one"))], [0, 20]);
+        assert_eq!(asked[&(spain, Hash::of(b"another"))], [10, 30]);
     }
 }
