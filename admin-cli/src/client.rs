@@ -86,7 +86,7 @@ impl Client {
                 Failure::refused(
                     "NODE-REFUSED",
                     format!("your own node at {node} does not accept your key: {error:#}"),
-                    "check that you use the right --profile and that your card or staff entry is valid",
+                    "check that you use the right --profile, that your card or staff entry is valid, and that no more than four commands run with this key at once",
                 )
             })?;
         if let Some(hello) = hello.result {
