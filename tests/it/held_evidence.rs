@@ -24,11 +24,14 @@ fn officer(stage: &Stage, arguments: &[&str]) -> (i32, Value) {
 
 // Asks, and keeps the evidence in a file of this name; the request's id, and the id of the answer that is kept.
 fn ask(stage: &Stage, file: &str) -> (String, String) {
+    let before = kept(stage);
     let ask = ["ask", "seizures-year-drug", "--from", IT, "--period", "2021..2024", "--wait", "1", "--evidence", file];
     let (code, said) = officer(stage, &ask);
     assert_eq!((code, &said["result"]["partners"][0]["status"]), (1, &json!("held")), "{said}");
     let id = said["result"]["partners"][0]["request_id"].as_str().unwrap().to_owned();
-    (id, kept(stage).last().unwrap()["id"].as_str().unwrap().to_owned())
+    // Those of one second are in no order.
+    let new = kept(stage).into_iter().find(|answer| before.iter().all(|other| other["id"] != answer["id"]));
+    (id, new.unwrap()["id"].as_str().unwrap().to_owned())
 }
 
 fn kept(stage: &Stage) -> Vec<Value> {
