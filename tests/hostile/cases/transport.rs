@@ -31,6 +31,8 @@ const KEY_UPDATE: u64 = 0xe;
 const QUIET: Duration = Duration::from_millis(500);
 /// Key updates, in order and in a storm.
 const UPDATES: u64 = 300;
+/// Packets after which the node has updated its keys by itself: quinn does so first within 1,000.
+const OWN_UPDATE_WITHIN: u32 = 1100;
 /// Bytes of each of eight streams that are the connection's window in all.
 const STREAM_BYTES: usize = 128 << 10;
 /// Most bytes of frames in a packet.
@@ -92,8 +94,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "C32",
             "key updates",
-            "300 key updates with a call under each; then 300 without waiting",
-            "each is followed in order; the storm is followed or ends this one connection; nobody else notices",
+            "300 key updates with a call under each; then 300 without waiting; then pings until the node updates its keys",
+            "each is followed in order; the storm is followed or ends this one connection; nobody else notices; the node updates its keys and serves on",
             "connected peer=ES-AGENCY",
             key_updates,
         ),
@@ -423,7 +425,7 @@ fn key_updates(stage: &mut Stage) -> Outcome {
         storm.wait_for(QUIET, |_| false);
         Ok(storm.closed.clone())
     })?;
-    match end {
+    let seen = match end {
         None if ask(&mut storm, 0) => Ok(format!("{UPDATES} updates followed, and a storm of {UPDATES} too")),
         // What cannot be opened any more is dropped, and the connection ends by time (RFC 9001, 6.4).
         None => {
@@ -433,5 +435,30 @@ fn key_updates(stage: &mut Stage) -> Outcome {
             Ok(format!("{UPDATES} updates followed; a storm of {UPDATES} is {closed}"))
         }
         Some(closed) => Err(format!("a storm of key updates is {closed}")),
+    }?;
+    Ok(format!("{seen}; {}", own_update(connect(stage)?, ask)?))
+}
+
+// The node's own key update: after how many pings it comes, if a call is answered after it.
+fn own_update(mut puppet: Puppet, ask: impl Fn(&mut Puppet, u64) -> bool) -> Outcome {
+    let mut pings = 0;
+    while puppet.followed_updates() == 0 && pings < OWN_UPDATE_WITHIN {
+        let before = puppet.came.len();
+        // Two at a time are acknowledged at once (RFC 9000, 13.2.2).
+        for _ in 0..2 {
+            puppet.send(ONE_RTT, &[0x01]);
+        }
+        pings += 1;
+        puppet.wait(|puppet| puppet.came.len() > before);
+        if puppet.came.len() == before {
+            return Err(format!("after {pings} packets the node falls silent: {:?}", puppet.closed));
+        }
     }
+    if puppet.followed_updates() == 0 {
+        return Err(format!("after {pings} packets the node has not updated its keys: {:?}", puppet.closed));
+    }
+    if !ask(&mut puppet, 0) {
+        return Err(format!("after the node's own key update a call is not answered: {:?}", puppet.closed));
+    }
+    Ok(format!("the node's own update came after {pings} packets"))
 }

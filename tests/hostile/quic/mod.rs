@@ -2,4 +2,5 @@
 
 pub(crate) mod frames;
 pub(crate) mod packet;
+pub(crate) mod phases;
 pub(crate) mod puppet;

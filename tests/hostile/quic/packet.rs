@@ -3,7 +3,7 @@
 use rustls::{
     Side,
     crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
-    quic::{DirectionalKeys, Keys, Version},
+    quic::{DirectionalKeys, HeaderProtectionKey, Keys, PacketKey, Version},
 };
 
 /// QUIC version 1.
@@ -203,27 +203,44 @@ fn first_packet(rest: &mut &[u8], id_len: usize) -> Option<Came> {
     Some(Came::Protected { space, from, number_at, bytes: whole[..number_at + length].to_vec() })
 }
 
-/// Takes the protection off: packet number and frames; nothing if it does not open. `expected` is the next packet number.
-pub(crate) fn open(
-    keys: &DirectionalKeys,
-    number_at: usize,
-    mut bytes: Vec<u8>,
-    expected: u64,
-) -> Option<(u64, Vec<u8>)> {
-    let sample = bytes.get(number_at + NUMBER_LEN..number_at + NUMBER_LEN + TAG_LEN)?.to_vec();
-    let (head, tail) = bytes.split_at_mut(number_at);
-    keys.header.decrypt_in_place(&sample, &mut head[0], &mut tail[..NUMBER_LEN]).ok()?;
-    let length = usize::from(bytes[0] & 3) + 1;
-    let short = bytes[number_at..number_at + length].iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-    let window = 1u64 << (8 * length);
-    // The number with these low bits that is nearest to the expected one.
-    let mut number = (expected & !(window - 1)) | short;
-    if number + window / 2 <= expected {
-        number += window;
-    } else if number > expected + window / 2 && number >= window {
-        number -= window;
+/// A packet whose header is bare, and whose frames are not.
+pub(crate) struct Bare {
+    /// The packet number.
+    pub(crate) number: u64,
+    /// The bit that tells the keys of a packet with a short header from the ones before.
+    pub(crate) phase: bool,
+    header: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl Bare {
+    /// Takes the protection off a header; nothing if the packet is too short. `expected` is the next packet number.
+    pub(crate) fn of(
+        key: &dyn HeaderProtectionKey,
+        number_at: usize,
+        mut bytes: Vec<u8>,
+        expected: u64,
+    ) -> Option<Self> {
+        let sample = bytes.get(number_at + NUMBER_LEN..number_at + NUMBER_LEN + TAG_LEN)?.to_vec();
+        let (head, tail) = bytes.split_at_mut(number_at);
+        key.decrypt_in_place(&sample, &mut head[0], &mut tail[..NUMBER_LEN]).ok()?;
+        let length = usize::from(bytes[0] & 3) + 1;
+        let short = bytes[number_at..number_at + length].iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let window = 1u64 << (8 * length);
+        // The number with these low bits that is nearest to the expected one.
+        let mut number = (expected & !(window - 1)) | short;
+        if number + window / 2 <= expected {
+            number += window;
+        } else if number > expected + window / 2 && number >= window {
+            number -= window;
+        }
+        let sealed = bytes.split_off(number_at + length);
+        Some(Self { number, phase: bytes[0] & 4 != 0, header: bytes, sealed })
     }
-    let mut payload = bytes.split_off(number_at + length);
-    let opened = keys.packet.decrypt_in_place(number, &bytes, &mut payload).ok()?.to_vec();
-    Some((number, opened))
+
+    /// The frames; nothing if they are not under this key.
+    pub(crate) fn opened(&self, key: &dyn PacketKey) -> Option<Vec<u8>> {
+        let mut payload = self.sealed.clone();
+        Some(key.decrypt_in_place(self.number, &self.header, &mut payload).ok()?.to_vec())
+    }
 }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use accord_edge::{clock::Stopwatch, random};
-use rustls::quic::{ClientConnection, KeyChange, Keys, Secrets, Version};
+use rustls::quic::{ClientConnection, KeyChange, Keys, Version};
 
 use super::{
     frames::{self, Frame},
-    packet::{self, Came, Kind, Long, V1, put_varint, varint},
+    packet::{self, Bare, Came, Kind, Long, V1, put_varint, varint},
+    phases::Phases,
 };
 use crate::{stage::fresh_network, tls::Hello};
 
@@ -80,9 +81,8 @@ pub(crate) struct Puppet {
     /// Bytes that came so far.
     pub(crate) received: u64,
     confirmed: bool,
-    // What later keys are made of, and the bit that tells them apart.
-    later: Option<Secrets>,
-    phase: bool,
+    // Once the handshake is over.
+    phases: Option<Phases>,
 }
 
 /// Transport parameters that let the server send on our streams; `id` must be in them.
@@ -137,8 +137,7 @@ impl Puppet {
             sent: 0,
             received: 0,
             confirmed: false,
-            later: None,
-            phase: false,
+            phases: None,
         }
     }
 
@@ -246,7 +245,10 @@ impl Puppet {
         match space {
             INITIAL => long.seal_padded(keys, number, frames),
             HANDSHAKE => long.seal(keys, number, frames),
-            _ => packet::seal_short(keys, &self.server_id, number, self.phase, frames),
+            _ => {
+                let phase = self.phases.as_ref().is_some_and(Phases::phase);
+                packet::seal_short(keys, &self.server_id, number, phase, frames)
+            }
         }
     }
 
@@ -258,10 +260,13 @@ impl Puppet {
 
     /// Goes over to the next keys (RFC 9001, 6), whether the server has seen the last ones or not.
     pub(crate) fn update_keys(&mut self) {
-        let next = self.later.as_mut().expect("the handshake is over").next_packet_keys();
         let keys = self.spaces[ONE_RTT].keys.as_mut().expect("the handshake is over");
-        (keys.local.packet, keys.remote.packet) = (next.local, next.remote);
-        self.phase = !self.phase;
+        self.phases.as_mut().expect("the handshake is over").advance(keys);
+    }
+
+    /// How many key updates of the server were followed.
+    pub(crate) fn followed_updates(&self) -> u32 {
+        self.phases.as_ref().map_or(0, Phases::followed)
     }
 
     /// Whether the handshake has come as far as keys of a space.
@@ -322,8 +327,12 @@ impl Puppet {
         packet::split(datagram, ID_LEN).into_iter().find_map(|came| {
             let Came::Protected { space, number_at, bytes, .. } = came else { return None };
             let keys = self.spaces[space].keys.as_ref()?;
-            let expected = self.spaces[space].seen.last().map_or(0, |last| last + 1);
-            frames::parse(&packet::open(&keys.remote, number_at, bytes, expected)?.1)
+            let bare = Bare::of(&*keys.remote.header, number_at, bytes, self.expected(space))?;
+            let payload = match &self.phases {
+                Some(phases) if space == ONE_RTT => phases.peek(keys, &bare)?.0,
+                _ => bare.opened(&*keys.remote.packet)?,
+            };
+            frames::parse(&payload)
         })
     }
 
@@ -347,9 +356,7 @@ impl Puppet {
                 self.send_hello();
             }
             Came::Protected { space, from, number_at, bytes } => {
-                let Some(keys) = &self.spaces[space].keys else { return };
-                let expected = self.spaces[space].seen.last().map_or(0, |last| last + 1);
-                let Some((number, payload)) = packet::open(&keys.remote, number_at, bytes, expected) else { return };
+                let Some((number, payload)) = self.open(space, number_at, bytes) else { return };
                 if !from.is_empty() {
                     self.server_id = from;
                 }
@@ -360,6 +367,23 @@ impl Puppet {
                 }
             }
         }
+    }
+
+    // The next packet number.
+    fn expected(&self, space: usize) -> u64 {
+        self.spaces[space].seen.last().map_or(0, |last| last + 1)
+    }
+
+    // Packet number and frames; nothing if it does not open.
+    fn open(&mut self, space: usize, number_at: usize, bytes: Vec<u8>) -> Option<(u64, Vec<u8>)> {
+        let expected = self.expected(space);
+        let keys = self.spaces[space].keys.as_mut()?;
+        let bare = Bare::of(&*keys.remote.header, number_at, bytes, expected)?;
+        let payload = match &mut self.phases {
+            Some(phases) if space == ONE_RTT => phases.open(keys, &bare)?,
+            _ => bare.opened(&*keys.remote.packet)?,
+        };
+        Some((bare.number, payload))
     }
 
     fn take_frames(&mut self, space: usize, payload: &[u8]) {
@@ -413,7 +437,7 @@ impl Puppet {
                 Some(KeyChange::Handshake { keys }) => self.spaces[HANDSHAKE].keys = Some(keys),
                 Some(KeyChange::OneRtt { keys, next }) => {
                     self.spaces[ONE_RTT].keys = Some(keys);
-                    self.later = Some(next);
+                    self.phases = Some(Phases::new(next));
                 }
                 None => return,
             }
