@@ -112,3 +112,46 @@ fn that_a_request_was_held_and_then_answered_or_expired_is_proved_by_the_partner
     let (what, expired) = completed(&stage, &file_of(&stage, &kept_second));
     assert_eq!((what.as_str(), kind_of(&stage, expired).as_str()), ("expired", "expired"));
 }
+
+#[test]
+fn a_decision_of_which_nobody_says_for_a_day_that_it_arrived_is_in_the_log_once() {
+    let federation = Federation::new(&[ES, IT, DK]);
+    federation.install_policy(IT, ROWS);
+    let stage = Stage::of(federation);
+    let es = stage.start(ES);
+    let it = stage.start(IT);
+    stage.federation.hire(IT, "giulia", "approver");
+    let [(first, _), (second, _)] = ["first.json", "second.json"].map(|file| ask(&stage, file));
+    let approve = |id: &str| {
+        let said = stage.run("giulia", &["inbox", "approve", id, "--yes"]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    };
+    approve(&first);
+    stage.until("a receipt", || stage.entries(IT, "receipt").len() == 1);
+    assert!(es.stop());
+    approve(&second);
+    let missing = || stage.entries(IT, "no-receipt");
+
+    stage.clock.go_on(23 * HOUR_S);
+    // Whatever is due is done within a minute of the node's clock.
+    stage.clock.go_on(120);
+    stage.operator(IT, &["audit", "close"]);
+    assert_eq!(missing(), [] as [Value; 0]);
+    stage.clock.go_on(2 * HOUR_S);
+    stage.until("the receipt is missed", || !missing().is_empty());
+    let [entry] = missing().try_into().unwrap();
+    assert_eq!(entry["detail"]["request_id"].as_str().unwrap()[..second.len()], second);
+    assert_eq!((&entry["detail"]["requester"], &entry["detail"]["actor"]), (&json!(ES), &json!("node")));
+
+    // Neither the next hour nor a start says it again.
+    assert!(it.stop());
+    let _it = stage.start(IT);
+    stage.clock.go_on(HOUR_S);
+    stage.operator(IT, &["audit", "close"]);
+    let _es = stage.start(ES);
+    stage.until("it comes after all", || {
+        stage.clock.go_on(60);
+        stage.entries(IT, "receipt").len() == 2
+    });
+    assert_eq!(missing().len(), 1);
+}

@@ -2,7 +2,10 @@
 
 use std::{thread, time::Duration};
 
-use accord_protocol::time::{DAY_MS, UnixMs};
+use accord_protocol::{
+    suspend::{Target, Way},
+    time::{DAY_MS, UnixMs},
+};
 use accord_tests::{
     Federation, Running, Said,
     folder::{copy, replace},
@@ -65,7 +68,8 @@ impl Stage {
         said["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == code)
     }
 
-    fn entries(&self, member: &str, kind: &str) -> Vec<Value> {
+    /// Entries of one kind in a member's log.
+    pub(crate) fn entries(&self, member: &str, kind: &str) -> Vec<Value> {
         let shown = self.operator(member, &["audit", "show", "--kind", kind, "--limit", "1000"]);
         shown["result"]["entries"].as_array().unwrap().clone()
     }
@@ -290,4 +294,41 @@ fn details_of_months_that_are_over_cannot_be_read_any_more_not_even_in_a_store_o
     let _node = stage.start(IT);
     let of_before = declared();
     assert_eq!((&of_before["seq"], &of_before["detail"]), (&seq, &Value::Null));
+}
+
+#[test]
+fn a_clock_that_is_behind_is_in_the_log_and_so_is_who_set_its_mark_anew() {
+    let stage = Stage::new(&[ES, IT]);
+    let federation = &stage.federation;
+    let _es = stage.start(ES);
+    let it = stage.start(IT);
+    let mark = |status: &Value| status["result"]["clock"]["mark"].as_str().unwrap().parse::<UnixMs>().unwrap();
+    stage.until("what the partner says of the time is kept", || {
+        mark(&stage.operator(IT, &["status"])) > accord_edge::clock::now().plus(300_000)
+    });
+    assert_eq!(stage.entries(IT, "clock"), [] as [Value; 0]);
+    assert!(it.stop());
+
+    // The machine's own time: ten minutes behind, or more.
+    let behind = SetClock::new(&federation.path().join("clock-behind"));
+    let _it = behind.start(&federation.path(), "IT-AGENCY/node");
+    let said = || {
+        let show = ["--profile", "IT-AGENCY/node/operator", "--json", "audit", "show", "--kind", "clock"];
+        let said = behind.accord(&federation.path(), &show).json();
+        said["result"]["entries"].as_array().unwrap().clone()
+    };
+    let states =
+        || said().iter().map(|entry| entry["detail"]["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    stage.until("the clock is behind", || states() == ["behind"]);
+    let [first] = said().try_into().unwrap();
+    let [shows, due] = ["shows", "mark"].map(|name| first["detail"][name].as_str().unwrap().parse::<UnixMs>().unwrap());
+    assert!(shows.plus(300_000) < due, "{first}");
+    assert_eq!(first["detail"]["actor"], "node");
+
+    federation.suspend(IT, (Way::Lifts, Target::Clock, IT), &[1, 2], "reset.accord");
+    let published = federation.publish(IT, &["reset.accord"]);
+    assert_eq!(published.code, 0, "{}{}", published.stdout, published.stderr);
+    stage.until("it is right by its new mark", || states() == ["behind", "set-anew", "right"]);
+    let reset = federation.document("reset.accord").hash().to_string();
+    assert_eq!(said()[1]["detail"]["document"], reset);
 }

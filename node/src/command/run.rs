@@ -20,8 +20,8 @@ use super::Refused;
 
 /// How often what need not be kept is removed.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
-/// How often the room on the disk is looked at.
-const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(2);
+/// How often the room on the disk and the clock are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long whoever waits for a write that was interrupted has to be told so.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// How long work that was under way then may take to notice it.
@@ -222,7 +222,7 @@ impl Patience {
 /// Serves until somebody stops it, or the store must be opened again.
 async fn serve(node: Arc<Node>, sockets: Sockets, mut stopped: oneshot::Receiver<()>) -> End {
     let closing_log = tokio::spawn(keep_closing_log(Arc::clone(&node)));
-    let looking = tokio::spawn(keep_looking_at_disk(Arc::clone(&node)));
+    let looking = tokio::spawn(keep_looking(Arc::clone(&node)));
     let mut end = End::Stopped;
     {
         let serving = sockets.serve();
@@ -279,13 +279,17 @@ fn keep_house(node: &Arc<Node>) {
     });
 }
 
-/// Looks whether there is room on the disk, and goes on where there is again.
-async fn keep_looking_at_disk(node: Arc<Node>) {
+/// Looks whether there is room on the disk, and goes on where there is again; and whether the clock is right.
+async fn keep_looking(node: Arc<Node>) {
     loop {
         let worker = Arc::clone(&node);
         // One that panics is counted where all panics are.
-        let _ = tokio::task::spawn_blocking(move || worker.look_at_disk()).await;
-        tokio::time::sleep(LOOK_AT_DISK_EVERY).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            worker.look_at_disk();
+            worker.look_at_clock();
+        })
+        .await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

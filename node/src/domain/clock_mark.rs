@@ -83,11 +83,11 @@ impl ClockMark {
         }
     }
 
-    /// Sets the mark anew, as two administrators said at `at` in the document of this hash; once for each document.
-    pub fn set_anew(&mut self, document: Hash, at: UnixMs, now: UnixMs) {
+    /// Sets the mark anew, as two administrators said at `at` in the document of this hash; once for each document. Whether it did.
+    pub fn set_anew(&mut self, document: Hash, at: UnixMs, now: UnixMs) -> bool {
         let mut resets = self.mark.resets.as_slice().to_vec();
         if resets.contains(&document) {
-            return;
+            return false;
         }
         resets.push(document);
         resets.drain(..resets.len().saturating_sub(RESETS_MAX));
@@ -96,6 +96,7 @@ impl ClockMark {
             from: Text::new("administrators, who set it anew").unwrap_or_default(),
             resets: Bounded::new(resets).unwrap_or_default(),
         };
+        true
     }
 
     /// The mark, if it is to be kept now.

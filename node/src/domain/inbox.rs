@@ -22,6 +22,8 @@ use super::provide::About;
 pub const WAITING_MAX: usize = 200;
 /// Requests of one member that are kept in all, at most: those that were decided, too.
 pub const KEPT_MAX: usize = accord_protocol::held::LISTED_MAX;
+/// How long after a decision the asker's word that it arrived is waited for before the log says that it is missing (`trust.md` 4.3).
+pub const RECEIPT_WITHIN_MS: u64 = DAY_MS;
 /// How long a request is kept after it was decided.
 pub const KEEP_MS: u64 = 30 * DAY_MS;
 
@@ -107,6 +109,7 @@ impl Held {
             state_seq: self.state_seq,
             is_open: self.is_open(),
             has_receipt: !self.receipt.as_slice().is_empty(),
+            is_missed: false,
         }
     }
 }
@@ -130,6 +133,8 @@ pub struct Line {
     pub is_open: bool,
     /// Whether the asker has said that it knows.
     pub has_receipt: bool,
+    /// Whether it was named as one whose receipt is missing.
+    pub is_missed: bool,
 }
 
 /// All held requests, in memory, by the hash of the body.
@@ -180,6 +185,26 @@ impl Inbox {
     pub fn expired(&self, now: UnixMs) -> Vec<Hash> {
         let over = self.lines.iter().filter(|(_, line)| line.is_open && line.wanted_until < now);
         over.map(|(hash, _)| *hash).collect()
+    }
+
+    /// Requests of whose decision the asker should have said by now that it arrived; each is named once.
+    pub fn miss_receipts(&mut self, now: UnixMs) -> Vec<Hash> {
+        let missing = self.lines.iter_mut().filter(|(_, line)| {
+            !line.is_open && !line.has_receipt && !line.is_missed && line.changed_at.plus(RECEIPT_WITHIN_MS) < now
+        });
+        missing
+            .map(|(hash, line)| {
+                line.is_missed = true;
+                *hash
+            })
+            .collect()
+    }
+
+    /// One of them was not entered, and is to be named again.
+    pub fn still_missed(&mut self, body_hash: &Hash) {
+        if let Some(line) = self.lines.get_mut(body_hash) {
+            line.is_missed = false;
+        }
     }
 
     /// Requests that were decided long ago.

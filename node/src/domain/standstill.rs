@@ -16,7 +16,7 @@ pub enum Standstill {
     },
     /// The clock is wrong.
     #[error(
-        "the clock of your node's machine is behind: it shows {now}, and it was {mark} already ({from}); set the clock, or have two administrators set the mark anew"
+        "the clock of your node's machine is behind: it shows {now}, and it was {mark} already ({from}); set the clock, or have two administrators set the mark anew (accord trust clock-reset)"
     )]
     Clock {
         /// What it shows.

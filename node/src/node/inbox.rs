@@ -215,6 +215,40 @@ impl Node {
         }
     }
 
+    /// Enters decisions of which the asker has not said for a day that they arrived, each once. Blocks on the store.
+    pub fn miss_receipts(&self) {
+        let missed = self.inbox().miss_receipts(clock::now());
+        for body_hash in missed {
+            if let Err(error) = self.enter_missing_receipt(&body_hash) {
+                tracing::error!(%error, "a missing receipt cannot be entered in the audit log");
+                self.inbox().still_missed(&body_hash);
+            }
+        }
+    }
+
+    fn enter_missing_receipt(&self, body_hash: &Hash) -> Result<(), StoreError> {
+        let Some((held, _alone)) = self.alone_with(body_hash)? else { return Ok(()) };
+        let Some(said) = self.store.replay(&held.officer, &held.request_id)? else { return Ok(()) };
+        if !held.receipt.as_slice().is_empty() {
+            return Ok(());
+        }
+        let detail = json!({
+            "request_id": held.request_id.to_string(), "body_hash": body_hash.to_string(), "requester": held.requester.as_str(),
+            "reply_hash": Hash::of(said.head.as_slice()).to_string(), "decided_at": held.changed_at.to_string(),
+        });
+        let standing = self.standing();
+        let entry = Happening::new(EventKind::NoReceipt, &Actor::Node, detail);
+        let entry = entry.about(Label::Request, standing.trust().federation(), held.envelope.payload.as_slice());
+        // A start before this one may have entered it.
+        for seq in self.store.about(&entry.subject)? {
+            if self.store.entry(seq)?.is_some_and(|entry| entry.kind == EventKind::NoReceipt) {
+                return Ok(());
+            }
+        }
+        tracing::warn!(peer = %held.requester, request = %held.request_id, "its asker has not said for a day that the decision arrived");
+        self.record(&entry)
+    }
+
     /// Forgets requests that were decided long ago, here and elsewhere, and standing approvals that are over. Blocks on the store.
     pub fn forget_requests(&self) {
         let now = clock::now();

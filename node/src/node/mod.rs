@@ -113,6 +113,8 @@ pub struct Node {
     contacts: Mutex<Contacts>,
     hints: Mutex<Hints>,
     clock_mark: Mutex<ClockMark>,
+    // As the log says last, of this start.
+    clock_said_behind: Mutex<bool>,
     learning: Mutex<Learning>,
     // Since when others are greeted, and whether the first round of it is over.
     greeting_since: OnceLock<Stopwatch>,
@@ -317,6 +319,7 @@ impl Node {
             freshness: Mutex::new(Freshness::new(store.greetings()?)),
             contacts: Mutex::default(),
             hints: Mutex::default(),
+            clock_said_behind: Mutex::new(false),
             clock_mark: Mutex::new(ClockMark::new(store.clock_mark()?)),
             learning: Mutex::default(),
             greeting_since: OnceLock::new(),

@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use accord_edge::clock::{self, Stopwatch};
-use accord_protocol::{id::NodeId, message::Notice, roster::MemberState, suspend::Target, time::UnixMs, trust::Trust};
+use accord_protocol::{
+    id::NodeId, log::EventKind, message::Notice, roster::MemberState, suspend::Target, time::UnixMs, trust::Trust,
+};
+use serde_json::json;
 
-use super::{Node, Standing, notice};
+use super::{
+    Node, Standing,
+    journal::{Actor, Happening},
+    notice,
+};
 use crate::{
     domain::{
         clock_mark::{Mark, foreign_times, others, resets},
@@ -90,14 +97,33 @@ impl Node {
     pub(super) fn mark_documents(&self) -> Result<(), StoreError> {
         let (standing, now, me) = (self.standing(), clock::now(), &self.config.member);
         let trust = standing.trust();
+        let mut batch = Batch::default();
         let mut mark = self.clock_mark();
         for (document, at) in resets(trust, me) {
-            mark.set_anew(document, at, now);
+            if mark.set_anew(document, at, now) {
+                let entry = clock_happening("set-anew", now, mark.mark());
+                self.enter(&mut batch, &entry.with("document", json!(document.to_string())))?;
+            }
         }
         mark.see_documents(foreign_times(trust, me), now);
         let to_keep = mark.to_keep();
         drop(mark);
-        self.keep_mark(to_keep)
+        self.keep_mark(batch, to_keep)
+    }
+
+    /// Enters that the clock is behind its mark, or no longer, since that was last looked at. Blocks on the store.
+    pub fn look_at_clock(&self) {
+        let now = clock::now();
+        let (mark, is_behind) = self.clock_state(now);
+        let mut said = self.clock_said_behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *said == is_behind {
+            return;
+        }
+        let state = if is_behind { "behind" } else { "right" };
+        match self.record(&clock_happening(state, now, &mark)) {
+            Ok(()) => *said = is_behind,
+            Err(error) => tracing::error!(%error, state, "what the clock shows cannot be entered in the audit log"),
+        }
     }
 
     /// Raises the clock's mark by what members have said last. Blocks on the store.
@@ -111,12 +137,11 @@ impl Node {
         mark.see_members(members.len(), said, clock::now());
         let to_keep = mark.to_keep();
         drop(mark);
-        self.keep_mark(to_keep)
+        self.keep_mark(Batch::default(), to_keep)
     }
 
-    fn keep_mark(&self, mark: Option<Mark>) -> Result<(), StoreError> {
+    fn keep_mark(&self, mut batch: Batch, mark: Option<Mark>) -> Result<(), StoreError> {
         let Some(mark) = mark else { return Ok(()) };
-        let mut batch = Batch::default();
         batch.put_clock_mark(&mark);
         self.store.commit(batch).map(|_| ())
     }
@@ -183,4 +208,11 @@ impl Node {
         });
         members.map(|member| &member.node_id)
     }
+}
+
+// What the clock shows and what it should: `state` is `behind`, `right` or `set-anew`.
+fn clock_happening(state: &str, now: UnixMs, mark: &Mark) -> Happening {
+    let detail =
+        json!({ "state": state, "shows": now.to_string(), "mark": mark.at.to_string(), "from": mark.from.as_str() });
+    Happening::new(EventKind::Clock, &Actor::Node, detail)
 }

@@ -32,7 +32,7 @@ crate::codes! {
         Stopped = 3 "stopped",
         /// Settings differ from those of the start before.
         Settings = 4 "settings",
-        /// The clock was behind its mark, or its mark was set anew.
+        /// The clock is behind its mark, or no longer, or its mark was set anew.
         Clock = 5 "clock",
         /// An own officer's request was handed on to a partner.
         Asked = 10 "asked",
@@ -54,8 +54,8 @@ crate::codes! {
         Refusals = 25 "refusals",
         /// The asker has said that a decision arrived.
         Receipt = 26 "receipt",
-        /// A partner was shown what it may see.
-        View = 27 "view",
+        /// For a day the asker has not said that a decision arrived.
+        NoReceipt = 28 "no-receipt",
         /// An approver said yes or no to a request.
         Verdict = 30 "verdict",
         /// A standing approval was signed, or ended.

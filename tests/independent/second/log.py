@@ -18,7 +18,7 @@ from second.trust import Trust
 
 KINDS = {
     1: "padding", 2: "started", 3: "stopped", 4: "settings", 5: "clock", 10: "asked", 11: "heard", 12: "recalled",
-    20: "answered", 21: "refused", 22: "held", 23: "withdrawn", 24: "expired", 25: "refusals", 26: "receipt", 27: "view",
+    20: "answered", 21: "refused", 22: "held", 23: "withdrawn", 24: "expired", 25: "refusals", 26: "receipt", 28: "no-receipt",
     30: "verdict", 31: "standing", 40: "import", 41: "import-refused", 42: "undone", 43: "erased", 44: "coverage",
     45: "rates", 46: "compacted", 50: "edition", 51: "edition-withdrawn", 52: "proposal", 53: "proposal-rejected",
     54: "partner-withdrew", 60: "document", 61: "contradiction", 70: "retention", 71: "read", 72: "fork",

@@ -178,7 +178,10 @@ fn words(kind: &str, detail: &Value) -> String {
         ),
         "refused" => format!("{}: {}", of("refusal"), of("why")),
         "refusals" => format!("more than have entries of their own: {}", of("counts")),
-        "held" | "withdrawn" | "expired" | "receipt" | "recalled" => format!("request {}", short("request_id")),
+        "held" | "withdrawn" | "expired" | "receipt" | "no-receipt" | "recalled" => {
+            format!("request {}", short("request_id"))
+        }
+        "clock" => format!("{}: it shows {}, its mark is {} ({})", of("state"), of("shows"), of("mark"), of("from")),
         "verdict" => format!("request {}: {}", short("request_id"), of("verdict")),
         "import" | "import-refused" => {
             format!("{} {}: {}", of("import"), of("kind"), field(detail, "/file/name"))

@@ -67,12 +67,16 @@ impl Partners {
         }
     }
 
-    /// Ends what nobody decided in time, for as long as the node runs.
+    /// Ends what nobody decided in time, and notes receipts that do not come, for as long as the node runs.
     pub(super) async fn keep_expiring(self: Arc<Self>) {
         loop {
             let node = Arc::clone(&self.node);
             // A panic in it is counted and logged where all are.
-            let _ = tokio::task::spawn_blocking(move || node.expire_requests()).await;
+            let _ = tokio::task::spawn_blocking(move || {
+                node.expire_requests();
+                node.miss_receipts();
+            })
+            .await;
             tokio::time::sleep(EXPIRE_EVERY).await;
         }
     }
