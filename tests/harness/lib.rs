@@ -121,23 +121,31 @@ impl Running {
 
     /// The same, with more in its environment.
     pub fn start_with(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Self {
-        Self::launch(folder, node, environment).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
+        Self::launch(folder, node, environment, &[]).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
+    }
+
+    /// The same, with limits of the process: options of `prlimit`.
+    pub fn start_limited(folder: &Path, node: &str, limits: &[&str]) -> Self {
+        let before = [&["prlimit"], limits].concat();
+        Self::launch(folder, node, &[], &before).unwrap_or_else(|log| panic!("{node} does not start: {log}"))
     }
 
     /// Starts a node; its log if it does not get ready.
     pub fn try_start(folder: &Path, node: &str) -> Result<Self, String> {
-        Self::launch(folder, node, &[])
+        Self::launch(folder, node, &[], &[])
     }
 
     /// The same, with more in its environment.
     pub fn try_start_with(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
-        Self::launch(folder, node, environment)
+        Self::launch(folder, node, environment, &[])
     }
 
-    fn launch(folder: &Path, node: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
+    fn launch(folder: &Path, node: &str, environment: &[(&str, &str)], before: &[&str]) -> Result<Self, String> {
         let log = folder.join(format!("{}.log", node.replace('/', "-")));
-        let mut child = Command::new(program("accord-node"))
-            .args(["run", node, "--allow-root"])
+        let program = program("accord-node");
+        let line = [before, &[program.to_str().unwrap(), "run", node, "--allow-root"]].concat();
+        let mut child = Command::new(line[0])
+            .args(&line[1..])
             .envs(environment.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())

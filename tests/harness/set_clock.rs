@@ -7,7 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, Ordering},
 };
 
 use accord_edge::clock;
@@ -20,7 +20,8 @@ use crate::{Running, Said, program};
 pub struct SetClock {
     library: PathBuf,
     file: PathBuf,
-    ahead_s: AtomicU64,
+    ahead_s: AtomicI64,
+    timers_too: bool,
 }
 
 impl SetClock {
@@ -32,25 +33,38 @@ impl SetClock {
         let of_machine = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
         let library = of_machine.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.is_file());
         let library = library.expect("libfaketime is not installed: apt-get install libfaketime, as tests/run does");
-        let set = Self { library, file: file.to_owned(), ahead_s: AtomicU64::new(0) };
+        let set = Self { library, file: file.to_owned(), ahead_s: AtomicI64::new(0), timers_too: true };
         set.write();
         set
+    }
+
+    /// The same, but only the time of day is set, as a person or a time server does: timers go on as they were.
+    ///
+    /// # Panics
+    /// If libfaketime is not installed.
+    pub fn of_day(file: &Path) -> Self {
+        Self { timers_too: false, ..Self::new(file) }
     }
 
     // Replaced whole, since programs read it all the time.
     fn write(&self) {
         let next = self.file.with_extension("next");
-        fs::write(&next, format!("+{}\n", self.ahead_s.load(Ordering::Relaxed))).unwrap();
+        fs::write(&next, format!("{:+}\n", self.ahead_s.load(Ordering::Relaxed))).unwrap();
         fs::rename(next, &self.file).unwrap();
     }
 
     /// What it shows.
     pub fn now(&self) -> UnixMs {
-        clock::now().plus(1_000 * self.ahead_s.load(Ordering::Relaxed))
+        UnixMs(clock::now().0.saturating_add_signed(1_000 * self.ahead_s.load(Ordering::Relaxed)))
     }
 
     /// Lets so many seconds go by.
     pub fn go_on(&self, seconds: u64) {
+        self.jump(seconds.cast_signed());
+    }
+
+    /// Sets it so many seconds ahead, or back.
+    pub fn jump(&self, seconds: i64) {
         self.ahead_s.fetch_add(seconds, Ordering::Relaxed);
         self.write();
     }
@@ -72,8 +86,14 @@ impl SetClock {
         Said::of(tool.output().unwrap())
     }
 
-    fn environment(&self) -> [(&'static str, &str); 3] {
+    fn environment(&self) -> [(&'static str, &str); 4] {
         let [library, file] = [&self.library, &self.file].map(|path| path.to_str().unwrap());
-        [("LD_PRELOAD", library), ("FAKETIME_TIMESTAMP_FILE", file), ("FAKETIME_NO_CACHE", "1")]
+        let timers = if self.timers_too { "0" } else { "1" };
+        [
+            ("LD_PRELOAD", library),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", timers),
+        ]
     }
 }

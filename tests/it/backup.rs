@@ -32,8 +32,8 @@ fn fails(said: &Said, exit: i32, code: &str) {
     assert_eq!((said.code, &said.json()["error"]["code"]), (exit, &json!(code)), "{}{}", said.stdout, said.stderr);
 }
 
-// Makes a recovery key, and has a member's node encrypt to it.
-fn with_recovery(federation: &Federation, member: &str) {
+/// Makes a recovery key, and has a member's node encrypt to it.
+pub(crate) fn with_recovery(federation: &Federation, member: &str) {
     let path = federation.path();
     if !path.join("recovery.txt").exists() {
         let made = accord_node(&path, &["recovery-key", "recovery.txt"]);

@@ -270,7 +270,7 @@ fn details_of_months_that_are_over_cannot_be_read_any_more_not_even_in_a_store_o
     let (folder, yesterday) = (at("IT-AGENCY/node"), at("yesterday"));
     copy(&folder.join("store"), &yesterday);
 
-    // So long after the last entry the node does not believe its clock, where it destroys something; its operator may.
+    // So long after what others have said the node does not believe its clock, where it destroys something; its operator may.
     stage.clock.go_on(70 * 24 * HOUR_S);
     let node = stage.start(IT);
     let shown = stage.operator(IT, &["retention", "show"])["result"].clone();

@@ -32,6 +32,7 @@ mod keys_at_rest;
 mod kills;
 mod kinds;
 mod load;
+mod machine;
 mod policy;
 mod power;
 mod real_file;

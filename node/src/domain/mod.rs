@@ -42,6 +42,7 @@ pub mod retention;
 pub mod revision;
 pub mod round;
 pub mod standstill;
+pub mod sure_time;
 pub mod tabulate;
 pub mod unmatched;
 pub mod view;

@@ -194,7 +194,7 @@ impl Node {
 
     /// Ends requests that nobody decided in time. Blocks on the store.
     pub fn expire_requests(&self) {
-        let expired = self.inbox().expired(clock::now());
+        let expired = self.inbox().expired(self.sure_now());
         for body_hash in expired {
             match self.alone_with(&body_hash) {
                 Ok(Some((held, _alone))) if held.is_open() => {
@@ -217,7 +217,7 @@ impl Node {
 
     /// Enters decisions of which the asker has not said for a day that they arrived, each once. Blocks on the store.
     pub fn miss_receipts(&self) {
-        let missed = self.inbox().miss_receipts(clock::now());
+        let missed = self.inbox().miss_receipts(self.sure_now());
         for body_hash in missed {
             if let Err(error) = self.enter_missing_receipt(&body_hash) {
                 tracing::error!(%error, "a missing receipt cannot be entered in the audit log");
@@ -251,7 +251,7 @@ impl Node {
 
     /// Forgets requests that were decided long ago, here and elsewhere, and standing approvals that are over. Blocks on the store.
     pub fn forget_requests(&self) {
-        let now = clock::now();
+        let now = self.sure_now();
         let old = self.inbox().old(now);
         for body_hash in old {
             let mut batch = Batch::default();

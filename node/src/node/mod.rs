@@ -35,10 +35,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock, atomic::AtomicBool},
 };
 
-use accord_edge::{
-    clock::{self, Stopwatch},
-    files,
-};
+use accord_edge::{clock::Stopwatch, files};
 use accord_protocol::{
     id::{NodeId, RequestId},
     key::PublicKey,
@@ -71,6 +68,7 @@ use crate::{
         outbox::Outbox,
         provide::Denied,
         quota::Quota,
+        sure_time::SureTime,
     },
     io::{
         config::{Config, ConfigError},
@@ -113,6 +111,7 @@ pub struct Node {
     contacts: Mutex<Contacts>,
     hints: Mutex<Hints>,
     clock_mark: Mutex<ClockMark>,
+    sure_time: Mutex<SureTime>,
     // As the log says last, of this start.
     clock_said_behind: Mutex<bool>,
     learning: Mutex<Learning>,
@@ -133,8 +132,6 @@ pub struct Node {
     ledger: Mutex<Ledger>,
     // How much of the start is in the store: it may lack room.
     start: Mutex<disk::Start>,
-    // Time of the last entry of the log before this start.
-    last_entry_before: Option<UnixMs>,
     // What an interrupted retention has left was looked for since the start.
     has_swept: AtomicBool,
     // When each of the own people's reading was last entered, by the monotonic clock.
@@ -279,8 +276,7 @@ impl Node {
         let journal = Journal::open(&config.dir, keys.details_key)?;
         let (store, stored) = Store::open(&config.dir.join("store"), config.store_cache_bytes)?;
         let logs = witness::Logs::open(&store)?;
-        let last = store.log_tree().size().checked_sub(1);
-        let last_entry_before = last.map(|last| store.entry(last)).transpose()?.flatten().map(|entry| entry.time);
+        let clock_mark = ClockMark::new(store.clock_mark()?);
         let node = Self {
             backing_up: Mutex::default(),
             retaining: Mutex::default(),
@@ -319,8 +315,9 @@ impl Node {
             freshness: Mutex::new(Freshness::new(store.greetings()?)),
             contacts: Mutex::default(),
             hints: Mutex::default(),
+            sure_time: Mutex::new(SureTime::new(clock_mark.mark().at)),
             clock_said_behind: Mutex::new(false),
-            clock_mark: Mutex::new(ClockMark::new(store.clock_mark()?)),
+            clock_mark: Mutex::new(clock_mark),
             learning: Mutex::default(),
             greeting_since: OnceLock::new(),
             learned: tokio::sync::watch::Sender::new(false),
@@ -337,7 +334,6 @@ impl Node {
             log_closed: tokio::sync::Notify::new(),
             ledger: Mutex::default(),
             start: Mutex::default(),
-            last_entry_before,
             has_swept: AtomicBool::new(false),
             readings: Mutex::default(),
             spool,
@@ -364,7 +360,7 @@ impl Node {
     pub fn forget_replies(&self) -> Result<usize, StoreError> {
         // What is said of a request that waits is replaced by its end, however late that comes: it must not go in between.
         let open = self.inbox().open();
-        let forgotten = self.store.forget_replies(clock::now(), &open)?;
+        let forgotten = self.store.forget_replies(self.sure_now(), &open)?;
         let mut counted = BTreeMap::new();
         for reply in self.store.replies() {
             if let Some(member) = answering::requester_of(&reply?) {

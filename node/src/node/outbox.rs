@@ -403,7 +403,7 @@ impl Node {
 
     /// Forgets own requests that were decided long ago, or were never heard of again. Blocks on the store.
     pub(super) fn forget_own_requests(&self) {
-        let old = self.outbox().old(clock::now());
+        let old = self.outbox().old(self.sure_now());
         for body_hash in old {
             self.forget_sent(&body_hash);
         }

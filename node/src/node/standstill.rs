@@ -1,6 +1,9 @@
 //! Whether this node exchanges data now: learning, isolation, suspensions of partners, its clock, its keys, and how fresh it is.
 
-use std::time::Duration;
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use accord_edge::clock::{self, Stopwatch};
 use accord_protocol::{
@@ -18,6 +21,7 @@ use crate::{
         clock_mark::{Mark, foreign_times, others, resets},
         learning::LEARN_WITHIN_MS,
         standstill::Standstill,
+        sure_time::SureTime,
     },
     io::store::{Batch, StoreError},
 };
@@ -106,20 +110,38 @@ impl Node {
             }
         }
         mark.see_documents(foreign_times(trust, me), now);
+        self.sure_time().see(mark.mark().at, self.since_start.ms());
         let to_keep = mark.to_keep();
         drop(mark);
         self.keep_mark(batch, to_keep)
+    }
+
+    fn sure_time(&self) -> MutexGuard<'_, SureTime> {
+        self.sure_time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How late it surely is, whatever the clock shows: for what cannot be undone.
+    pub(super) fn sure_now(&self) -> UnixMs {
+        self.sure_time().now(clock::now(), self.since_start.ms())
     }
 
     /// Enters that the clock is behind its mark, or no longer, since that was last looked at. Blocks on the store.
     pub fn look_at_clock(&self) {
         let now = clock::now();
         let (mark, is_behind) = self.clock_state(now);
-        let mut said = self.clock_said_behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut said = self.clock_said_behind.lock().unwrap_or_else(PoisonError::into_inner);
         if *said == is_behind {
             return;
         }
-        let state = if is_behind { "behind" } else { "right" };
+        // Whoever was listed after what the clock shows cannot look at the status now.
+        let state = if is_behind {
+            let (at, from) = (mark.at, mark.from.as_str().to_owned());
+            tracing::error!("{}", Standstill::Clock { now, mark: at, from });
+            "behind"
+        } else {
+            tracing::info!(%now, "the clock is not behind any more");
+            "right"
+        };
         match self.record(&clock_happening(state, now, &mark)) {
             Ok(()) => *said = is_behind,
             Err(error) => tracing::error!(%error, state, "what the clock shows cannot be entered in the audit log"),
@@ -135,6 +157,7 @@ impl Node {
         };
         let mut mark = self.clock_mark();
         mark.see_members(members.len(), said, clock::now());
+        self.sure_time().see(mark.mark().at, self.since_start.ms());
         let to_keep = mark.to_keep();
         drop(mark);
         self.keep_mark(Batch::default(), to_keep)

@@ -15,7 +15,7 @@ use crate::{
     node::{Actor, Happening, Node, Reply, done, store_failed},
 };
 
-/// How long a node may have been off for its clock to be believed where it destroys something.
+/// How far the clock may be ahead of what is surely past to be believed where it destroys something.
 const GAP_MS: u64 = 40 * DAY_MS;
 /// Details deleted in one commit.
 const A_COMMIT: usize = 2_000;
@@ -37,10 +37,9 @@ impl Node {
         Month::of(clock::now()).minus(self.config.details_months)
     }
 
-    // Whether the clock goes on from the last entry before this start: one that is years ahead must not destroy anything.
+    // Whether the clock may be right: one that is years ahead must not destroy anything.
     fn clock_goes_on(&self) -> bool {
-        let Some(last) = self.last_entry_before else { return true };
-        clock::now() <= last.plus(GAP_MS).plus(self.since_start.ms())
+        clock::now() <= self.sure_now().plus(GAP_MS)
     }
 
     fn retention_inner(&self, run: bool, by: &Actor) -> Result<Reply, StoreError> {
@@ -121,7 +120,7 @@ impl Node {
         }
         if !self.clock_goes_on() {
             tracing::warn!(
-                "the clock is more than 40 days after the last entry of the audit log: if it is right, let an operator run `accord retention run`"
+                "the clock is more than 40 days ahead of what other members have said and of what has gone by since: if it is right, let an operator run `accord retention run`"
             );
             return;
         }

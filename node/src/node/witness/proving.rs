@@ -116,7 +116,7 @@ impl Node {
 
     /// Forgets proofs that are kept for longer than anybody completes evidence. Blocks on the store.
     pub fn forget_proofs(&self) -> Result<(), StoreError> {
-        let now = clock::now();
+        let now = self.sure_now();
         let (mut batch, mut old) = (Batch::default(), BTreeSet::new());
         for promise in self.store.promises() {
             let promise = promise?;
@@ -192,7 +192,7 @@ impl Node {
 
     /// Says of statements that are not proven a day after they could be that they are missing, once. Blocks on the store.
     pub(crate) fn miss_proofs(&self) {
-        let now = clock::now();
+        let now = self.sure_now();
         let missing: Vec<(NodeId, Hash)> = {
             let promises = self.promises();
             let is_late = |due: &Due| !due.is_missed && due.from.plus(MISSING_AFTER_MS) < now;
