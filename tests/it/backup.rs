@@ -395,7 +395,7 @@ fn what_is_cut_changed_of_somebody_else_or_not_for_this_identity_is_refused_and_
     refused(&["restore", "it.age", "new", "--identity", "other.txt"], 3, "not encrypted to this identity");
     refused(&["restore", "it.age", "new"], 3, "no identity was named");
     refused(&["restore", "it.age", "there", "--identity", "recovery.txt"], 2, "exists already");
-    refused(&["restore", "missing.age", "new", "--identity", "recovery.txt"], 4, "missing.age");
+    refused(&["restore", "missing.age", "new", "--identity", "recovery.txt"], 2, "missing.age is no file");
     refused(&["restore", "it.age", "new", "--identity", "none.txt"], 3, "no identity file");
     refused(&["restore", "bad.age", "new", "--identity", "recovery.txt"], 3, "no backup of an Accord node");
     refused(&["restore", "it.age", "new", "--identity", "recovery.txt", "--member", ES], 3, "a backup of IT-AGENCY");

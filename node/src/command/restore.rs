@@ -62,6 +62,15 @@ impl Source {
         })
     }
 
+    // A path that was typed wrong is no damaged backup.
+    fn file(&self) -> Result<&Path, Usage> {
+        let file = &self.file;
+        if file.is_file() {
+            return Ok(file);
+        }
+        Err(Usage(format!("{} is no file: name the file that `accord backup` made, with its folder", file.display())))
+    }
+
     fn identity(&self) -> anyhow::Result<Option<Identity>> {
         let Some(path) = &self.identity else { return Ok(None) };
         let bytes = Zeroizing::new(files::read_secret(path, IDENTITY_MAX).map_err(IdentityError::from)?);
@@ -89,8 +98,9 @@ fn encrypted(contents: &Contents) -> &'static str {
 
 impl CheckBackup {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let file = self.source.file()?;
         let (identity, expected) = (self.source.identity()?, self.source.expected()?);
-        let contents = backup::verify(&self.source.file, identity.as_ref(), &expected)
+        let contents = backup::verify(file, identity.as_ref(), &expected)
             .with_context(|| format!("{} cannot be restored", self.source.file.display()))?;
         self.source.tell(&contents);
         println!("verified; nothing was written");
@@ -108,8 +118,8 @@ impl Restore {
             let message = "nothing but the federation's id ties a backup to your federation: name it, as you know it from elsewhere (--federation ID, it is in accord trust of any member), or take the file's word (--any-federation)";
             return Err(Usage(message.into()).into());
         }
+        let paths: (&Path, &Path) = (self.source.file()?, &self.dir);
         let (identity, expected) = (self.source.identity()?, self.source.expected()?);
-        let paths: (&Path, &Path) = (&self.source.file, &self.dir);
         let contents = backup::restore(paths, identity.as_ref(), &expected, clock::now())
             .with_context(|| format!("nothing was restored from {}", self.source.file.display()))?;
         self.source.tell(&contents);
