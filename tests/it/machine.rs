@@ -52,7 +52,8 @@ fn holds(federation: &Federation) {
 // Asks again until the node answers: it was just started, or its clock has just been set.
 fn answered(federation: &Federation, call: &accord_protocol::message::AskCall, what: &str) {
     let mut last = None;
-    for _ in 0..150 {
+    // Half a minute may go by until others are greeted again.
+    for _ in 0..300 {
         last = Member::open(&federation.path(), ES, IT).try_hand_on(call);
         if last.is_some_and(|(_, word)| word == "answered") {
             return;

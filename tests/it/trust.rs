@@ -228,6 +228,8 @@ fn d9_more_than_half_of_those_ever_met_must_have_greeted_within_seven_days_under
         ("one, and it knows the roster before", vec![("IT-AGENCY", of(recent, 1, before))], true),
         ("one, and it names a roster that never was", vec![("IT-AGENCY", of(recent, 3, other))], false),
         ("one, eight days ago", vec![("IT-AGENCY", of(old, 2, current))], false),
+        ("one, while the clock was a month ahead", vec![("IT-AGENCY", of(now.plus(30 * day), 2, current))], false),
+        ("one, before the clock was set back a little", vec![("IT-AGENCY", of(now.plus(60_000), 2, current))], true),
         ("one of two", vec![("IT-AGENCY", of(recent, 2, current)), ("PT-AGENCY", of(old, 2, current))], false),
         (
             "two of three",
@@ -244,6 +246,11 @@ fn d9_more_than_half_of_those_ever_met_must_have_greeted_within_seven_days_under
         let freshness = Freshness::new(met.into_iter().map(|(member, greeted)| (id(member), greeted)));
         assert_eq!(freshness.is_fresh(&trust, &id("ES-AGENCY"), now), want, "{what}");
     }
+    // The next greeting by a clock that is right again takes its place.
+    let mut freshness = Freshness::new([(id("IT-AGENCY"), of(now.plus(30 * day), 2, current))]);
+    assert!(freshness.note(&id("IT-AGENCY"), of(now, 2, current)));
+    assert!(freshness.is_fresh(&trust, &id("ES-AGENCY"), now));
+    assert!(!freshness.is_fresh(&trust, &id("ES-AGENCY"), now.plus(8 * day)));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use bincode::{Decode, Encode};
 
 /// How long a greeting counts.
 const COUNTS_MS: u64 = 7 * DAY_MS;
+/// After how long another greeting of the same is kept; one that lies further ahead came while the clock was wrong, and counts for nothing.
+const KEPT_EVERY_MS: u64 = 3_600_000;
 
 /// The last greeting of a member, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -29,6 +31,10 @@ impl Greeted {
     const fn mark(&self) -> RosterMark {
         (self.epoch, self.version, self.hash)
     }
+
+    const fn counts(&self, now: UnixMs) -> bool {
+        self.at.0 <= now.plus(KEPT_EVERY_MS).0 && now.0.saturating_sub(self.at.0) <= COUNTS_MS
+    }
 }
 
 /// The members from whom a verified greeting ever came. Who was admitted and is not there yet does not count.
@@ -43,12 +49,12 @@ impl Freshness {
         Self { met: met.into_iter().collect() }
     }
 
-    /// Notes a verified greeting; `true` if it says another thing than the one before, or an hour has passed since that was kept.
+    /// Notes a verified greeting; `true` if it says another thing than the one before, or came an hour after that was kept, or before it,
+    /// by a clock that was set back.
     pub fn note(&mut self, member: &NodeId, greeted: Greeted) -> bool {
         let before = self.met.get(member);
-        let worth_keeping = before.is_none_or(|before| {
-            before.mark() != greeted.mark() || greeted.at.0.saturating_sub(before.at.0) > 3_600_000
-        });
+        let worth_keeping = before
+            .is_none_or(|before| before.mark() != greeted.mark() || greeted.at.0.abs_diff(before.at.0) > KEPT_EVERY_MS);
         if worth_keeping {
             self.met.insert(member.clone(), greeted);
         }
@@ -67,8 +73,7 @@ impl Freshness {
         let (mut all, mut counting) = (0, 0);
         for (_, greeted) in met {
             all += 1;
-            counting +=
-                usize::from(now.0.saturating_sub(greeted.at.0) <= COUNTS_MS && trust.chain().contains(&greeted.mark()));
+            counting += usize::from(greeted.counts(now) && trust.chain().contains(&greeted.mark()));
         }
         all == 0 || 2 * counting > all
     }
