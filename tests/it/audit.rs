@@ -56,8 +56,22 @@ fn what_happens_is_in_the_log_of_both_sides_and_an_auditor_proves_it_offline() {
     let coverage = shown(&federation, IT, &["--kind", "coverage", "--actor", "operator"]);
     assert_eq!(coverage.last().unwrap()["detail"]["from"], "2020-01");
     let documents = shown(&federation, IT, &["--kind", "document"]);
-    assert!(documents.iter().any(|entry| entry["detail"]["label"] == "staff"), "{documents:?}");
+    let latest = |label: &str| {
+        let found = documents.iter().rev().find(|entry| entry["detail"]["label"] == label);
+        found.map(|entry| (entry["detail"]["of"].clone(), entry["detail"]["version"].clone()))
+    };
+    for (label, of, version) in [
+        ("root", Value::Null, json!(1)),
+        ("roster", Value::Null, json!(1)),
+        ("catalogue", Value::Null, Value::Null),
+        ("policy", json!(IT), json!(1)),
+        ("staff", json!(IT), json!(2)),
+    ] {
+        assert_eq!(latest(label), Some((of, version)), "{label}");
+    }
     assert_eq!(kinds(&shown(&federation, IT, &["--kind", "read"])).len(), 5, "who looked is in it too");
+    let text = federation.as_colleague("dora", &["audit", "show", "--kind", "document"]).stdout;
+    assert!(text.contains("staff of IT-AGENCY version 2 "), "{text}");
     fails(&dora(&["audit", "close"]), 3, "ROLE");
     fails(&dora(&["retention", "run"]), 3, "ROLE");
     fails(&federation.officer(&["audit", "show", "--json"]), 3, "ROLE");

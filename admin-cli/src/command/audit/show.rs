@@ -140,6 +140,16 @@ pub(super) fn detail_lines(detail: &Value) -> String {
         .collect()
 }
 
+// Which document came into force: an entry of an earlier version of the node does not say whose.
+fn document_words(detail: &Value) -> String {
+    let named = ["of", "version"].map(|name| detail.get(name).filter(|value| !value.is_null()));
+    let [of, version] = named.map(|value| value.map(|value| field(value, "")));
+    let of = of.map_or_else(String::new, |of| format!(" of {of}"));
+    let version = version.map_or_else(String::new, |version| format!(" version {version}"));
+    let hash: String = field(detail, "/hash").chars().take(12).collect();
+    format!("{}{of}{version} {hash}", field(detail, "/label"))
+}
+
 // What a run of retention took.
 fn retained(detail: &Value) -> String {
     let mut words = Vec::new();
@@ -192,7 +202,7 @@ fn words(kind: &str, detail: &Value) -> String {
         "edition" => format!("edition {}", of("edition")),
         "edition-withdrawn" => format!("edition {}: {}", of("edition"), of("reason")),
         "proposal" | "proposal-rejected" => format!("{}: {}", of("proposal"), of("reason")),
-        "document" => format!("{} {}", of("label"), short("hash")),
+        "document" => document_words(detail),
         "started" => format!("after {}", of("after")),
         "settings" => {
             let count = |name: &str| detail.get(name).and_then(Value::as_array).map_or(0, Vec::len);

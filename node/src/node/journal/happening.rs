@@ -1,18 +1,22 @@
 //! What happened, before it is an entry of the audit log: who did it, what it is about, and the rest as a JSON object.
 
 use accord_protocol::{
+    accept::Accept,
     answer::AnswerHead,
     cell::CELL_LEN,
     codec::{Cap, decode},
+    greeting::mark,
     held::{HeldState, Status},
     id::{Hash, NodeId, OfficerId},
     key::PublicKey,
     log::{EventKind, subject_of},
     member_keys::KeyRole,
-    officers::Card,
+    officers::{Card, Staff},
+    policy::PolicyDocument,
     refusal::Reason,
     request::{Query, Request, RequestBody},
     signed::{Document, FederationId, Label},
+    suspend::Suspend,
 };
 use serde_json::{Map, Value, json};
 
@@ -92,6 +96,24 @@ impl Happening {
         object.extend(self.detail.clone());
         Value::Object(object).to_string().into_bytes()
     }
+}
+
+/// Whose a trust document is, and which version of it; suspensions and acceptances have none, and the federation's own are of nobody.
+pub(super) fn named(document: &Document) -> (Option<NodeId>, Option<u64>) {
+    match document.label() {
+        Label::Staff => document.unverified::<Staff>().map(|list| (Some(list.node_id), Some(list.list_version))),
+        Label::Policy => {
+            document.unverified::<PolicyDocument>().map(|policy| (Some(policy.node_id), Some(policy.policy_version)))
+        }
+        Label::Accept => document.unverified::<Accept>().map(|accept| (Some(accept.node_id), None)),
+        Label::Suspend => document.unverified::<Suspend>().map(|suspend| (Some(suspend.node_id), None)),
+        label => {
+            let mark = mark(document).map(|(mark, _)| mark);
+            let version = mark.as_ref().map(|mark| mark.version).filter(|_| label != Label::Catalogue);
+            Ok((mark.and_then(|mark| mark.of), version))
+        }
+    }
+    .unwrap_or_default()
 }
 
 /// What was asked, of whatever side: the request's body in full but for what the query says in numbers.

@@ -318,8 +318,10 @@ impl Node {
     pub(super) fn document_happening(&self, document: &Document, by: &Actor) -> Happening {
         let standing = self.standing();
         let signed_by: Vec<String> = document.signed_by().iter().map(ToString::to_string).collect();
+        let (of, version) = happening::named(document);
         let detail = json!({
-            "label": document.label().as_str(), "hash": document.hash().to_string(), "signed_by": signed_by,
+            "label": document.label().as_str(), "of": of.as_ref().map(NodeId::as_str), "version": version,
+            "hash": document.hash().to_string(), "signed_by": signed_by,
         });
         Happening::new(EventKind::Document, by, detail).about_document(standing.trust().federation(), document)
     }
