@@ -104,6 +104,12 @@ pub(crate) fn without_quota(federation: &Federation, settings: &str) {
     }
 }
 
+/// The id of a request, as the log shows it.
+pub(crate) fn request_id(call: &AskCall) -> String {
+    let body: RequestBody = decode(call.body.as_slice(), Cap::Head).unwrap();
+    body.request_id.to_string()
+}
+
 /// Everything that was acknowledged is there, once, in store and log, and everything verifies. `when` is for whoever reads a failure.
 pub(crate) fn holds(federation: &Federation, said_yes: &Acknowledged, when: &str) {
     let operator = |arguments: &[&str]| {
@@ -146,8 +152,7 @@ pub(crate) fn holds(federation: &Federation, said_yes: &Acknowledged, when: &str
     };
     let answered = count("answered", "request_id");
     for call in said_yes.answers.lock().unwrap().iter() {
-        let body: RequestBody = decode(call.body.as_slice(), Cap::Head).unwrap();
-        let times = answered.get(&body.request_id.to_string());
+        let times = answered.get(&request_id(call));
         assert_eq!(times, Some(&1), "{when}: the entry of an answer that left");
     }
     let (imported, covered) = (count("import", "import"), count("coverage", "from"));

@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use accord_protocol::{officers::Purpose, time::UnixMs};
+use accord_protocol::{message::AskCall, officers::Purpose, time::UnixMs};
 use accord_tests::{Federation, Running, member::Member, officer::Officer, set_clock::SetClock};
 use serde_json::{Value, json};
 
 use crate::{
     backup::with_recovery,
-    load::{ES, IT, next_file, without_quota},
+    load::{ES, IT, next_file, request_id, without_quota},
 };
 
 const NODE: &str = "IT-AGENCY/node";
@@ -50,7 +50,7 @@ fn holds(federation: &Federation) {
 }
 
 // Asks again until the node answers: it was just started, or its clock has just been set.
-fn answered(federation: &Federation, call: &accord_protocol::message::AskCall, what: &str) {
+fn answered(federation: &Federation, call: &AskCall, what: &str) {
     let mut last = None;
     // Half a minute may go by until others are greeted again.
     for _ in 0..300 {
@@ -114,7 +114,7 @@ fn a_clock_that_is_set_makes_nothing_forgotten_ended_or_missing() {
     let id = waits.request_id.to_string();
     let said = federation.as_colleague("giulia", &["inbox", "approve", &id, "--yes", "--json"]);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    let first: Value = json!(officer_id(&call));
+    let first = json!(request_id(&call));
     let of_first = entries(&federation, "answered").into_iter().filter(|entry| entry["detail"]["request_id"] == first);
     assert_eq!(of_first.count(), 1, "answered once");
     assert_eq!(entries(&federation, "expired,no-receipt,unproven,retention"), [] as [Value; 0]);
@@ -125,12 +125,6 @@ fn a_clock_that_is_set_makes_nothing_forgotten_ended_or_missing() {
     assert_eq!(states.last(), Some(&"right"));
     holds(&federation);
     assert!(it.stop());
-}
-
-fn officer_id(call: &accord_protocol::message::AskCall) -> String {
-    let body: accord_protocol::request::RequestBody =
-        accord_protocol::codec::decode(call.body.as_slice(), accord_protocol::codec::Cap::Head).unwrap();
-    body.request_id.to_string()
 }
 
 #[test]
@@ -158,7 +152,7 @@ fn a_node_that_was_held_for_a_minute_serves_on_and_refuses_what_is_over() {
     answered(&federation, &fresh, "after a minute");
     assert!(!connection.is_open());
     assert_eq!(word(&soon_over), Some("E_TIME"));
-    let over = json!(officer_id(&soon_over));
+    let over = json!(request_id(&soon_over));
     let all = entries(&federation, "answered");
     assert!(!all.is_empty() && all.iter().all(|entry| entry["detail"]["request_id"] != over), "{all:?}");
     holds(&federation);
